@@ -1,0 +1,4 @@
+export * from './desired.js';
+export * from './observed.js';
+export * from './permit.js';
+export * from './protocol.js';

@@ -1,0 +1,123 @@
+import { type Static, Type } from 'typebox';
+import { oneOf } from '../shape.js';
+import { DesiredState, hostObjectTypes } from './desired.js';
+import { HostInventory, ObservedInstance, ObservedNetwork, ObservedTransfer, ObservedVolume } from './observed.js';
+
+/**
+ * The whole agent protocol. The agent dials out (WebSocket over mutual TLS, `GET /agent/v1/link`); both unions are closed; a change is a
+ * new entry at the end of `agentProtocols` and never alters an earlier one. Bulk bytes never travel on this link.
+ *
+ * Other paths of the agents' listener: `POST /agent/v1/enrol` (token + CSR → certificate; the only one without a client certificate),
+ * `POST /agent/v1/renew` (CSR → certificate; an expired, unrevoked certificate may still renew), `GET /agent/v1/artifacts/SHA256` (Range).
+ */
+export const agentProtocols = [{ number: 1, name: 'desired state, run permits, disk transfers' }] as const;
+
+const closed = { additionalProperties: false } as const;
+
+export const AgentHello = Type.Object(
+  {
+    type: Type.Literal('hello'),
+    protocols: Type.Array(Type.Integer(), { minItems: 1, maxItems: 64 }),
+    agentVersion: Type.String({ maxLength: 64 }),
+    host: Type.String({ maxLength: 128 }),
+    bootId: Type.String({ maxLength: 64 }),
+    /** Generation in the agent's ledger; 0 when it has none. */
+    generation: Type.Integer({ minimum: 0 }),
+    features: Type.Array(Type.String({ maxLength: 64 }), { maxItems: 64 }),
+  },
+  closed,
+);
+
+export const AgentInventory = Type.Object({ type: Type.Literal('inventory'), at: Type.String(), inventory: HostInventory }, closed);
+
+/**
+ * Observations. `full`: everything on the host, so that what is missing is positively absent as of `generation`; sent after `hello` and
+ * whenever an object went. Otherwise only what changed.
+ */
+export const AgentObserved = Type.Object(
+  {
+    type: Type.Literal('observed'),
+    at: Type.String(),
+    generation: Type.Integer({ minimum: 0 }),
+    full: Type.Boolean(),
+    networks: Type.Array(ObservedNetwork),
+    volumes: Type.Array(ObservedVolume),
+    instances: Type.Array(ObservedInstance),
+    transfers: Type.Array(ObservedTransfer),
+    removed: Type.Array(Type.Object({ type: oneOf(hostObjectTypes), key: Type.String() }, closed)),
+  },
+  closed,
+);
+
+export const AgentProgress = Type.Object(
+  {
+    type: Type.Literal('progress'),
+    transferId: Type.String({ maxLength: 96 }),
+    phase: Type.String({ maxLength: 64 }),
+    pass: Type.Integer({ minimum: 0 }),
+    bytes: Type.Integer({ minimum: 0 }),
+    totalBytes: Type.Integer({ minimum: 0 }),
+    bytesPerSecond: Type.Number({ minimum: 0 }),
+    etaSeconds: Type.Union([Type.Number({ minimum: 0 }), Type.Null()]),
+    dirtyBytes: Type.Optional(Type.Integer({ minimum: 0 })),
+  },
+  closed,
+);
+
+export const AgentMessage = Type.Union([AgentHello, AgentInventory, AgentObserved, AgentProgress]);
+export type AgentMessage = Static<typeof AgentMessage>;
+export type AgentMessageOf<Name extends AgentMessage['type']> = Extract<AgentMessage, { type: Name }>;
+
+export const ServerWelcome = Type.Object(
+  {
+    type: Type.Literal('welcome'),
+    /** The highest protocol both speak. */
+    protocol: Type.Integer(),
+    /** Changes when the control plane was restored from a backup: generations start anew. */
+    epoch: Type.String({ maxLength: 64 }),
+    host: Type.String({ maxLength: 128 }),
+    site: Type.String({ maxLength: 32 }),
+    /** Seconds without any frame after which either side drops the link; pings go at a third of it. */
+    silenceSeconds: Type.Number({ minimum: 1 }),
+  },
+  closed,
+);
+export const ServerDesired = Type.Object(
+  { type: Type.Literal('desired'), epoch: Type.String({ maxLength: 64 }), state: DesiredState },
+  closed,
+);
+export const ServerRefused = Type.Object(
+  { type: Type.Literal('refused'), code: Type.String({ maxLength: 64 }), message: Type.String({ maxLength: 4096 }) },
+  closed,
+);
+
+export const ServerMessage = Type.Union([ServerWelcome, ServerDesired, ServerRefused]);
+export type ServerMessage = Static<typeof ServerMessage>;
+
+export const EnrolRequest = Type.Object(
+  {
+    token: Type.String({ minLength: 16, maxLength: 256 }),
+    csr: Type.String({ maxLength: 8192 }),
+    agentVersion: Type.String({ maxLength: 64 }),
+  },
+  closed,
+);
+export type EnrolRequest = Static<typeof EnrolRequest>;
+/** Certificates are PEM. `name` is the DNS SAN of the issued certificate: `HOST.agents.virt8ra.internal`. */
+export const EnrolAnswer = Type.Object(
+  { certificate: Type.String(), ca: Type.String(), host: Type.String(), site: Type.String(), name: Type.String() },
+  closed,
+);
+export type EnrolAnswer = Static<typeof EnrolAnswer>;
+export const RenewRequest = Type.Object({ csr: Type.String({ maxLength: 8192 }) }, closed);
+export type RenewRequest = Static<typeof RenewRequest>;
+
+/** DNS SAN of a host's certificate (QEMU ignores URI SANs, so that names are DNS names). */
+export function agentDnsName(host: string): string {
+  return `${host}.agents.virt8ra.internal`;
+}
+
+/** Frames larger than this are a protocol error. */
+export const agentFrameBytes = 8 * 1024 * 1024;
+/** Unit of copy, digest and journal of a transfer. */
+export const transferChunkBytes = 1024 * 1024;

@@ -1,0 +1,44 @@
+import type { TSchema } from 'typebox';
+
+/**
+ * A kind is one noun of the API. Routes, validation, paging, CLI nouns and the served description are derived from this value;
+ * behaviour lives in the server's folder of the same name.
+ */
+export interface Kind<Spec extends TSchema = TSchema, Status extends TSchema = TSchema> {
+  /** `metadata.kind`, such as `block-storage`. */
+  readonly kind: string;
+  /** API provider, such as `seca.storage`. */
+  readonly provider: string;
+  readonly version: 'v1' | 'v1beta1';
+  /** Path segment, such as `block-storages`. */
+  readonly collection: string;
+  readonly scope: Scope;
+  /** Whether `metadata.region` is set. */
+  readonly regional: boolean;
+  readonly spec: Spec;
+  readonly status: Status | undefined;
+  /** False: made by the control plane only; PUT and DELETE do not exist. */
+  readonly writable: boolean;
+  /** POST verbs; each answers 202. */
+  readonly actions: readonly string[];
+  /** JSON pointers into `spec` that a PUT may not change. */
+  readonly immutable: readonly string[];
+  /** Words the CLI accepts for this kind besides `kind` and `collection`. */
+  readonly aliases: readonly string[];
+  /** One line for help and the API description. */
+  readonly summary: string;
+}
+
+/**
+ * Which path the collection hangs under:
+ * `global` `/{v}/{collection}` · `tenant` `/{v}/tenants/{t}/…` · `workspace` `…/workspaces/{w}/…` · `network` `…/networks/{n}/…`
+ */
+export type Scope = 'global' | 'tenant' | 'workspace' | 'network';
+
+type Optionals = 'actions' | 'immutable' | 'aliases' | 'writable' | 'regional';
+
+export function defineKind<Spec extends TSchema, Status extends TSchema>(
+  kind: Omit<Kind<Spec, Status>, Optionals> & Partial<Pick<Kind<Spec, Status>, Optionals>>,
+): Kind<Spec, Status> {
+  return { actions: [], immutable: [], aliases: [], writable: true, regional: true, ...kind };
+}

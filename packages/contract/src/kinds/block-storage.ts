@@ -1,0 +1,33 @@
+import { type Static, Type } from 'typebox';
+import { defineKind } from '../kind.js';
+import { Placement, Reference, statusShape } from '../shape.js';
+
+/**
+ * SECA block storage. Late binding: `active` with condition Placed / WaitingForFirstConsumer until an instance (or the extension
+ * `virt8ra.site`) places it; then it stays at its site until a migration moves it.
+ */
+export const blockStorage = defineKind({
+  kind: 'block-storage',
+  provider: 'seca.storage',
+  version: 'v1',
+  collection: 'block-storages',
+  scope: 'workspace',
+  aliases: ['disk', 'disks', 'bs'],
+  immutable: ['/skuRef', '/sourceImageRef'],
+  summary: 'a disk for instances',
+  spec: Type.Object(
+    {
+      sizeGB: Type.Integer({ minimum: 1, maximum: 1000000 }),
+      skuRef: Reference,
+      sourceImageRef: Type.Optional(Reference),
+    },
+    { additionalProperties: false },
+  ),
+  status: statusShape({
+    sizeGB: Type.Integer({ minimum: 0, maximum: 1000000 }),
+    attachedTo: Type.Optional(Reference),
+    placement: Type.Optional(Placement),
+  }),
+});
+export type BlockStorageSpec = Static<typeof blockStorage.spec>;
+export type BlockStorageStatus = Static<typeof blockStorage.status & object>;

@@ -1,0 +1,41 @@
+/** The catalogue of kinds, by hand. */
+import type { Kind } from '../kind.js';
+import { blockStorage } from './block-storage.js';
+import { image, imageImport } from './image.js';
+import { instance } from './instance.js';
+import { migration } from './migration.js';
+import { network, nic, subnet } from './network.js';
+import { region } from './region.js';
+import { instanceSku, networkSku, storageSku } from './sku.js';
+import { account, host, provider, site } from './topology.js';
+import { workspace } from './workspace.js';
+
+export const kinds: readonly Kind[] = [
+  region,
+  workspace,
+  instanceSku,
+  instance,
+  storageSku,
+  blockStorage,
+  image,
+  networkSku,
+  network,
+  subnet,
+  nic,
+  imageImport,
+  provider,
+  account,
+  site,
+  host,
+  migration,
+];
+
+export * from './block-storage.js';
+export * from './image.js';
+export * from './instance.js';
+export * from './migration.js';
+export * from './network.js';
+export * from './region.js';
+export * from './sku.js';
+export * from './topology.js';
+export * from './workspace.js';

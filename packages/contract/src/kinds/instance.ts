@@ -1,0 +1,51 @@
+import { type Static, Type } from 'typebox';
+import { defineKind } from '../kind.js';
+import { observedShape, oneOf, Placement, Reference, statusShape, Timestamp, Zone } from '../shape.js';
+
+const VolumeReference = Type.Object({ deviceRef: Reference, type: Type.Optional(Type.Literal('virtio')) }, { additionalProperties: false });
+
+export const instanceActivities = ['running', 'stopped', 'starting', 'stopping', 'paused', 'crashed', 'moving', 'unknown'] as const;
+
+/**
+ * SECA instance. `spec.zone` is the caller's and is never rewritten; where it runs is `status.placement`. SECA's `powerState` knows only
+ * on and off: `status.activity` carries what was really seen, `unknown` included, with source and time.
+ * The extension `virt8ra.access` (comma-separated TCP ports) asks for access endpoints that follow the instance.
+ */
+export const instance = defineKind({
+  kind: 'instance',
+  provider: 'seca.compute',
+  version: 'v1',
+  collection: 'instances',
+  scope: 'workspace',
+  aliases: ['vm', 'vms'],
+  actions: ['start', 'stop', 'restart'],
+  immutable: ['/skuRef', '/zone', '/bootVolume/deviceRef'],
+  summary: 'a virtual machine',
+  spec: Type.Object(
+    {
+      zone: Zone,
+      skuRef: Reference,
+      bootVolume: VolumeReference,
+      dataVolumes: Type.Optional(Type.Array(VolumeReference, { maxItems: 64 })),
+      primaryNicRef: Type.Optional(Reference),
+      additionalNicRefs: Type.Optional(Type.Array(Reference, { maxItems: 16 })),
+      securityGroupRef: Type.Optional(Reference),
+      antiAffinityGroup: Type.Optional(Type.String({ maxLength: 64 })),
+      sshKeys: Type.Optional(Type.Array(Type.String({ minLength: 1, maxLength: 4096 }), { maxItems: 32 })),
+      userData: Type.Optional(Type.String({ maxLength: 65536 })),
+    },
+    { additionalProperties: false },
+  ),
+  status: statusShape({
+    powerState: Type.Union([Type.Literal('on'), Type.Literal('off')]),
+    powerStateSince: Type.Optional(Timestamp),
+    activity: Type.Optional(observedShape(oneOf(instanceActivities))),
+    placement: Type.Optional(Placement),
+    addresses: Type.Optional(Type.Array(Type.String())),
+    /** Stable TCP endpoints: `port` of the guest is reached at `address`. */
+    access: Type.Optional(Type.Array(Type.Object({ port: Type.Integer(), address: Type.String() }))),
+    accelerator: Type.Optional(Type.String()),
+  }),
+});
+export type InstanceSpec = Static<typeof instance.spec>;
+export type InstanceActivity = (typeof instanceActivities)[number];

@@ -1,0 +1,79 @@
+import { type Static, Type } from 'typebox';
+import { defineKind } from '../kind.js';
+import { oneOf, Reference, statusShape, Zone } from '../shape.js';
+
+export const migrationPhases = [
+  'plan',
+  'prepare',
+  'copy',
+  'passes',
+  'cutover',
+  'start',
+  'verify',
+  'settle',
+  'clean',
+  'done',
+  'returning',
+  'returned',
+  'failed',
+] as const;
+export type MigrationPhase = (typeof migrationPhases)[number];
+
+/**
+ * Moves an instance with its disks to another site. `warm` copies while it runs and pauses it shortly; `cold` stops it first.
+ * POST `cancel` returns it to the source at any phase before the target is proven.
+ */
+export const migration = defineKind({
+  kind: 'migration',
+  provider: 'virt8ra.migration',
+  version: 'v1beta1',
+  collection: 'migrations',
+  scope: 'workspace',
+  aliases: ['move', 'moves'],
+  immutable: ['/instanceRef', '/toSite', '/mode', '/minPasses'],
+  actions: ['cancel'],
+  summary: 'a move of an instance with its disks to another site',
+  spec: Type.Object(
+    {
+      instanceRef: Reference,
+      toSite: Zone,
+      mode: Type.Union([Type.Literal('warm'), Type.Literal('cold')]),
+      /** Change-tracked passes before cut-over, the full copy not counted; warm only. */
+      minPasses: Type.Optional(Type.Integer({ minimum: 1, maximum: 100 })),
+    },
+    { additionalProperties: false },
+  ),
+  status: statusShape({
+    phase: Type.Optional(oneOf(migrationPhases)),
+    from: Type.Optional(Type.Object({ site: Zone, host: Type.Optional(Type.String()) })),
+    to: Type.Optional(Type.Object({ site: Zone, host: Type.Optional(Type.String()) })),
+    startedAt: Type.Optional(Type.String()),
+    finishedAt: Type.Optional(Type.String()),
+    /** Source guest stopped → last byte durable at the target, measured by the source's agent. */
+    pauseMs: Type.Optional(Type.Number()),
+    /** Source guest stopped → guest process started at the target, by the control plane's clock. */
+    handoverMs: Type.Optional(Type.Number()),
+    bytes: Type.Optional(Type.Integer()),
+    resentBytes: Type.Optional(Type.Integer()),
+    passes: Type.Optional(Type.Integer()),
+    digests: Type.Optional(
+      Type.Array(Type.Object({ disk: Type.String(), source: Type.String(), target: Type.String(), equal: Type.Boolean() })),
+    ),
+    permitEpoch: Type.Optional(Type.Integer()),
+    problem: Type.Optional(Type.String()),
+  }),
+});
+export type MigrationSpec = Static<typeof migration.spec>;
+
+/** Progress of long work, served beside the resource and on the feed; coalesced to one per second. */
+export const Progress = Type.Object({
+  phase: Type.String(),
+  pass: Type.Optional(Type.Integer()),
+  bytes: Type.Integer({ minimum: 0 }),
+  totalBytes: Type.Integer({ minimum: 0 }),
+  bytesPerSecond: Type.Number({ minimum: 0 }),
+  etaSeconds: Type.Union([Type.Number({ minimum: 0 }), Type.Null()]),
+  dirtyBytes: Type.Optional(Type.Integer({ minimum: 0 })),
+  updatedAt: Type.String(),
+});
+export type Progress = Static<typeof Progress>;

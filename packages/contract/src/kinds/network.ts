@@ -1,0 +1,71 @@
+import { type Static, Type } from 'typebox';
+import { defineKind } from '../kind.js';
+import { Cidr, Reference, statusShape, Zone } from '../shape.js';
+
+/** SECA network: one address space for the whole region. It is made at a site when its first NIC arrives there. */
+export const network = defineKind({
+  kind: 'network',
+  provider: 'seca.network',
+  version: 'v1',
+  collection: 'networks',
+  scope: 'workspace',
+  aliases: ['net'],
+  immutable: ['/skuRef'],
+  summary: 'an address space of one workspace, the same at every site',
+  spec: Type.Object(
+    { cidr: Cidr, additionalCidrs: Type.Optional(Type.Array(Cidr, { maxItems: 32 })), skuRef: Reference },
+    { additionalProperties: false },
+  ),
+  status: statusShape({ cidr: Cidr, additionalCidrs: Type.Optional(Type.Array(Cidr, { maxItems: 32 })) }),
+});
+export type NetworkSpec = Static<typeof network.spec>;
+
+/** SECA subnet: a part of a network's range that NICs take addresses from. `zone` is a hint; empty or absent means regional. */
+export const subnet = defineKind({
+  kind: 'subnet',
+  provider: 'seca.network',
+  version: 'v1',
+  collection: 'subnets',
+  scope: 'network',
+  immutable: ['/cidr'],
+  summary: 'a range of a network that NICs take addresses from',
+  spec: Type.Object(
+    {
+      cidr: Cidr,
+      routeTableRef: Type.Optional(Reference),
+      skuRef: Type.Optional(Reference),
+      zone: Type.Optional(Type.Union([Zone, Type.Literal('')])),
+    },
+    { additionalProperties: false },
+  ),
+  status: statusShape({ cidr: Type.Optional(Cidr), routeTableRef: Type.Optional(Reference) }),
+});
+export type SubnetSpec = Static<typeof subnet.spec>;
+
+/** SECA NIC: an address and a MAC, kept for the NIC's life wherever its instance goes. `0.0.0.0` asks for any free address. */
+export const nic = defineKind({
+  kind: 'nic',
+  provider: 'seca.network',
+  version: 'v1',
+  collection: 'nics',
+  scope: 'workspace',
+  immutable: ['/subnetRef', '/skuRef'],
+  summary: 'an address and a MAC for an instance',
+  spec: Type.Object(
+    {
+      addresses: Type.Array(Type.String({ minLength: 1, maxLength: 39 }), { minItems: 1, maxItems: 32 }),
+      publicIpRefs: Type.Optional(Type.Array(Reference, { maxItems: 16 })),
+      securityGroupRefs: Type.Optional(Type.Array(Reference, { maxItems: 16 })),
+      skuRef: Type.Optional(Reference),
+      subnetRef: Reference,
+    },
+    { additionalProperties: false },
+  ),
+  status: statusShape({
+    addresses: Type.Optional(Type.Array(Type.String({ maxLength: 39 }), { maxItems: 32 })),
+    macAddress: Type.Optional(Type.String({ maxLength: 17 })),
+    publicIpRefs: Type.Optional(Type.Array(Reference, { maxItems: 16 })),
+    attachedTo: Type.Optional(Reference),
+  }),
+});
+export type NicSpec = Static<typeof nic.spec>;

@@ -1,0 +1,105 @@
+import { type Static, Type } from 'typebox';
+import { defineKind } from '../kind.js';
+import { Name, observedShape, oneOf, Reference, statusShape, Zone } from '../shape.js';
+
+const topology = { provider: 'virt8ra.topology', version: 'v1beta1', scope: 'global', regional: false } as const;
+
+/** Country codes are ISO 3166-1 alpha-2. */
+const Country = Type.String({ pattern: '^[A-Z]{2}$' });
+
+/** An organisation that sells capacity. Its legal seat decides which law binds it. */
+export const provider = defineKind({
+  ...topology,
+  kind: 'provider',
+  collection: 'providers',
+  summary: 'an organisation that sells capacity',
+  spec: Type.Object({ displayName: Type.String({ minLength: 1, maxLength: 128 }), legalSeat: Country }, { additionalProperties: false }),
+  status: statusShape({}),
+});
+
+/** Endpoint and credentials at a provider, through one driver. */
+export const account = defineKind({
+  ...topology,
+  kind: 'account',
+  collection: 'accounts',
+  immutable: ['/driver', '/providerRef'],
+  summary: 'our access to a provider through one driver',
+  spec: Type.Object({ providerRef: Reference, driver: Type.String({ minLength: 1, maxLength: 64 }) }, { additionalProperties: false }),
+  status: statusShape({ facets: Type.Optional(Type.Array(Type.String())), healthy: Type.Optional(observedShape(Type.Boolean())) }),
+});
+
+export const siteTiers = ['tower', 'edge', 'regional', 'core'] as const;
+
+/** A place. Its name is a legal SECA zone (≤ 32 characters, never `any`). */
+export const site = defineKind({
+  ...topology,
+  kind: 'site',
+  collection: 'sites',
+  aliases: ['zone', 'zones'],
+  immutable: ['/accountRef'],
+  summary: 'a place where instances run',
+  spec: Type.Object(
+    {
+      accountRef: Reference,
+      country: Country,
+      jurisdiction: Type.Optional(Type.String({ maxLength: 64 })),
+      coordinates: Type.Optional(
+        Type.Object(
+          { latitude: Type.Number({ minimum: -90, maximum: 90 }), longitude: Type.Number({ minimum: -180, maximum: 180 }) },
+          { additionalProperties: false },
+        ),
+      ),
+      tier: oneOf(siteTiers),
+      displayName: Type.Optional(Type.String({ maxLength: 128 })),
+    },
+    { additionalProperties: false },
+  ),
+  status: statusShape({
+    reachable: Type.Optional(observedShape(Type.Boolean())),
+    hosts: Type.Optional(Type.Integer({ minimum: 0 })),
+    capacity: Type.Optional(
+      Type.Object({
+        vCPU: Type.Integer(),
+        vCPUFree: Type.Integer(),
+        memoryMiB: Type.Integer(),
+        memoryMiBFree: Type.Integer(),
+        storageGB: Type.Integer(),
+        storageGBFree: Type.Integer(),
+      }),
+    ),
+    architectures: Type.Optional(Type.Array(Type.String())),
+  }),
+});
+export type SiteSpec = Static<typeof site.spec>;
+
+/** One physical machine at a site. POST `enrol` answers 200 with a single-use token for its agent. */
+export const host = defineKind({
+  ...topology,
+  kind: 'host',
+  collection: 'hosts',
+  immutable: ['/siteRef'],
+  actions: ['enrol', 'cordon', 'uncordon'],
+  summary: 'a physical machine at a site',
+  spec: Type.Object({ siteRef: Reference }, { additionalProperties: false }),
+  status: statusShape({
+    connected: Type.Optional(observedShape(Type.Boolean())),
+    cordoned: Type.Optional(Type.Boolean()),
+    agentVersion: Type.Optional(Type.String()),
+    inventory: Type.Optional(Type.Unknown()),
+    instances: Type.Optional(Type.Integer({ minimum: 0 })),
+  }),
+});
+export type HostSpec = Static<typeof host.spec>;
+
+/** Answer of POST `hosts/NAME/enrol`. */
+export const Enrolment = Type.Object({
+  token: Type.String(),
+  expiresAt: Type.String(),
+  /** `https://host:port` of the agents' listener. */
+  url: Type.String(),
+  /** SHA-256 of the control plane CA certificate (DER), hex: the agent trusts nothing else. */
+  caSha256: Type.String(),
+  host: Name,
+  site: Zone,
+});
+export type Enrolment = Static<typeof Enrolment>;
