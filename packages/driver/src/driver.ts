@@ -1,0 +1,42 @@
+import type { BlockStoragesFacet } from './facets/block-storages.js';
+import type { DisksFacet } from './facets/disks.js';
+import type { HostsFacet } from './facets/hosts.js';
+import type { InstancesFacet } from './facets/instances.js';
+import type { NetworksFacet } from './facets/networks.js';
+
+/** One provider technology. A driver is data + `connect`; vendor words never leave its folder. */
+export interface Driver<Config> {
+  readonly name: string;
+  /** One line for the support matrix. */
+  readonly summary: string;
+  /** Checks an account's configuration; raises `validation` with pointers. */
+  parse(input: unknown): Config;
+  connect(config: Config): Promise<Connection>;
+}
+
+/** One connected site of an account. A missing facet is the honest "cannot". */
+export interface Connection {
+  readonly instances?: InstancesFacet;
+  readonly blockStorages?: BlockStoragesFacet;
+  readonly networks?: NetworksFacet;
+  readonly disks?: DisksFacet;
+  readonly hosts?: HostsFacet;
+  readonly capabilities: Capabilities;
+  probe(): Promise<{ readonly healthy: boolean; readonly reason?: string }>;
+  close(): Promise<void>;
+}
+
+export const facetNames = ['instances', 'blockStorages', 'networks', 'disks', 'hosts'] as const;
+export type FacetName = (typeof facetNames)[number];
+
+/** Finer limits, as facts that placement and the migration planner read. Units are in the names. */
+export interface Capabilities {
+  /** How long after a lost reply an object may take to become findable. */
+  readonly settleSeconds: number;
+  readonly maxVolumesPerInstance: number;
+  readonly maxNicsPerInstance: number;
+  readonly firmwares: readonly ('BIOS' | 'UEFI')[];
+  readonly migrationModes: readonly ('warm' | 'cold')[];
+  /** Whether run permits are enforced at the site itself. */
+  readonly enforcesPermits: boolean;
+}

@@ -1,0 +1,48 @@
+import type { Handle, Observation } from '../observation.js';
+
+/** Copies disks between sites. One transfer has two ends, each declared at its own site; both are level-triggered and resume by themselves. */
+
+export interface SendSpec {
+  readonly host?: string;
+  readonly mode: 'warm' | 'cold';
+  readonly instance: Handle;
+  readonly disks: readonly { readonly volume: Handle; readonly sizeBytes: number }[];
+  readonly peer: { readonly name: string; readonly address: string; readonly port: number };
+  readonly minPasses: number;
+  /** `copy` until told; `finish` stops the guest, sends the last changes and releases the permit; `abort` lets the guest run on. */
+  readonly goal: 'copy' | 'finish' | 'abort';
+  readonly epoch: number;
+}
+
+export interface ReceiveSpec {
+  readonly host?: string;
+  readonly disks: readonly { readonly volume: Handle; readonly sizeBytes: number }[];
+  readonly peerName: string;
+  readonly goal: 'receive' | 'abort';
+}
+
+export interface TransferStatus {
+  readonly state: 'preparing' | 'listening' | 'copying' | 'converged' | 'finishing' | 'finished' | 'aborting' | 'aborted' | 'failed';
+  readonly address?: string;
+  readonly port?: number;
+  readonly passes: number;
+  readonly bytes: number;
+  readonly resentBytes: number;
+  readonly chunkBytes: number;
+  readonly streams: number;
+  readonly pauseMs?: number;
+  readonly pausedAt?: string;
+  readonly roots?: readonly string[];
+}
+
+export interface DisksFacet {
+  /** Declares (or re-declares) one end under `key`; idempotent. */
+  send(spec: SendSpec, key: string): Promise<Handle>;
+  receive(spec: ReceiveSpec, key: string): Promise<Handle>;
+  find(key: string): Promise<Handle | undefined>;
+  observe(handle: Handle): Promise<Observation<TransferStatus>>;
+  /** Forgets the transfer; disks stay as their own realizations say. */
+  remove(handle: Handle): Promise<void>;
+  /** Name the peer must present, for the host an object lives on. */
+  peerName(host: string): string;
+}
