@@ -1,0 +1,55 @@
+import type { Kind, Resource } from '@virt8ra/contract';
+import type { Outcome } from '@virt8ra/engine';
+import type { TSchema } from 'typebox';
+import type { StoreReader, StoreTransaction } from '../resources/store.js';
+import type { ResolvedReference, StoredResource } from '../resources/stored-resource.js';
+
+/**
+ * What a kind does beyond its shape. `admit*` run inside the transaction that stores the change and only read and write the database;
+ * `reconcile` is level-triggered, takes nothing but the resource's identity and may talk to sites.
+ */
+export interface KindBehaviour<Spec = unknown, Status = unknown> {
+  readonly kind: Kind<TSchema, TSchema>;
+  /** Rules that need more than the shape. Raises `validation`, `conflict`, `exhausted` or `unsupported`; nothing is stored then. */
+  admitPut?(tx: StoreTransaction, request: PutRequest<Spec, Status>): Promise<Admission<Status>>;
+  /** Raises `conflict` when something still uses it. */
+  admitDelete?(tx: StoreTransaction, resource: StoredResource<Spec, Status>, subject: Subject): Promise<void>;
+  /** POST verbs named by the kind. The value, if any, becomes a 200 body; otherwise 202 without body. */
+  readonly actions?: Readonly<
+    Record<string, (tx: StoreTransaction, resource: StoredResource<Spec, Status>, subject: Subject) => Promise<unknown>>
+  >;
+  /** Brings the world to the resource. Absent: the resource is a record only. Called again on nudge and after `waitSeconds`. */
+  reconcile?(resource: StoredResource<Spec, Status>): Promise<Outcome>;
+  /** Facts computed at read time (ages, counts, connectivity); must be cheap and is called with a whole page. */
+  present?(reader: StoreReader, resources: readonly StoredResource<Spec, Status>[]): Promise<readonly Partial<Status>[]>;
+}
+
+export interface PutRequest<Spec, Status> {
+  readonly address: StoredResource['address'];
+  readonly next: Pick<Resource<Spec>, 'labels' | 'annotations' | 'extensions' | 'spec'>;
+  /** Undefined when it is created. */
+  readonly previous: StoredResource<Spec, Status> | undefined;
+  readonly subject: Subject;
+}
+
+export interface Admission<Status> {
+  readonly references?: readonly ResolvedReference[];
+  /** Merged into the stored status. */
+  readonly status?: Partial<Status>;
+  /**
+   * `active`: nothing is left to do, so that creating and updating pass at once. `creating`: a reconcile must finish it.
+   */
+  readonly outcome: 'active' | 'creating';
+  readonly type?: string;
+  readonly reason?: string;
+  readonly message?: string;
+}
+
+/** Who asks. */
+export interface Subject {
+  readonly name: string;
+  /** True for the operator of the control plane: may change topology. */
+  readonly operator: boolean;
+  readonly tenants: readonly string[] | 'all';
+  readonly remote: string;
+}
