@@ -17,7 +17,7 @@ export async function printResources(session: Session, kind: Kind, items: readon
   if (format === 'json') {
     terminal.out(`${JSON.stringify(options.single ? items[0] : { items }, null, 2)}\n`);
   } else if (format === 'yaml') {
-    const texts = await Promise.all(items.map((item) => yamlText({ kind: kind.kind, ...item })));
+    const texts = await Promise.all(items.map((item) => yamlText(item)));
     terminal.out(texts.join('---\n'));
   } else if (format === 'name') {
     terminal.out(items.map((item) => `${kind.kind}/${item.metadata.name}\n`).join(''));
