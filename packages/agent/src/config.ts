@@ -1,0 +1,146 @@
+import { createHash } from 'node:crypto';
+import { homedir } from 'node:os';
+import { join, resolve } from 'node:path';
+import { Problem } from '@virt8ra/contract';
+import { type LogLevel, logLevels } from './log.js';
+
+/** Everything an agent may be told from outside; nothing else reads the environment. */
+export interface AgentConfig {
+  /** Identity, ledger, permits, disks. */
+  readonly stateDirectory: string;
+  /** Sockets and pid files of this boot. Short, because socket paths end at 107 bytes. */
+  readonly runtimeDirectory: string;
+  readonly root: boolean;
+  /** Present when this start should enrol first if there is no certificate yet. */
+  readonly enrol?: EnrolConfig;
+  /** Address where receivers of transfers listen and exposed ports appear; undefined: the one used to reach the server. */
+  readonly dataAddress?: string;
+  /** Ports that receivers and exposed ports may take; undefined: any free one. */
+  readonly dataPorts?: { readonly first: number; readonly last: number };
+  readonly network: 'auto' | 'bridge' | 'user';
+  readonly reserveMemoryMiB: number;
+  readonly reserveStorageBytes: number;
+  /** Virtual CPUs offered for each hardware thread. */
+  readonly vcpuPerThread: number;
+  /** Seconds a guest has to shut down by itself before it is switched off. */
+  readonly shutdownSeconds: number;
+  /** Seconds before a permit's expiry at which its guest is stopped. */
+  readonly permitMarginSeconds: number;
+  readonly logLevel: LogLevel;
+}
+
+export interface EnrolConfig {
+  readonly server: URL;
+  readonly token: string;
+  /** SHA-256 of the control plane's CA certificate (DER), 64 hex digits. */
+  readonly caSha256: string;
+}
+
+/** What the command line gave, before checks. */
+export interface ConfigInput {
+  readonly state?: string | undefined;
+  readonly server?: string | undefined;
+  readonly token?: string | undefined;
+  readonly 'token-file'?: string | undefined;
+  readonly 'ca-sha256'?: string | undefined;
+  readonly 'data-address'?: string | undefined;
+  readonly 'data-ports'?: string | undefined;
+  readonly network?: string | undefined;
+  readonly 'reserve-memory-mib'?: string | undefined;
+  readonly 'reserve-storage-gib'?: string | undefined;
+  readonly 'vcpu-per-thread'?: string | undefined;
+  readonly 'shutdown-seconds'?: string | undefined;
+  readonly 'log-level'?: string | undefined;
+}
+
+type Environment = Readonly<Record<string, string | undefined>>;
+
+/**
+ * The configuration of a start: options first, then `VIRT8RA_AGENT_*` variables, then defaults. `readTokenFile` is asked only when the
+ * token is given as a file. Raises Problem validation that names the option.
+ */
+export function parseConfig(input: ConfigInput, environment: Environment, readTokenFile: (path: string) => string, uid: number): AgentConfig {
+  const root = uid === 0;
+  const given = (option: keyof ConfigInput) => input[option] ?? environment[`VIRT8RA_AGENT_${option.replaceAll('-', '_').toUpperCase()}`];
+  const stateDirectory = resolve(given('state') ?? defaultState(root, environment));
+  const enrol = parseEnrol(given('server'), given('token'), given('token-file'), given('ca-sha256'), readTokenFile);
+  const dataAddress = given('data-address');
+  const ports = given('data-ports');
+  return {
+    stateDirectory,
+    runtimeDirectory: environment['VIRT8RA_AGENT_RUNTIME'] ?? defaultRuntime(root, stateDirectory, uid, environment),
+    root,
+    ...(enrol === undefined ? {} : { enrol }),
+    ...(dataAddress === undefined ? {} : { dataAddress }),
+    ...(ports === undefined ? {} : { dataPorts: parsePorts(ports) }),
+    network: oneOf('network', given('network') ?? 'auto', ['auto', 'bridge', 'user'] as const),
+    reserveMemoryMiB: whole('reserve-memory-mib', given('reserve-memory-mib'), 512),
+    reserveStorageBytes: whole('reserve-storage-gib', given('reserve-storage-gib'), 2) * 1024 ** 3,
+    vcpuPerThread: whole('vcpu-per-thread', given('vcpu-per-thread'), 4, 1),
+    shutdownSeconds: whole('shutdown-seconds', given('shutdown-seconds'), 30),
+    permitMarginSeconds: 5,
+    logLevel: oneOf('log-level', given('log-level') ?? 'info', logLevels),
+  };
+}
+
+function defaultState(root: boolean, environment: Environment): string {
+  if (root) return '/var/lib/virt8ra-agent';
+  return join(environment['XDG_STATE_HOME'] ?? join(homedir(), '.local', 'state'), 'virt8ra-agent');
+}
+
+function defaultRuntime(root: boolean, stateDirectory: string, uid: number, environment: Environment): string {
+  const own = createHash('sha256').update(stateDirectory).digest('hex').slice(0, 10);
+  if (root) return `/run/virt8ra/agents/${own}`;
+  return join(environment['XDG_RUNTIME_DIR'] ?? `/tmp/virt8ra-${uid}`, `virt8ra-${own}`);
+}
+
+function parseEnrol(
+  server: string | undefined,
+  token: string | undefined,
+  tokenFile: string | undefined,
+  caSha256: string | undefined,
+  readTokenFile: (path: string) => string,
+): EnrolConfig | undefined {
+  if (server === undefined && token === undefined && tokenFile === undefined && caSha256 === undefined) return undefined;
+  if (server === undefined) throw missing('server', 'the address of the agents’ listener, such as https://control.example:7443');
+  const secret = token ?? (tokenFile === undefined ? undefined : readTokenFile(tokenFile).trim());
+  if (secret === undefined || secret === '') throw missing('token', 'the single-use token that `virt8ra enrol` printed');
+  if (caSha256 === undefined) throw missing('ca-sha256', 'the fingerprint that `virt8ra enrol` printed');
+  let url: URL;
+  try {
+    url = new URL(server);
+  } catch {
+    throw new Problem('validation', `--server is not a URL: ${server}. Write it like https://control.example:7443.`);
+  }
+  if (url.protocol !== 'https:') throw new Problem('validation', `--server must begin with https://, not ${url.protocol}//`);
+  const fingerprint = caSha256.replaceAll(':', '').toLowerCase();
+  if (!/^[0-9a-f]{64}$/.test(fingerprint)) throw new Problem('validation', '--ca-sha256 must be 64 hexadecimal digits (SHA-256 of the CA certificate)');
+  return { server: url, token: secret, caSha256: fingerprint };
+}
+
+function missing(option: string, meaning: string): Problem {
+  return new Problem('validation', `--${option} is missing: ${meaning}. \`virt8ra enrol\` prints the whole command.`);
+}
+
+function parsePorts(text: string): { first: number; last: number } {
+  const match = /^(\d{1,5})-(\d{1,5})$/.exec(text);
+  const first = Number(match?.[1]);
+  const last = Number(match?.[2]);
+  if (match === null || first < 1 || last > 65535 || first > last) {
+    throw new Problem('validation', `--data-ports must be a range such as 49152-49251, not ${text}`);
+  }
+  return { first, last };
+}
+
+function whole(option: string, text: string | undefined, fallback: number, least = 0): number {
+  if (text === undefined) return fallback;
+  const value = Number(text);
+  if (!Number.isSafeInteger(value) || value < least) throw new Problem('validation', `--${option} must be a whole number of at least ${least}, not ${text}`);
+  return value;
+}
+
+function oneOf<Word extends string>(option: string, text: string, words: readonly Word[]): Word {
+  const found = words.find((word) => word === text);
+  if (found === undefined) throw new Problem('validation', `--${option} must be one of ${words.join(', ')}, not ${text}`);
+  return found;
+}
