@@ -1,10 +1,8 @@
 import { type Address, type Kind, network, Problem, workspace as workspaceKind } from '@virt8ra/contract';
 import { type Client, createClient, kindFromNoun, partsOf } from './client/index.js';
 import { type Context, readContexts } from './context/context-file.js';
+import type { Format } from './output/format.js';
 import type { Terminal } from './terminal.js';
-
-export const formats = ['table', 'wide', 'json', 'yaml', 'name'] as const;
-export type Format = (typeof formats)[number];
 
 /** Flags that every command knows. */
 export interface GlobalFlags {

@@ -1,0 +1,121 @@
+import { createHash } from 'node:crypto';
+import { createReadStream } from 'node:fs';
+import { stat } from 'node:fs/promises';
+import { type ImageImportSpec, imageImport, Problem } from '@virt8ra/contract';
+import { awaitGoal, goalFromText } from '../await-resource.js';
+import { secondsOfFlag } from '../duration-flag.js';
+import { createLiveLine, type LiveLine } from '../output/live-line.js';
+import { addressOf, type Session, type Target } from '../session.js';
+
+export interface ImportFlags {
+  readonly file?: string;
+  readonly url?: string;
+  readonly sha256?: string;
+  readonly arch: 'amd64' | 'arm64';
+  readonly boot?: 'UEFI' | 'BIOS';
+  readonly initializer?: 'none' | 'cloudinit-22';
+  readonly detach?: boolean;
+  readonly timeout?: string;
+}
+
+/**
+ * Brings a disk in as image NAME, from a file (whose digest is computed here) or from a URL. Repeating it after a cut goes on where it
+ * stopped. Ends when the image is there; with `detach` when the bytes are sent or the fetch is ordered.
+ */
+export async function imageImportRun(session: Session, name: string, flags: ImportFlags): Promise<void> {
+  const { terminal } = session;
+  const timeoutSeconds = secondsOfFlag('--timeout', flags.timeout);
+  if ((flags.file === undefined) === (flags.url === undefined))
+    throw new Problem('invalid-request', 'give either --file PATH or --url URL');
+  const target: Target = { kind: imageImport, address: addressOf(session, imageImport, name) };
+  const line = createLiveLine(terminal);
+  try {
+    const source = flags.file === undefined ? urlSource(flags) : await fileSource(session, flags.file, flags.sha256, line);
+    const spec: ImageImportSpec = {
+      source,
+      cpuArchitecture: flags.arch,
+      ...(flags.boot === undefined ? {} : { boot: flags.boot }),
+      ...(flags.initializer === undefined ? {} : { initializer: flags.initializer }),
+    };
+    const { resource } = await session.patientClient.put(imageImport, target.address, { spec });
+    const phase = resource.status?.phase;
+    const awaitsContent = phase === undefined || phase === 'waiting-for-content' || phase === 'receiving';
+    if (flags.file !== undefined && awaitsContent) await send(session, target, flags.file, line);
+    if (flags.detach !== true) {
+      await awaitGoal(session, target, goalFromText('phase=done'), {
+        timeoutSeconds,
+        onSighting: ({ resource: seen, progress }) => {
+          const status = seen?.status as { phase?: string; receivedBytes?: number; totalBytes?: number } | undefined;
+          if (progress !== undefined) line.show(progress);
+          else if (status?.phase !== undefined) {
+            line.show(measured(status.phase, status.receivedBytes ?? 0, status.totalBytes ?? 0, undefined, terminal.now()));
+          }
+        },
+      });
+    }
+  } finally {
+    line.end();
+  }
+  const made = flags.detach === true ? `image-import/${name} under way` : `image/${name} ready`;
+  terminal.out(session.format === 'name' ? `image/${name}\n` : `${made}\n`);
+}
+
+function urlSource(flags: ImportFlags): ImageImportSpec['source'] {
+  if (flags.sha256 === undefined) throw new Problem('invalid-request', 'a URL needs --sha256: what arrives is checked against it');
+  return { url: flags.url ?? '', sha256: flags.sha256.toLowerCase() };
+}
+
+async function fileSource(
+  session: Session,
+  path: string,
+  expected: string | undefined,
+  line: LiveLine,
+): Promise<ImageImportSpec['source']> {
+  const { size } = await stat(path).catch((cause: unknown) => {
+    throw new Problem('invalid-request', `cannot read ${path}: ${(cause as Error).message}`, { cause });
+  });
+  if (size === 0) throw new Problem('invalid-request', `${path} is empty`);
+  const { terminal } = session;
+  const hash = createHash('sha256');
+  const startedAt = terminal.now();
+  let bytes = 0;
+  for await (const chunk of createReadStream(path, { highWaterMark: 1024 * 1024, signal: terminal.signal })) {
+    hash.update(chunk as Buffer);
+    bytes += (chunk as Buffer).length;
+    line.show(measured('digest', bytes, size, startedAt, terminal.now()));
+  }
+  const sha256 = hash.digest('hex');
+  if (expected !== undefined && expected.toLowerCase() !== sha256) {
+    throw new Problem('validation', `${path} is not the file you meant: its sha256 is ${sha256}`);
+  }
+  return { upload: { sizeBytes: bytes, sha256 } };
+}
+
+async function send(session: Session, target: Target, path: string, line: LiveLine): Promise<void> {
+  const { terminal } = session;
+  const { size } = await stat(path);
+  const startedAt = terminal.now();
+  let first: number | undefined;
+  await session.patientClient.upload(
+    target.address,
+    {
+      sizeBytes: size,
+      read: (start, end) => createReadStream(path, { start, end: end - 1, highWaterMark: 256 * 1024 }),
+    },
+    {
+      signal: terminal.signal,
+      onProgress: (sent) => {
+        first ??= sent;
+        line.show(measured('upload', sent, size, startedAt, terminal.now(), first));
+      },
+    },
+  );
+}
+
+/** Progress of work done here: the rate is that since its start, without what earlier attempts did. */
+function measured(phase: string, bytes: number, totalBytes: number, startedAt: number | undefined, now: number, before = 0) {
+  const seconds = startedAt === undefined ? 0 : (now - startedAt) / 1000;
+  const bytesPerSecond = seconds > 0 ? (bytes - before) / seconds : 0;
+  const etaSeconds = bytesPerSecond > 0 ? (totalBytes - bytes) / bytesPerSecond : null;
+  return { phase, bytes, totalBytes, bytesPerSecond, etaSeconds, updatedAt: new Date(now).toISOString() };
+}

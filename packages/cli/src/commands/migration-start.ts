@@ -1,0 +1,137 @@
+import { isDeepStrictEqual } from 'node:util';
+import { instance, type MigrationSpec, migration, Problem, type Progress } from '@virt8ra/contract';
+import { reasonOf } from '../await-resource.js';
+import type { ResourceOf } from '../client/index.js';
+import { countOfFlag } from '../duration-flag.js';
+import { followResource } from '../follow.js';
+import { createLiveLine } from '../output/live-line.js';
+import { printResources } from '../output/print-resources.js';
+import { bytesText, durationText, pauseText } from '../output/units.js';
+import { addressOf, type Session, type Target, titleOf } from '../session.js';
+
+export interface MigrateFlags {
+  readonly to: string;
+  readonly mode: 'warm' | 'cold';
+  readonly name?: string;
+  readonly minPasses?: string;
+  readonly detach?: boolean;
+}
+
+type Migration = ResourceOf<typeof migration>;
+
+/**
+ * Moves an instance to another site and shows how it goes. An interrupt leaves the move running. With the name of a move that exists
+ * already it is followed, so that a lost terminal costs nothing. Raises `cancelled` when it was called off, `internal` when it failed.
+ */
+export async function migrationStart(session: Session, instanceName: string, flags: MigrateFlags): Promise<void> {
+  const { terminal, client } = session;
+  const minPasses = countOfFlag('--min-passes', flags.minPasses);
+  const name = instanceName.replace(/^instances?\//, '');
+  const spec: MigrationSpec = {
+    instanceRef: `${instance.collection}/${name}`,
+    toSite: flags.to,
+    mode: flags.mode,
+    ...(minPasses === undefined ? {} : { minPasses }),
+  };
+  const target: Target = {
+    kind: migration,
+    address: addressOf(session, migration, flags.name ?? nameOfMove(name, flags.to, terminal.now())),
+  };
+  const existing = flags.name === undefined ? undefined : await client.find(migration, target.address);
+  if (existing === undefined) await client.put(migration, target.address, { spec });
+  else if (!isDeepStrictEqual(existing.spec, spec)) throw new Problem('conflict', `${titleOf(target)} exists already and is another move`);
+
+  if (flags.detach === true) {
+    if (session.format === 'name') terminal.out(`${titleOf(target)}\n`);
+    else terminal.out(`${titleOf(target)} started\n${followHint(target)}`);
+    return;
+  }
+  const startedAt = terminal.now();
+  const ended = await followToEnd(session, target);
+  const status = ended.status ?? { conditions: [] };
+  if (status.phase !== 'done') throw failure(target, ended);
+  const unequal = (status.digests ?? []).filter((digest) => !digest.equal);
+  if (session.format === 'table' || session.format === 'wide')
+    terminal.out(summaryText(target, name, ended, (terminal.now() - startedAt) / 1000));
+  else await printResources(session, migration, [ended], { single: true });
+  if (unequal.length > 0) {
+    throw new Problem('internal', `digests differ after ${titleOf(target)}: disk ${unequal.map((digest) => digest.disk).join(', ')}`);
+  }
+}
+
+async function followToEnd(session: Session, target: Target): Promise<Migration> {
+  const { terminal } = session;
+  const line = createLiveLine(terminal);
+  let shown: Progress | undefined;
+  let phase: string | undefined;
+  try {
+    const follow = followResource(session.patientClient, target.kind, target.address, {
+      signal: terminal.signal,
+      onCut: (problem) => line.note(`${problem.message}; the move goes on, connecting again`),
+    });
+    for await (const sighting of follow) {
+      const resource = sighting.resource as Migration | undefined;
+      if (resource === undefined) throw new Problem('not-found', `${titleOf(target)} was deleted`);
+      const now = resource.status?.phase;
+      if (sighting.progress !== undefined && sighting.progress !== shown) line.show(sighting.progress);
+      else if (now !== undefined && now !== phase && now !== shown?.phase) line.show(emptyProgress(now));
+      shown = sighting.progress;
+      phase = now ?? phase;
+      if (now === 'done' || now === 'failed' || now === 'returned') return resource;
+    }
+    throw new Problem('cancelled', 'interrupted');
+  } catch (error) {
+    if (terminal.signal.aborted) line.note(`${titleOf(target)} goes on\n${followHint(target).trimEnd()}`);
+    throw error;
+  } finally {
+    line.end();
+  }
+}
+
+function emptyProgress(phase: string): Progress {
+  return { phase, bytes: 0, totalBytes: 0, bytesPerSecond: 0, etaSeconds: null, updatedAt: '' };
+}
+
+function followHint({ address }: Target): string {
+  return `  follow: virt8ra wait migration ${address.name} --for phase=done\n  cancel: virt8ra cancel ${address.name}\n`;
+}
+
+/** Names sort by time and never meet: instance, site and the second in base 36. */
+function nameOfMove(instanceName: string, site: string, now: number): string {
+  return `${instanceName.slice(0, 80)}-to-${site.toLowerCase()}-${Math.floor(now / 1000).toString(36)}`;
+}
+
+function failure(target: Target, ended: Migration): Problem {
+  const { phase, problem, from } = ended.status ?? {};
+  const reason = problem ?? reasonOf(ended) ?? 'no reason given';
+  const history = (ended.status?.conditions ?? []).some((condition) => /cancel/i.test(`${condition.type ?? ''} ${condition.reason ?? ''}`));
+  const cancelled = phase === 'returned' && (history || /cancel/i.test(reason));
+  const where = phase === 'returned' ? `; the instance is back at ${from?.site ?? 'its site'}` : '';
+  return new Problem(cancelled ? 'cancelled' : 'internal', `${titleOf(target)} ${cancelled ? 'was cancelled' : phase}: ${reason}${where}`, {
+    facts: { hint: `virt8ra describe ${titleOf(target)}` },
+  });
+}
+
+function summaryText(target: Target, instanceName: string, ended: Migration, watchedSeconds: number): string {
+  const { status, spec } = ended;
+  const { startedAt, finishedAt, digests = [] } = status ?? {};
+  const seconds =
+    startedAt === undefined || finishedAt === undefined ? watchedSeconds : (Date.parse(finishedAt) - Date.parse(startedAt)) / 1000;
+  const host = status?.to?.host === undefined ? '' : ` on ${status.to.host}`;
+  const lines = [
+    `${instanceName} runs at ${status?.to?.site ?? spec.toSite}${host} after ${durationText(seconds)} (${titleOf(target)}, ${spec.mode})`,
+  ];
+  if (status?.pauseMs !== undefined) lines.push(`  pause     ${pauseText(status.pauseMs)}`);
+  if (status?.handoverMs !== undefined) lines.push(`  handover  ${pauseText(status.handoverMs)}`);
+  if (status?.bytes !== undefined) {
+    const passes = status.passes === undefined ? '' : ` in ${status.passes} pass${status.passes === 1 ? '' : 'es'}`;
+    const resent = status.resentBytes === undefined || status.resentBytes === 0 ? '' : `, ${bytesText(status.resentBytes)} sent again`;
+    lines.push(`  bytes     ${bytesText(status.bytes)}${passes}${resent}`);
+  }
+  for (const digest of digests) {
+    lines.push(
+      `  digest    ${digest.disk}: ${digest.equal ? `equal (${digest.source.slice(0, 16)}…)` : `DIFFERS ${digest.source} ≠ ${digest.target}`}`,
+    );
+  }
+  return `${lines.join('\n')}\n`;
+}

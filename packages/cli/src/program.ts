@@ -1,0 +1,319 @@
+import { Command, CommanderError, Option } from 'commander';
+import type { EventFlags } from './commands/event-list.js';
+import type { EnrolFlags } from './commands/host-enrol.js';
+import type { ImportFlags } from './commands/image-import.js';
+import type { PowerFlags } from './commands/instance-power.js';
+import type { MigrateFlags } from './commands/migration-start.js';
+import type { ApplyFlags } from './commands/resource-apply.js';
+import type { DeleteFlags } from './commands/resource-delete.js';
+import type { GetFlags } from './commands/resource-get.js';
+import type { WaitFlags } from './commands/resource-wait.js';
+import type { WatchFlags } from './commands/resource-watch.js';
+import type { CommandWords } from './completion/complete-words.js';
+import { formats } from './output/format.js';
+import type { GlobalFlags, Session } from './session.js';
+import type { Terminal } from './terminal.js';
+import { cliVersion } from './version.js';
+
+/** Commands are loaded when they are called, so that help and completion answer at once. */
+
+/** Runs one command line; answers the exit code: that of the problem table, 2 for wrong usage, 130 after an interrupt. */
+export async function run(words: readonly string[], terminal: Terminal): Promise<number> {
+  const surroundings: Surroundings = {};
+  const program = buildProgram(terminal, surroundings);
+  try {
+    await program.parseAsync(words, { from: 'user' });
+    return 0;
+  } catch (error) {
+    if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : usageExitCode;
+    if (terminal.signal.aborted) return interruptExitCode;
+    const [{ toProblem }, { problemText }] = await Promise.all([import('@virt8ra/contract'), import('./output/problem-text.js')]);
+    const problem = toProblem(error);
+    terminal.err(problemText(problem, surroundings));
+    return problem.exitCode;
+  }
+}
+
+const usageExitCode = 2;
+const interruptExitCode = 130;
+
+interface Surroundings {
+  contextName?: string | undefined;
+  server?: string | undefined;
+}
+
+const kindCommands = ['get', 'describe', 'delete', 'wait', 'watch'];
+const targetHelp = 'KIND NAME…, or KIND/NAME…';
+
+function buildProgram(terminal: Terminal, surroundings: Surroundings): Command {
+  const program = new Command('virt8ra')
+    .description('One control plane over the hosts, virtual machines and clusters of many providers.')
+    .version(cliVersion(), '-V, --version', 'print the version of the CLI')
+    .option('--context <name>', 'context to use instead of the current one')
+    .option('--tenant <name>', 'tenant to work in')
+    .option('--workspace <name>', 'workspace to work in')
+    .option('--network <name>', 'network of subnets')
+    .addOption(new Option('-o, --output <format>', 'how to print').choices(formats))
+    .exitOverride()
+    .configureOutput({ writeOut: terminal.out, writeErr: terminal.err, getOutHelpWidth: () => terminal.columns ?? 100 })
+    .showHelpAfterError('(virt8ra --help shows what there is)')
+    .addHelpText('after', helpEnd);
+
+  /** Opens the session for a command and remembers whom it speaks to, for the hints of errors. */
+  const withSession = async (command: Command, work: (session: Session) => Promise<void>) => {
+    const flags = command.optsWithGlobals<GlobalFlags>();
+    const { openSession } = await import('./session.js');
+    const session = await openSession(terminal, flags);
+    surroundings.contextName = session.contextName;
+    surroundings.server = session.client.server;
+    await work(session);
+  };
+
+  addResourceCommands(program, withSession);
+  addWorkCommands(program, withSession);
+  addTopologyCommands(program, withSession);
+  addContextCommands(program, terminal);
+  addSelfCommands(program, terminal);
+  return program;
+}
+
+type WithSession = (command: Command, work: (session: Session) => Promise<void>) => Promise<void>;
+
+function addResourceCommands(program: Command, withSession: WithSession): void {
+  program
+    .command('apply')
+    .description('create or change what documents describe')
+    .requiredOption('-f, --file <path...>', 'files or folders of YAML or JSON documents; - is standard input')
+    .option('--wait', 'finish each kind before the next begins')
+    .option('--timeout <duration>', 'time limit of each wait, such as 5m')
+    .option('--dry-run', 'check the documents here and send nothing')
+    .action((options: ApplyFlags, command: Command) =>
+      withSession(command, async (session) => (await import('./commands/resource-apply.js')).resourceApply(session, options)),
+    );
+  program
+    .command('get')
+    .description('print resources')
+    .argument('[words...]', `KIND, ${targetHelp}`)
+    .option('-l, --selector <labels>', 'label selector, such as env=prod,tier!=edge')
+    .option('--limit <count>', 'print no more than this many')
+    .option('-A, --all-workspaces', 'of every workspace of the tenant')
+    .action((words: string[], options: GetFlags, command: Command) =>
+      withSession(command, async (session) => (await import('./commands/resource-get.js')).resourceGet(session, words, options)),
+    );
+  program
+    .command('describe')
+    .description('tell everything about resources: facts with source and age, placement, history')
+    .argument('<words...>', targetHelp)
+    .action((words: string[], _options: unknown, command: Command) =>
+      withSession(command, async (session) => (await import('./commands/resource-describe.js')).resourceDescribe(session, words)),
+    );
+  program
+    .command('delete')
+    .description('delete resources by name, or those of documents')
+    .argument('[words...]', targetHelp)
+    .option('-f, --file <path...>', 'files or folders of documents; - is standard input')
+    .option('--wait', 'end when they are gone')
+    .option('--timeout <duration>', 'time limit of each wait')
+    .action((words: string[], options: DeleteFlags, command: Command) =>
+      withSession(command, async (session) => (await import('./commands/resource-delete.js')).resourceDelete(session, words, options)),
+    );
+  program
+    .command('wait')
+    .description('wait until resources reach a goal')
+    .argument('<words...>', targetHelp)
+    .requiredOption('--for <goal>', 'deleted, exists, state=…, power=…, activity=…, phase=…, site=… or /status/FIELD=VALUE')
+    .option('--timeout <duration>', 'time limit, such as 90s')
+    .action((words: string[], options: WaitFlags, command: Command) =>
+      withSession(command, async (session) => (await import('./commands/resource-wait.js')).resourceWait(session, words, options)),
+    );
+  program
+    .command('watch')
+    .description('print resources and every change to them')
+    .argument('<words...>', 'KIND, KIND NAME or KIND/NAME')
+    .option('-l, --selector <labels>', 'label selector')
+    .option('-A, --all-workspaces', 'of every workspace of the tenant')
+    .action((words: string[], options: WatchFlags, command: Command) =>
+      withSession(command, async (session) => (await import('./commands/resource-watch.js')).resourceWatch(session, words, options)),
+    );
+  program
+    .command('events')
+    .description('print the change feed')
+    .option('--since <cursor>', 'go on after this cursor')
+    .option('--kinds <kinds>', 'of these kinds only, with commas between')
+    .option('-l, --selector <labels>', 'label selector')
+    .option('--limit <count>', 'end after this many events')
+    .action((options: EventFlags, command: Command) =>
+      withSession(command, async (session) => (await import('./commands/event-list.js')).eventList(session, options)),
+    );
+}
+
+function addWorkCommands(program: Command, withSession: WithSession): void {
+  for (const verb of ['start', 'stop', 'restart'] as const) {
+    program
+      .command(verb)
+      .description(`${verb} instances`)
+      .argument('<instances...>')
+      .option('--wait', 'end when it is seen to be so')
+      .option('--timeout <duration>', 'time limit of the wait')
+      .action((names: string[], options: PowerFlags, command: Command) =>
+        withSession(command, async (session) =>
+          (await import('./commands/instance-power.js')).instancePower(session, verb, names, options),
+        ),
+      );
+  }
+  program
+    .command('migrate')
+    .description('move an instance with its disks to another site; an interrupt leaves it running')
+    .argument('<instance>')
+    .requiredOption('--to <site>', 'where to')
+    .addOption(new Option('--mode <mode>', 'warm: short pause; cold: stopped while it is copied').choices(['warm', 'cold']).default('warm'))
+    .option('--name <name>', 'name of the migration; one that exists is followed')
+    .option('--min-passes <count>', 'change-tracked passes before cut-over (warm)')
+    .option('--detach', 'do not follow it')
+    .action((name: string, options: MigrateFlags, command: Command) =>
+      withSession(command, async (session) => (await import('./commands/migration-start.js')).migrationStart(session, name, options)),
+    );
+  program
+    .command('cancel')
+    .description('call off a migration (or image-import/NAME)')
+    .argument('<migration>')
+    .option('--wait', 'end when it has returned')
+    .action((name: string, options: { readonly wait?: boolean }, command: Command) =>
+      withSession(command, async (session) => (await import('./commands/migration-cancel.js')).migrationCancel(session, name, options)),
+    );
+  const image = program.command('image').description('bring images in');
+  image
+    .command('import')
+    .description('make image NAME of a qcow2 or raw disk; repeat it to go on after a cut')
+    .argument('<name>')
+    .option('--file <path>', 'disk on this machine')
+    .option('--url <url>', 'disk that the control plane fetches')
+    .option('--sha256 <hex>', 'digest of the disk; required with --url')
+    .addOption(new Option('--arch <architecture>', 'of the guest').choices(['amd64', 'arm64']).default('amd64'))
+    .addOption(new Option('--boot <firmware>', 'how it boots').choices(['UEFI', 'BIOS']))
+    .addOption(new Option('--initializer <kind>', 'what sets the guest up').choices(['none', 'cloudinit-22']))
+    .option('--detach', 'do not wait until the image is there')
+    .option('--timeout <duration>', 'time limit of the wait')
+    .action((name: string, options: ImportFlags, command: Command) =>
+      withSession(command, async (session) => (await import('./commands/image-import.js')).imageImportRun(session, name, options)),
+    );
+}
+
+function addTopologyCommands(program: Command, withSession: WithSession): void {
+  for (const noun of ['sites', 'hosts'] as const) {
+    program
+      .command(noun)
+      .description(`print ${noun}`)
+      .option('-l, --selector <labels>', 'label selector')
+      .action((options: GetFlags, command: Command) =>
+        withSession(command, async (session) => (await import('./commands/resource-get.js')).resourceGet(session, [noun], options)),
+      );
+  }
+  program
+    .command('enrol')
+    .description("make a host known and print its agent's one-line command")
+    .argument('<host>')
+    .option('--site <site>', 'where it stands; required for a host not known yet')
+    .action((name: string, options: EnrolFlags, command: Command) =>
+      withSession(command, async (session) => (await import('./commands/host-enrol.js')).hostEnrol(session, name, options)),
+    );
+  for (const [verb, text] of [
+    ['cordon', 'place nothing new on hosts'],
+    ['uncordon', 'place on hosts again'],
+  ] as const) {
+    program
+      .command(verb)
+      .description(text)
+      .argument('<hosts...>')
+      .action((names: string[], _options: unknown, command: Command) =>
+        withSession(command, async (session) => (await import('./commands/host-cordon.js')).hostCordon(session, verb, names)),
+      );
+  }
+}
+
+function addContextCommands(program: Command, terminal: Terminal): void {
+  program
+    .command('login')
+    .description('save a control plane and a token as a context; the token comes from a file, VIRT8RA_TOKEN or standard input')
+    .option('--server <url>', 'URL of the control plane')
+    .option('--token-file <path>', 'file with the token; - is standard input')
+    .option('--ca-file <path>', 'PEM certificates to trust')
+    .option('--name <name>', 'name of the context; default is the host of the URL')
+    .action(async (_options: unknown, command: Command) =>
+      (await import('./commands/context-login.js')).contextLogin(terminal, command.optsWithGlobals()),
+    );
+  const context = program.command('context').description('contexts: which control plane, tenant and workspace');
+  context
+    .command('list')
+    .description('print contexts')
+    .action(async (_options: unknown, command: Command) =>
+      (await import('./commands/context-list.js')).contextList(terminal, command.optsWithGlobals()),
+    );
+  context
+    .command('use')
+    .description('make a context the current one; --tenant and --workspace change it')
+    .argument('<name>')
+    .action(async (name: string, _options: unknown, command: Command) =>
+      (await import('./commands/context-use.js')).contextUse(terminal, name, command.optsWithGlobals()),
+    );
+  context
+    .command('show')
+    .description('print what is in use now')
+    .action(async (_options: unknown, command: Command) =>
+      (await import('./commands/context-show.js')).contextShow(terminal, command.optsWithGlobals()),
+    );
+  context
+    .command('delete')
+    .description('forget a context and its token')
+    .argument('<name>')
+    .action(async (name: string) => (await import('./commands/context-delete.js')).contextDelete(terminal, name));
+}
+
+function addSelfCommands(program: Command, terminal: Terminal): void {
+  program
+    .command('kinds')
+    .description('print the nouns')
+    .action(async (_options: unknown, command: Command) =>
+      (await import('./commands/kind-list.js')).kindList(terminal, command.optsWithGlobals<GlobalFlags>().output),
+    );
+  program
+    .command('version')
+    .description('print the versions of CLI and control plane')
+    .action(async (_options: unknown, command: Command) =>
+      (await import('./commands/version-show.js')).versionShow(terminal, command.optsWithGlobals()),
+    );
+  program
+    .command('completion')
+    .description('print a completion script')
+    .argument('<shell>', 'bash, zsh or fish')
+    .action(async (shell: string) =>
+      (await import('./commands/completion-print.js')).completionPrint(terminal, shell, commandWords(program)),
+    );
+  program
+    .command('__complete', { hidden: true })
+    .argument('[words...]')
+    .allowUnknownOption()
+    .helpOption(false)
+    .action(async (words: string[]) => {
+      const { completeWords } = await import('./completion/complete-words.js');
+      const candidates = await completeWords(terminal, words, commandWords(program));
+      terminal.out(candidates.map((candidate) => `${candidate}\n`).join(''));
+    });
+}
+
+function commandWords(program: Command): CommandWords {
+  const visible = program.commands.filter((command) => !command.name().startsWith('__'));
+  const optionsOf = (name: string) => [...(visible.find((command) => command.name() === name)?.options ?? []), ...program.options];
+  return {
+    names: visible.map((command) => command.name()),
+    kindCommands,
+    flagsOf: (name) => [...optionsOf(name).flatMap((option) => option.long ?? []), '--help'],
+    takesValue: (name, flag) =>
+      optionsOf(name).some((option) => (option.long === flag || option.short === flag) && (option.required || option.optional)),
+    subcommandsOf: (name) => visible.find((command) => command.name() === name)?.commands.map((command) => command.name()) ?? [],
+  };
+}
+
+const helpEnd = `
+Environment: VIRT8RA_SERVER, VIRT8RA_TOKEN, VIRT8RA_TENANT and VIRT8RA_WORKSPACE go before the context; NO_COLOR.
+Exit codes: 0 done, 1 failed, 2 wrong input, 3 not allowed, 4 not found, 5 conflict, 6 no capacity, 7 cancelled, 8 try again, 130 interrupted.`;
