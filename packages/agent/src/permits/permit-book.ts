@@ -1,4 +1,4 @@
-import type { Permit, Surrender } from '@virt8ra/contract';
+import { type Permit, Problem, type Surrender } from '@virt8ra/contract';
 import type { BootClock } from '../system/boot-clock.js';
 import { evidenceFault, type HostSigner, signSurrender } from './evidence.js';
 import type { PermitJournal } from './permit-journal.js';
@@ -103,9 +103,10 @@ export class PermitBook {
     return Math.min(byBoot, byWall);
   }
 
-  /** Journals that this host runs the instance; must return before the guest's first instruction. */
+  /** Journals that this host runs the instance; must return before the guest's first instruction. Raises Problem conflict for an epoch given up. */
   async hold(instance: string, epoch: number): Promise<void> {
     const permits = this.#of(instance);
+    if (permits.surrendered >= epoch) throw new Problem('conflict', `epoch ${epoch} of ${instance} was given up by this host`);
     if (permits.held >= epoch) return;
     await this.#options.journal.append({ type: 'held', instance, epoch, at: this.#now() });
     permits.held = epoch;
