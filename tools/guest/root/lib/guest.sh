@@ -43,12 +43,12 @@ find_seed() { for label in cidata CIDATA; do findfs "LABEL=$label" 2>/dev/null &
 
 read_seed() { # copies a NoCloud seed to /run/seed and flattens its YAML
   if ! device=$(find_seed); then
-    # Not on a paravirtual disk: CD-ROM drives and SCSI disks, whose controllers are slow to probe.
-    load virtio_scsi ata_piix ahci sr_mod sd_mod
-    tries=15
+    # Not on a virtio disk: CD-ROM drives and SCSI disks, whose controllers are slow to probe. (This kernel has no AHCI.)
+    load virtio_scsi ata_piix sr_mod sd_mod
+    tries=30
     until device=$(find_seed); do
       tries=$((tries - 1))
-      [ "$tries" -gt 0 ] || { say "no seed"; return; }
+      [ "$tries" -gt 0 ] && ls /sys/class/scsi_host/* >/dev/null 2>&1 || { say "no seed"; return; }
       usleep 100000
     done
   fi
