@@ -45,7 +45,7 @@ read_seed() { # copies a NoCloud seed to /run/seed and flattens its YAML
   if ! device=$(find_seed); then
     # Not on a virtio disk: CD-ROM drives and SCSI disks, whose controllers are slow to probe. (This kernel has no AHCI.)
     load virtio_scsi ata_piix sr_mod sd_mod
-    tries=30
+    tries=20
     until device=$(find_seed); do
       tries=$((tries - 1))
       [ "$tries" -gt 0 ] && ls /sys/class/scsi_host/* >/dev/null 2>&1 || { say "no seed"; return; }
