@@ -1,0 +1,144 @@
+import { createHash } from 'node:crypto';
+import { pciAddress } from './pci-address.js';
+
+/** One disk of a guest: the files of its volume, newest on top. */
+export interface GuestDisk {
+  readonly volumeKey: string;
+  readonly base: string;
+  /** Takes the writes while `base` stays frozen. */
+  readonly overlay?: string;
+}
+
+export interface GuestNic {
+  readonly mac: string;
+  /** Value of `-netdev`, its id included. */
+  readonly netdev: string;
+  readonly mtu?: number;
+}
+
+/** All that a guest's process is started with. */
+export interface GuestPlan {
+  readonly architecture: 'amd64' | 'arm64';
+  /** Name of this one start; `query-name` answers it, so that a process found later is known to be this one. */
+  readonly launchId: string;
+  /** Instance the guest is told to be, the same for life. */
+  readonly instance: string;
+  readonly machine: string;
+  readonly cpuModel: string;
+  readonly accelerator: 'kvm' | 'tcg';
+  readonly vCPU: number;
+  readonly memoryMiB: number;
+  readonly disks: readonly GuestDisk[];
+  readonly seed: string;
+  readonly nics: readonly GuestNic[];
+  readonly firmware?: { readonly code: string; readonly variables: string };
+  readonly paths: GuestPaths;
+}
+
+/** Files of a running guest. */
+export interface GuestPaths {
+  readonly qmp: string;
+  /** A second monitor, for the mover: QEMU serves one client on each. */
+  readonly moverQmp: string;
+  readonly pid: string;
+  readonly serial: string;
+  /** What QEMU itself says. */
+  readonly log: string;
+}
+
+/** Name of the block node that is disk `index` at start; `…-base` is the frozen file below an overlay. */
+export function diskNode(index: number): string {
+  return `disk${index}`;
+}
+
+/** Name of the device of disk `index`. */
+export function diskDevice(index: number): string {
+  return `vd${index}`;
+}
+
+const sandbox = 'on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny';
+
+/** QEMU's command line, program first. The guest does not run until `cont`, and stays inspectable after it shut down. */
+export function qemuCommand(plan: GuestPlan): string[] {
+  const arm = plan.architecture === 'arm64';
+  return [
+    arm ? 'qemu-system-aarch64' : 'qemu-system-x86_64',
+    ...['-name', `guest=${plan.launchId}`, '-uuid', stableUuid(plan.instance)],
+    ...['-nodefaults', '-no-user-config', '-display', 'none', '-S', '-no-shutdown', '-sandbox', sandbox],
+    ...['-machine', plan.firmware === undefined ? plan.machine : `${plan.machine},pflash0=firmware,pflash1=variables`],
+    ...['-accel', plan.accelerator === 'kvm' ? 'kvm' : 'tcg,thread=multi,tb-size=128'],
+    ...['-cpu', plan.cpuModel, '-smp', String(plan.vCPU), '-m', String(plan.memoryMiB)],
+    ...['-pidfile', plan.paths.pid],
+    ...monitor('qmp0', plan.paths.qmp),
+    ...monitor('qmp1', plan.paths.moverQmp),
+    ...['-chardev', `file,id=serial0,append=on,path=${escaped(plan.paths.serial)}`, '-serial', 'chardev:serial0'],
+    ...['-object', 'rng-random,id=random0,filename=/dev/urandom', '-device', `virtio-rng-pci,rng=random0,${pciAddress('rng')}`],
+    ...firmwareNodes(plan.firmware),
+    ...plan.disks.flatMap(diskArguments),
+    ...blockdev({ driver: 'raw', 'node-name': 'seed', 'read-only': true, file: { driver: 'file', filename: plan.seed, 'read-only': true } }),
+    ...['-device', `virtio-blk-pci,id=seed0,drive=seed,serial=cidata,${pciAddress('seed')}`],
+    ...plan.nics.flatMap((nic, index) => [
+      '-netdev',
+      nic.netdev,
+      '-device',
+      `virtio-net-pci,id=nic${index},netdev=${netdevId(index)},mac=${nic.mac},romfile=,${nic.mtu === undefined ? '' : `host_mtu=${nic.mtu},`}${pciAddress('nic', index)}`,
+    ]),
+  ];
+}
+
+/** Id of the `-netdev` of NIC `index`. */
+export function netdevId(index: number): string {
+  return `net${index}`;
+}
+
+function monitor(id: string, socket: string): string[] {
+  return ['-chardev', `socket,id=${id},server=on,wait=off,path=${escaped(socket)}`, '-mon', `chardev=${id},mode=control`];
+}
+
+function diskArguments(disk: GuestDisk, index: number): string[] {
+  const node = diskNode(index);
+  const top = { 'node-name': node, driver: 'qcow2', discard: 'unmap', 'detect-zeroes': 'unmap' };
+  const nodes =
+    disk.overlay === undefined
+      ? [
+          { 'node-name': `${node}-file`, driver: 'file', filename: disk.base, discard: 'unmap' },
+          { ...top, file: `${node}-file`, backing: null },
+        ]
+      : [
+          { 'node-name': `${node}-base-file`, driver: 'file', filename: disk.base, 'read-only': true, 'auto-read-only': true, discard: 'unmap' },
+          { 'node-name': `${node}-base`, driver: 'qcow2', file: `${node}-base-file`, backing: null, 'read-only': true, 'auto-read-only': true, discard: 'unmap' },
+          { 'node-name': `${node}-file`, driver: 'file', filename: disk.overlay, discard: 'unmap' },
+          { ...top, file: `${node}-file`, backing: `${node}-base` },
+        ];
+  const serial = createHash('sha256').update(disk.volumeKey).digest('hex').slice(0, 20);
+  const boot = index === 0 ? 'bootindex=0,' : '';
+  return [
+    ...nodes.flatMap(blockdev),
+    '-device',
+    `virtio-blk-pci,id=${diskDevice(index)},drive=${node},${boot}discard=on,serial=${serial},${pciAddress('disk', index)}`,
+  ];
+}
+
+function firmwareNodes(firmware: GuestPlan['firmware']): string[] {
+  if (firmware === undefined) return [];
+  return [
+    ...blockdev({ 'node-name': 'firmware', driver: 'raw', 'read-only': true, file: { driver: 'file', filename: firmware.code, 'read-only': true } }),
+    ...blockdev({ 'node-name': 'variables', driver: 'raw', file: { driver: 'file', filename: firmware.variables } }),
+  ];
+}
+
+function blockdev(node: object): string[] {
+  return ['-blockdev', JSON.stringify(node)];
+}
+
+/** Commas end a value in QEMU's own option syntax; two stand for one. */
+function escaped(path: string): string {
+  return path.replaceAll(',', ',,');
+}
+
+/** A version 8 UUID (RFC 9562) that an instance keeps wherever it runs. */
+export function stableUuid(instance: string): string {
+  const hex = createHash('sha256').update(instance).digest('hex');
+  const variant = ((Number.parseInt(hex.slice(16, 17), 16) & 0x3) | 0x8).toString(16);
+  return `${hex.slice(0, 8)}-${hex.slice(8, 12)}-8${hex.slice(13, 16)}-${variant}${hex.slice(17, 20)}-${hex.slice(20, 32)}`;
+}
