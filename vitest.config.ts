@@ -1,7 +1,12 @@
 import { defineConfig } from 'vitest/config';
 
+// Tests named *.qemu.test.ts boot guests: tools/test.mjs runs them one file at a time after the others.
 export default defineConfig({
   resolve: { conditions: ['source'] },
   ssr: { resolve: { conditions: ['source'] } },
-  test: { include: ['packages/*/src/**/*.test.ts', 'packages/*/test/**/*.test.ts', 'tools/**/*.test.ts'], testTimeout: 30_000 },
+  test: {
+    include: ['{packages/*/src,tools,demo,bench,test}/**/*.test.ts'],
+    maxWorkers: 2,
+    testTimeout: 30_000,
+  },
 });
