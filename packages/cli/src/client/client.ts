@@ -122,7 +122,8 @@ export function createClient(options: ClientOptions): Client {
       let skipToken: string | undefined;
       do {
         const query = { labels: options.labels, limit: options.pageSize ?? 1000, skipToken };
-        const page = bodyOf(await transport.call({ method: 'GET', path, query, signal: options.signal })) as ResourceList;
+        const page = bodyOf(await transport.call({ method: 'GET', path, query, signal: options.signal })) as Partial<ResourceList> | null;
+        if (!Array.isArray(page?.items)) throw new Problem('internal', `the server answered GET ${path} with something that is not a list`);
         yield* page.items as ResourceOf<typeof kind>[];
         skipToken = page.metadata?.skipToken;
       } while (skipToken !== undefined && skipToken !== '');

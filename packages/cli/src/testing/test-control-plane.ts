@@ -324,7 +324,8 @@ function routeOf(parts: readonly string[]): {
       return rest[2 * index] === `${part}s`;
     });
     const [collection, name, action, more] = rest.slice(2 * names.length);
-    if (!fits || collection !== kind.collection || more !== undefined) continue;
+    const isAction = action === undefined || [...kind.actions, 'progress', 'content'].includes(action);
+    if (!fits || collection !== kind.collection || !isAction || more !== undefined) continue;
     return { kind, within, address: name === undefined ? undefined : { ...within, name }, action };
   }
   throw new Problem('not-found', `there is no /${parts.join('/')}`);
