@@ -104,6 +104,8 @@ function ensureSystem(parts, { dryRun, say }) {
 /**
  * Installs what is missing. `system` names the parts of `systemParts`; false is answered when a person must install something first
  * (the line to run has been printed); anything else that fails throws.
+ *
+ * @param {{ npm?: boolean, build?: boolean, system?: SystemPart[], dryRun?: boolean, say?: (text: string) => unknown }} [wanted]
  */
 export function ensure({ npm = true, build = true, system = [], dryRun = false, say = progress() } = {}) {
   if (!ensureSystem(system, { dryRun, say })) return false;

@@ -1,0 +1,42 @@
+// node tools/verify-report.mjs REPORT: says what in a report of `npm run demo` is not as promised; exit code 1 when anything is.
+import { readFileSync } from 'node:fs';
+import { fileURLToPath } from 'node:url';
+
+const longestPauseMs = 1000;
+
+/** One line per broken promise; none when the report is good. */
+export function broken(report) {
+  const findings = [];
+  const expect = (holds, finding) => {
+    if (!holds) findings.push(finding);
+  };
+  const moves = report.moves ?? [];
+  const { killed, guest } = report;
+
+  expect(new Set(report.sites).size === 3, `three sites are expected, not ${JSON.stringify(report.sites)}`);
+  expect(guest?.bootId, 'no guest told its boot id');
+  expect(guest?.bootSeconds > 0, "the guest's boot was not measured");
+  for (const mode of ['warm', 'cold'])
+    expect(
+      moves.some((move) => move.mode === mode),
+      `no ${mode} move was made`,
+    );
+  moves.forEach((move, index) => {
+    const what = `move ${index + 1} (${move.mode}, ${move.from} to ${move.to})`;
+    expect(move.digestEqual === true, `${what}: the disks differ`);
+    expect(move.counterAfter >= move.counterBefore, `${what}: the counter went from ${move.counterBefore} to ${move.counterAfter}`);
+    if (move.mode === 'warm') expect(move.pauseMs <= longestPauseMs, `${what}: paused ${move.pauseMs} ms, ${longestPauseMs} are allowed`);
+  });
+  expect(killed, 'no move went through a kill of the server');
+  if (killed) {
+    const most = killed.chunkBytes * killed.streams;
+    expect(killed.resentBytes <= most, `after the kill ${killed.resentBytes} bytes were sent again, ${most} are allowed`);
+  }
+  return findings;
+}
+
+if (process.argv[1] === fileURLToPath(import.meta.url)) {
+  const findings = broken(JSON.parse(readFileSync(process.argv[2] ?? '', 'utf8')));
+  for (const finding of findings) process.stdout.write(`report: ${finding}\n`);
+  process.exit(findings.length > 0 ? 1 : 0);
+}
