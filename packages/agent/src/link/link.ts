@@ -1,0 +1,214 @@
+import { agentFrameBytes, type AgentMessage, agentProtocols, type DesiredState, type HostInventory, Problem, ServerMessage } from '@virt8ra/contract';
+import { Compile } from 'typebox/compile';
+import WebSocket from 'ws';
+import type { Board } from '../desired/board.js';
+import type { Log } from '../log.js';
+import { agentVersion } from '../version.js';
+import type { Identity } from './identity.js';
+import { Outbox, type Progress } from './outbox.js';
+
+export interface LinkOptions {
+  readonly identity: () => Identity;
+  readonly bootId: string;
+  readonly board: Board;
+  /** Generation of the ledger. */
+  readonly generation: () => number;
+  /** Takes over a desired state; durable when it returns. */
+  readonly accept: (epoch: string, state: DesiredState) => Promise<void>;
+  readonly inventory: () => Promise<HostInventory>;
+  readonly log: Log;
+  readonly inventorySeconds?: number;
+  /** Shortest and longest pause between two attempts. */
+  readonly backoffMs?: { readonly least: number; readonly most: number };
+}
+
+export interface Link {
+  readonly connected: boolean;
+  progress(progress: Progress): void;
+  /** This end's address in the current connection, undefined before the first. */
+  readonly localAddress: string | undefined;
+  stop(): Promise<void>;
+}
+
+const messageShape = Compile(ServerMessage);
+
+/** Keeps a connection to the control plane for as long as the agent lives: dial, greet, follow, and again after a pause when it breaks. */
+export function openLink(options: LinkOptions): Link {
+  const { least, most } = options.backoffMs ?? { least: 200, most: 10_000 };
+  const { log } = options;
+  let session: Session | undefined;
+  let localAddress: string | undefined;
+  let stopped = false;
+  let attempts = 0;
+  let retry: NodeJS.Timeout | undefined;
+
+  const dial = () => {
+    session = openSession(options, {
+      greeted: () => {
+        attempts = 0;
+        localAddress = session?.localAddress();
+      },
+      ended: (reason) => {
+        session = undefined;
+        if (stopped) return;
+        const ceiling = Math.min(least * 2 ** attempts, most);
+        const pauseMs = Math.round(ceiling * (0.5 + Math.random() / 2));
+        attempts += 1;
+        log[attempts === 1 ? 'info' : 'debug']('the link is down', { reason, pauseMs, attempts });
+        retry = setTimeout(dial, pauseMs);
+      },
+    });
+  };
+  dial();
+  return {
+    get connected() {
+      return session?.greeted() === true;
+    },
+    get localAddress() {
+      return localAddress;
+    },
+    progress: (progress) => session?.outbox()?.progress(progress),
+    stop: async () => {
+      stopped = true;
+      clearTimeout(retry);
+      await session?.close();
+    },
+  };
+}
+
+interface Session {
+  greeted(): boolean;
+  outbox(): Outbox | undefined;
+  localAddress(): string | undefined;
+  close(): Promise<void>;
+}
+
+function openSession(options: LinkOptions, on: { greeted: () => void; ended: (reason: string) => void }): Session {
+  const { log } = options;
+  const identity = options.identity();
+  const url = new URL('/agent/v1/link', identity.server);
+  url.protocol = 'wss:';
+  const socket = new WebSocket(url, {
+    ca: identity.ca,
+    cert: identity.certificate,
+    key: identity.privateKey,
+    minVersion: 'TLSv1.3',
+    maxPayload: agentFrameBytes,
+    handshakeTimeout: 10_000,
+    perMessageDeflate: false,
+  });
+  let outbox: Outbox | undefined;
+  let reason = 'the server closed it';
+  let local: string | undefined;
+  let heardAt = performance.now();
+  let beat: NodeJS.Timeout | undefined;
+  let inventoryTimer: NodeJS.Timeout | undefined;
+  // Desired states are taken over one after the other, in the order they came.
+  let accepting: Promise<void> = Promise.resolve();
+
+  const send = (message: AgentMessage) => {
+    if (socket.readyState === WebSocket.OPEN) socket.send(JSON.stringify(message));
+  };
+  const fail = (why: string) => {
+    reason = why;
+    socket.terminate();
+  };
+  const sendInventory = async () => {
+    send({ type: 'inventory', at: new Date().toISOString(), inventory: await options.inventory() });
+  };
+  const follow = (message: ServerMessage) => {
+    switch (message.type) {
+      case 'welcome': {
+        if (!agentProtocols.some(({ number }) => number === message.protocol)) return fail(`the server chose protocol ${message.protocol}, which this agent does not speak`);
+        if (message.host !== identity.host) return fail(`the server takes this host for ${message.host}; its certificate says ${identity.host}`);
+        if (outbox !== undefined) return fail('the server welcomed twice');
+        const silenceMs = message.silenceSeconds * 1000;
+        beat = setInterval(() => {
+          if (performance.now() - heardAt > silenceMs) fail(`nothing was heard for ${message.silenceSeconds} s`);
+          else socket.ping();
+        }, silenceMs / 3);
+        on.greeted();
+        log.info('the link is up', { site: message.site, epoch: message.epoch });
+        sendInventory().catch((error: unknown) => log.warn('the inventory failed', { problem: String(error) }));
+        inventoryTimer = setInterval(
+          () => void sendInventory().catch((error: unknown) => log.warn('the inventory failed', { problem: String(error) })),
+          (options.inventorySeconds ?? 30) * 1000,
+        );
+        outbox = new Outbox(options.board, options.generation, { send, bufferedBytes: () => socket.bufferedAmount });
+        return;
+      }
+      case 'desired':
+        accepting = accepting
+          .then(() => options.accept(message.epoch, message.state))
+          .then(() => outbox?.announce())
+          .catch((error: unknown) => fail(`the desired state could not be taken over: ${error instanceof Error ? error.message : String(error)}`));
+        return;
+      case 'refused':
+        log.error('the control plane refuses this host', { code: message.code, problem: message.message });
+        return fail(`refused: ${message.message}`);
+    }
+  };
+  socket.once('upgrade', (response) => {
+    local = response.socket.localAddress;
+  });
+  socket.once('open', () => {
+    heardAt = performance.now();
+    send({
+      type: 'hello',
+      protocols: agentProtocols.map(({ number }) => number),
+      agentVersion,
+      host: identity.host,
+      bootId: options.bootId,
+      generation: options.generation(),
+      features: [],
+    });
+  });
+  socket.on('message', (data, binary) => {
+    heardAt = performance.now();
+    if (binary) return fail('the server sent a binary frame');
+    const message = parseFrame(String(data));
+    if (message instanceof Problem) fail(message.message);
+    else follow(message);
+  });
+  for (const event of ['ping', 'pong'] as const) {
+    socket.on(event, () => {
+      heardAt = performance.now();
+    });
+  }
+  socket.on('error', (error) => {
+    reason = error.message;
+  });
+  const closed = new Promise<void>((resolve) => {
+    socket.once('close', () => {
+      clearInterval(beat);
+      clearInterval(inventoryTimer);
+      outbox?.close();
+      resolve();
+      on.ended(reason);
+    });
+  });
+  return {
+    greeted: () => outbox !== undefined,
+    outbox: () => outbox,
+    localAddress: () => local,
+    close: async () => {
+      socket.close(1000, 'the agent stops');
+      const timer = setTimeout(() => socket.terminate(), 1_000);
+      await closed;
+      clearTimeout(timer);
+    },
+  };
+}
+
+/** A server's frame, checked. Unknown and malformed frames are a Problem: the unions are closed. */
+function parseFrame(text: string): ServerMessage | Problem {
+  let frame: unknown;
+  try {
+    frame = JSON.parse(text);
+  } catch {
+    return new Problem('invalid-request', 'the server sent a frame that is not JSON');
+  }
+  if (messageShape.Check(frame)) return frame;
+  const first = messageShape.Errors(frame)[0];
+  return new Problem('invalid-request', `the server sent a frame that the protocol does not know: ${first === undefined ? 'no reason' : `${first.instancePath} ${first.message}`}`);
+}
