@@ -59,7 +59,12 @@ type Environment = Readonly<Record<string, string | undefined>>;
  * The configuration of a start: options first, then `VIRT8RA_AGENT_*` variables, then defaults. `readTokenFile` is asked only when the
  * token is given as a file. Raises Problem validation that names the option.
  */
-export function parseConfig(input: ConfigInput, environment: Environment, readTokenFile: (path: string) => string, uid: number): AgentConfig {
+export function parseConfig(
+  input: ConfigInput,
+  environment: Environment,
+  readTokenFile: (path: string) => string,
+  uid: number,
+): AgentConfig {
   const root = uid === 0;
   const given = (option: keyof ConfigInput) => input[option] ?? environment[`VIRT8RA_AGENT_${option.replaceAll('-', '_').toUpperCase()}`];
   const stateDirectory = resolve(given('state') ?? defaultState(root, environment));
@@ -114,7 +119,8 @@ function parseEnrol(
   }
   if (url.protocol !== 'https:') throw new Problem('validation', `--server must begin with https://, not ${url.protocol}//`);
   const fingerprint = caSha256.replaceAll(':', '').toLowerCase();
-  if (!/^[0-9a-f]{64}$/.test(fingerprint)) throw new Problem('validation', '--ca-sha256 must be 64 hexadecimal digits (SHA-256 of the CA certificate)');
+  if (!/^[0-9a-f]{64}$/.test(fingerprint))
+    throw new Problem('validation', '--ca-sha256 must be 64 hexadecimal digits (SHA-256 of the CA certificate)');
   return { server: url, token: secret, caSha256: fingerprint };
 }
 
@@ -135,7 +141,8 @@ function parsePorts(text: string): { first: number; last: number } {
 function whole(option: string, text: string | undefined, fallback: number, least = 0): number {
   if (text === undefined) return fallback;
   const value = Number(text);
-  if (!Number.isSafeInteger(value) || value < least) throw new Problem('validation', `--${option} must be a whole number of at least ${least}, not ${text}`);
+  if (!Number.isSafeInteger(value) || value < least)
+    throw new Problem('validation', `--${option} must be a whole number of at least ${least}, not ${text}`);
   return value;
 }
 

@@ -39,7 +39,8 @@ export async function openLedger(path: string): Promise<Ledger> {
     accept: async (newEpoch, newState, present) => {
       if (newEpoch === epoch && newState.generation < state.generation) return false;
       const listed = new Set(objectsOf(newState).map(objectId));
-      const candidates = epoch === null || newEpoch === epoch ? kept : [...kept, ...present.map(objectId), ...objectsOf(state).map(objectId)];
+      const candidates =
+        epoch === null || newEpoch === epoch ? kept : [...kept, ...present.map(objectId), ...objectsOf(state).map(objectId)];
       const stillKept = [...new Set(candidates)].filter((id) => !listed.has(id));
       const file: LedgerFile = { version: 1, epoch: newEpoch, state: newState, kept: stillKept };
       await writeJsonAtomic(path, file);
@@ -57,7 +58,10 @@ function checkFile(content: unknown, path: string): LedgerFile {
   if (content === undefined) return { version: 1, epoch: null, state: emptyState, kept: [] };
   const file = content as Partial<LedgerFile>;
   if (file.version !== 1 || !stateShape.Check(file.state) || !Array.isArray(file.kept)) {
-    throw new Problem('internal', `${path} is not a ledger of this agent’s version. Run the agent that wrote it, or move the file away to fetch the state anew.`);
+    throw new Problem(
+      'internal',
+      `${path} is not a ledger of this agent’s version. Run the agent that wrote it, or move the file away to fetch the state anew.`,
+    );
   }
   return { version: 1, epoch: file.epoch ?? null, state: file.state, kept: file.kept };
 }

@@ -13,7 +13,11 @@ export async function fetchAuthority(server: URL, caSha256: string): Promise<str
     // Nothing is sent over this connection: it is there to see the chain.
     const socket = connect({ host, port, rejectUnauthorized: false, ...(isIP(host) === 0 ? { servername: host } : {}) }, () => {
       const shown: string[] = [];
-      for (let entry: DetailedPeerCertificate | undefined = socket.getPeerCertificate(true); entry?.fingerprint256 !== undefined; entry = entry.issuerCertificate) {
+      for (
+        let entry: DetailedPeerCertificate | undefined = socket.getPeerCertificate(true);
+        entry?.fingerprint256 !== undefined;
+        entry = entry.issuerCertificate
+      ) {
         const fingerprint = entry.fingerprint256.replaceAll(':', '').toLowerCase();
         if (shown.includes(fingerprint)) break;
         shown.push(fingerprint);
@@ -33,7 +37,13 @@ export async function fetchAuthority(server: URL, caSha256: string): Promise<str
     });
     socket.setTimeout(15_000, () => socket.destroy(new Error('no answer within 15 s')));
     socket.once('error', (error) => {
-      reject(new Problem('unavailable', `${server.origin} cannot be reached: ${error.message}. Is the server running, and is its agents’ port open?`, { cause: error }));
+      reject(
+        new Problem(
+          'unavailable',
+          `${server.origin} cannot be reached: ${error.message}. Is the server running, and is its agents’ port open?`,
+          { cause: error },
+        ),
+      );
     });
   });
 }

@@ -17,11 +17,17 @@ import type { Identity, IdentityStore } from './identity.js';
 export async function enrol(config: EnrolConfig, store: IdentityStore, log: Log): Promise<Identity> {
   const ca = await fetchAuthority(config.server, config.caSha256);
   const csr = await certificateRequest(await store.privateKey(), hostname());
-  const response = await exchange(new URL('/agent/v1/enrol', config.server), { ca }, { method: 'POST', body: { token: config.token, csr, agentVersion } });
+  const response = await exchange(
+    new URL('/agent/v1/enrol', config.server),
+    { ca },
+    { method: 'POST', body: { token: config.token, csr, agentVersion } },
+  );
   const answer = await readAnswer(response);
-  if (!Compile(EnrolAnswer).Check(answer)) throw new Problem('internal', 'the control plane’s answer to the enrolment has not the agreed form; are both of matching versions?');
+  if (!Compile(EnrolAnswer).Check(answer))
+    throw new Problem('internal', 'the control plane’s answer to the enrolment has not the agreed form; are both of matching versions?');
   const fingerprint = new X509Certificate(answer.ca).fingerprint256.replaceAll(':', '').toLowerCase();
-  if (fingerprint !== config.caSha256) throw new Problem('unauthorized', 'the control plane answered with another CA than the one you named');
+  if (fingerprint !== config.caSha256)
+    throw new Problem('unauthorized', 'the control plane answered with another CA than the one you named');
   const { host, site, name, certificate } = answer;
   const identity = await store.save({ server: config.server.origin, host, site, name, certificate, ca: answer.ca });
   log.info('this host is enrolled', { host, site, server: config.server.origin });
@@ -33,7 +39,8 @@ export async function renew(identity: Identity, store: IdentityStore): Promise<I
   const csr = await certificateRequest(identity.privateKey, identity.host);
   const response = await exchange(new URL('/agent/v1/renew', identity.server), identity, { method: 'POST', body: { csr } });
   const answer = await readAnswer(response);
-  if (!Compile(EnrolAnswer).Check(answer)) throw new Problem('internal', 'the control plane’s answer to the renewal has not the agreed form');
+  if (!Compile(EnrolAnswer).Check(answer))
+    throw new Problem('internal', 'the control plane’s answer to the renewal has not the agreed form');
   const { privateKey: _, ...kept } = identity;
   return await store.save({ ...kept, certificate: answer.certificate });
 }

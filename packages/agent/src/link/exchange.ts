@@ -34,7 +34,10 @@ export async function exchange(url: URL, credentials: Credentials, options: Exch
       minVersion: 'TLSv1.3',
       agent: false,
       timeout: 30_000,
-      headers: { ...options.headers, ...(body === undefined ? {} : { 'content-type': 'application/json', 'content-length': Buffer.byteLength(body) }) },
+      headers: {
+        ...options.headers,
+        ...(body === undefined ? {} : { 'content-type': 'application/json', 'content-length': Buffer.byteLength(body) }),
+      },
     });
     outgoing.once('response', resolve);
     outgoing.once('timeout', () => outgoing.destroy(new Error('no answer within 30 s')));

@@ -67,6 +67,7 @@ function identityFault(identity: Identity): string | undefined {
   if (!certificate.checkIssued(ca) || !certificate.verify(ca.publicKey)) return 'the certificate is not of the control plane’s CA';
   const own = createPublicKey(createPrivateKey(identity.privateKey)).export({ type: 'spki', format: 'der' });
   if (!certificate.publicKey.export({ type: 'spki', format: 'der' }).equals(own)) return 'the certificate is for another key';
-  if (identity.name !== agentDnsName(identity.host) || certificate.checkHost(identity.name) === undefined) return `the certificate does not name ${agentDnsName(identity.host)}`;
+  if (identity.name !== agentDnsName(identity.host) || certificate.checkHost(identity.name) === undefined)
+    return `the certificate does not name ${agentDnsName(identity.host)}`;
   return undefined;
 }

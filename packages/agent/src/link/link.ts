@@ -1,4 +1,12 @@
-import { agentFrameBytes, type AgentMessage, agentProtocols, type DesiredState, type HostInventory, Problem, ServerMessage } from '@virt8ra/contract';
+import {
+  type AgentMessage,
+  agentFrameBytes,
+  agentProtocols,
+  type DesiredState,
+  type HostInventory,
+  Problem,
+  ServerMessage,
+} from '@virt8ra/contract';
 import { Compile } from 'typebox/compile';
 import WebSocket from 'ws';
 import type { Board } from '../desired/board.js';
@@ -119,8 +127,10 @@ function openSession(options: LinkOptions, on: { greeted: () => void; ended: (re
   const follow = (message: ServerMessage) => {
     switch (message.type) {
       case 'welcome': {
-        if (!agentProtocols.some(({ number }) => number === message.protocol)) return fail(`the server chose protocol ${message.protocol}, which this agent does not speak`);
-        if (message.host !== identity.host) return fail(`the server takes this host for ${message.host}; its certificate says ${identity.host}`);
+        if (!agentProtocols.some(({ number }) => number === message.protocol))
+          return fail(`the server chose protocol ${message.protocol}, which this agent does not speak`);
+        if (message.host !== identity.host)
+          return fail(`the server takes this host for ${message.host}; its certificate says ${identity.host}`);
         if (outbox !== undefined) return fail('the server welcomed twice');
         const silenceMs = message.silenceSeconds * 1000;
         beat = setInterval(() => {
@@ -141,7 +151,9 @@ function openSession(options: LinkOptions, on: { greeted: () => void; ended: (re
         accepting = accepting
           .then(() => options.accept(message.epoch, message.state))
           .then(() => outbox?.announce())
-          .catch((error: unknown) => fail(`the desired state could not be taken over: ${error instanceof Error ? error.message : String(error)}`));
+          .catch((error: unknown) =>
+            fail(`the desired state could not be taken over: ${error instanceof Error ? error.message : String(error)}`),
+          );
         return;
       case 'refused':
         log.error('the control plane refuses this host', { code: message.code, problem: message.message });
@@ -210,5 +222,8 @@ function parseFrame(text: string): ServerMessage | Problem {
   }
   if (messageShape.Check(frame)) return frame;
   const first = messageShape.Errors(frame)[0];
-  return new Problem('invalid-request', `the server sent a frame that the protocol does not know: ${first === undefined ? 'no reason' : `${first.instancePath} ${first.message}`}`);
+  return new Problem(
+    'invalid-request',
+    `the server sent a frame that the protocol does not know: ${first === undefined ? 'no reason' : `${first.instancePath} ${first.message}`}`,
+  );
 }

@@ -13,7 +13,11 @@ export interface PortForward {
  */
 export function userNetdev(id: string, nic: DesiredNic, hostAddress: string, forwards: readonly PortForward[]): string {
   const cidr = nic.addresses.find((address) => isIPv4(address.slice(0, address.indexOf('/'))));
-  if (cidr === undefined) throw new Problem('unsupported', `NIC ${nic.key} has no IPv4 address, and this host has user-mode networking only, which knows no other`);
+  if (cidr === undefined)
+    throw new Problem(
+      'unsupported',
+      `NIC ${nic.key} has no IPv4 address, and this host has user-mode networking only, which knows no other`,
+    );
   const slash = cidr.indexOf('/');
   const address = cidr.slice(0, slash);
   const bits = Number(cidr.slice(slash + 1));
@@ -47,7 +51,11 @@ function text(value: number): string {
 }
 
 /** A port that nobody listens on at `address` right now. Raises Problem exhausted when the range has none left. */
-export async function freePort(address: string, range: { readonly first: number; readonly last: number } | undefined, avoid: ReadonlySet<number>): Promise<number> {
+export async function freePort(
+  address: string,
+  range: { readonly first: number; readonly last: number } | undefined,
+  avoid: ReadonlySet<number>,
+): Promise<number> {
   if (range === undefined) {
     for (;;) {
       const port = await tryPort(address, 0);
@@ -65,7 +73,12 @@ async function tryPort(address: string, port: number): Promise<number | undefine
     const server = createServer();
     server.once('error', (error: NodeJS.ErrnoException) => {
       if (error.code === 'EADDRINUSE' || error.code === 'EACCES') resolve(undefined);
-      else reject(new Problem('unavailable', `cannot listen at ${address}: ${error.message}. Set --data-address to an address of this host.`, { cause: error }));
+      else
+        reject(
+          new Problem('unavailable', `cannot listen at ${address}: ${error.message}. Set --data-address to an address of this host.`, {
+            cause: error,
+          }),
+        );
     });
     server.listen(port, address, () => {
       const bound = server.address();

@@ -27,7 +27,8 @@ export function evidenceFault(evidence: Surrender, instance: string, epoch: numb
   try {
     const certificate = new X509Certificate(evidence.certificate);
     const authority = new X509Certificate(ca);
-    if (!certificate.checkIssued(authority) || !certificate.verify(authority.publicKey)) return 'the evidence’s certificate is not of this control plane';
+    if (!certificate.checkIssued(authority) || !certificate.verify(authority.publicKey))
+      return 'the evidence’s certificate is not of this control plane';
     if (certificate.ca) return 'the evidence’s certificate is a CA';
     const name = agentDnsName(evidence.host).toLowerCase();
     const names = (certificate.subjectAltName ?? '').split(',').map((entry) => entry.trim().toLowerCase());

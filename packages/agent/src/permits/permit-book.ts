@@ -62,7 +62,8 @@ export class PermitBook {
     if (permits !== undefined && permit.epoch <= permits.surrendered) {
       return refuse(`a newer run permit: this host gave up epoch ${permits.surrendered}`);
     }
-    if (permits !== undefined && permit.epoch < permits.held) return refuse(`a newer run permit: this host already held epoch ${permits.held}`);
+    if (permits !== undefined && permit.epoch < permits.held)
+      return refuse(`a newer run permit: this host already held epoch ${permits.held}`);
     if (permit.epoch >= 2) {
       if (permit.evidence === undefined) return refuse(`evidence that epoch ${permit.epoch - 1} has ended`);
       const fault = evidenceFault(permit.evidence, instance, permit.epoch - 1, this.#options.ca);

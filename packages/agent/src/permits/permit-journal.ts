@@ -45,7 +45,8 @@ export async function openPermitJournal(path: string): Promise<PermitJournal> {
     append: (entry) => {
       const write = tail.then(async () => {
         // After a failed write the end of the file is unknown: nothing may be promised until the journal is opened anew.
-        if (broken !== undefined) throw new Problem('internal', `${path} could not be written; restart the agent when the disk is well`, { cause: broken });
+        if (broken !== undefined)
+          throw new Problem('internal', `${path} could not be written; restart the agent when the disk is well`, { cause: broken });
         try {
           await file.appendFile(`${JSON.stringify(entry)}\n`);
           await file.sync();

@@ -75,7 +75,12 @@ export function qemuCommand(plan: GuestPlan): string[] {
     ...['-object', 'rng-random,id=random0,filename=/dev/urandom', '-device', `virtio-rng-pci,rng=random0,${pciAddress('rng')}`],
     ...firmwareNodes(plan.firmware),
     ...plan.disks.flatMap(diskArguments),
-    ...blockdev({ driver: 'raw', 'node-name': 'seed', 'read-only': true, file: { driver: 'file', filename: plan.seed, 'read-only': true } }),
+    ...blockdev({
+      driver: 'raw',
+      'node-name': 'seed',
+      'read-only': true,
+      file: { driver: 'file', filename: plan.seed, 'read-only': true },
+    }),
     ...['-device', `virtio-blk-pci,id=seed0,drive=seed,serial=cidata,${pciAddress('seed')}`],
     ...plan.nics.flatMap((nic, index) => [
       '-netdev',
@@ -105,8 +110,23 @@ function diskArguments(disk: GuestDisk, index: number): string[] {
           { ...top, file: `${node}-file`, backing: null },
         ]
       : [
-          { 'node-name': `${node}-base-file`, driver: 'file', filename: disk.base, 'read-only': true, 'auto-read-only': true, discard: 'unmap' },
-          { 'node-name': `${node}-base`, driver: 'qcow2', file: `${node}-base-file`, backing: null, 'read-only': true, 'auto-read-only': true, discard: 'unmap' },
+          {
+            'node-name': `${node}-base-file`,
+            driver: 'file',
+            filename: disk.base,
+            'read-only': true,
+            'auto-read-only': true,
+            discard: 'unmap',
+          },
+          {
+            'node-name': `${node}-base`,
+            driver: 'qcow2',
+            file: `${node}-base-file`,
+            backing: null,
+            'read-only': true,
+            'auto-read-only': true,
+            discard: 'unmap',
+          },
           { 'node-name': `${node}-file`, driver: 'file', filename: disk.overlay, discard: 'unmap' },
           { ...top, file: `${node}-file`, backing: `${node}-base` },
         ];
@@ -122,7 +142,12 @@ function diskArguments(disk: GuestDisk, index: number): string[] {
 function firmwareNodes(firmware: GuestPlan['firmware']): string[] {
   if (firmware === undefined) return [];
   return [
-    ...blockdev({ 'node-name': 'firmware', driver: 'raw', 'read-only': true, file: { driver: 'file', filename: firmware.code, 'read-only': true } }),
+    ...blockdev({
+      'node-name': 'firmware',
+      driver: 'raw',
+      'read-only': true,
+      file: { driver: 'file', filename: firmware.code, 'read-only': true },
+    }),
     ...blockdev({ 'node-name': 'variables', driver: 'raw', file: { driver: 'file', filename: firmware.variables } }),
   ];
 }

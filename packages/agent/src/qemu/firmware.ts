@@ -26,7 +26,10 @@ export async function prepareFirmware(
     return { code, variables };
   }
   const packages = { amd64: 'ovmf', arm64: 'qemu-efi-aarch64' } as const;
-  throw new Problem('unsupported', `this host has no UEFI firmware for ${instance.architecture} guests (apt install ${packages[instance.architecture]})`);
+  throw new Problem(
+    'unsupported',
+    `this host has no UEFI firmware for ${instance.architecture} guests (apt install ${packages[instance.architecture]})`,
+  );
 }
 
 async function exists(path: string): Promise<boolean> {

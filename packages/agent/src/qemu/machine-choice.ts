@@ -20,16 +20,29 @@ export function chooseMachine(
   hypervisor: Hypervisor,
 ): MachineChoice {
   if (instance.architecture === 'arm64') {
-    if (!hypervisor.arm64) throw new Problem('unsupported', 'this host has no qemu-system-aarch64 (apt install qemu-system-arm), so that it cannot run arm64 guests');
+    if (!hypervisor.arm64)
+      throw new Problem(
+        'unsupported',
+        'this host has no qemu-system-aarch64 (apt install qemu-system-arm), so that it cannot run arm64 guests',
+      );
     const version = /^(\d+\.\d+)/.exec(hypervisor.qemuVersion ?? '')?.[1] ?? '7.2';
-    return { machine: recorded.machine ?? instance.machine ?? `virt-${version}`, cpuModel: recorded.cpuModel ?? instance.cpuModel ?? preferredArmCpu };
+    return {
+      machine: recorded.machine ?? instance.machine ?? `virt-${version}`,
+      cpuModel: recorded.cpuModel ?? instance.cpuModel ?? preferredArmCpu,
+    };
   }
   if (hypervisor.qemuVersion === null) throw new Problem('unsupported', hypervisor.reason);
   const machine = recorded.machine ?? instance.machine ?? hypervisor.machines[0];
   const cpuModel =
-    recorded.cpuModel ?? instance.cpuModel ?? preferredCpuModels.find((model) => hypervisor.cpuModels.includes(model)) ?? hypervisor.cpuModels[0];
+    recorded.cpuModel ??
+    instance.cpuModel ??
+    preferredCpuModels.find((model) => hypervisor.cpuModels.includes(model)) ??
+    hypervisor.cpuModels[0];
   if (machine === undefined || !hypervisor.machines.includes(machine)) {
-    throw new Problem('unsupported', `this host’s QEMU ${hypervisor.qemuVersion} has no machine type ${machine ?? 'for guests'}; it must be at least as new as where the guest began`);
+    throw new Problem(
+      'unsupported',
+      `this host’s QEMU ${hypervisor.qemuVersion} has no machine type ${machine ?? 'for guests'}; it must be at least as new as where the guest began`,
+    );
   }
   if (cpuModel === undefined || !hypervisor.cpuModels.includes(cpuModel)) {
     throw new Problem('unsupported', `this host does not fully offer the CPU model ${cpuModel ?? 'a guest needs'}`);

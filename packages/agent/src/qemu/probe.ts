@@ -28,11 +28,20 @@ const binary = 'qemu-system-x86_64';
 export async function probeHypervisor(cacheFile: string, bootId: string, root: boolean): Promise<Hypervisor> {
   const arm64 = await hasCommand('qemu-system-aarch64');
   if (!(await hasCommand(binary))) {
-    return { qemuVersion: null, accelerator: 'tcg', reason: `${binary} is not installed (apt install qemu-system-x86)`, machines: [], cpuModels: [], arm64 };
+    return {
+      qemuVersion: null,
+      accelerator: 'tcg',
+      reason: `${binary} is not installed (apt install qemu-system-x86)`,
+      machines: [],
+      cpuModels: [],
+      arm64,
+    };
   }
   const banner = (await runCommand(binary, ['--version'])).split('\n')[0] ?? '';
   const qemuVersion = /version (\d+\.\d+(?:\.\d+)?)/.exec(banner)?.[1] ?? banner;
-  const cached = (await readJson(cacheFile).catch(() => undefined)) as { bootId?: string; banner?: string; hypervisor?: Hypervisor } | undefined;
+  const cached = (await readJson(cacheFile).catch(() => undefined)) as
+    | { bootId?: string; banner?: string; hypervisor?: Hypervisor }
+    | undefined;
   if (cached?.bootId === bootId && cached.banner === banner && cached.hypervisor?.arm64 === arm64) return cached.hypervisor;
   const kvm = await probeKvm(root);
   const accelerator = kvm.usable ? 'kvm' : 'tcg';
@@ -50,8 +59,22 @@ async function prefix(root: boolean): Promise<string[]> {
 }
 
 async function askQemu(accelerator: 'kvm' | 'tcg', root: boolean): Promise<{ machines: string[]; cpuModels: string[] }> {
-  const [command = '', ...args] = [...(await prefix(root)), binary, '-machine', 'none', '-accel', accelerator, '-nodefaults', '-display', 'none', '-qmp', 'stdio'];
-  const questions = ['qmp_capabilities', 'query-machines', 'query-cpu-definitions', 'quit'].map((execute) => JSON.stringify({ execute, id: execute })).join('\n');
+  const [command = '', ...args] = [
+    ...(await prefix(root)),
+    binary,
+    '-machine',
+    'none',
+    '-accel',
+    accelerator,
+    '-nodefaults',
+    '-display',
+    'none',
+    '-qmp',
+    'stdio',
+  ];
+  const questions = ['qmp_capabilities', 'query-machines', 'query-cpu-definitions', 'quit']
+    .map((execute) => JSON.stringify({ execute, id: execute }))
+    .join('\n');
   const answers = new Map<string, Record<string, unknown>[]>();
   for (const line of (await runCommand(command, args, { input: `${questions}\n`, timeoutMs: 20_000 })).split('\n')) {
     if (line.trim() === '') continue;
@@ -61,9 +84,14 @@ async function askQemu(accelerator: 'kvm' | 'tcg', root: boolean): Promise<{ mac
   const machines = (answers.get('query-machines') ?? [])
     .filter((machine) => machine['deprecated'] !== true && /^pc-(q35|i440fx)-\d/.test(String(machine['name'])))
     .map((machine) => String(machine['name']))
-    .sort((left, right) => Number(right.includes('q35')) - Number(left.includes('q35')) || right.localeCompare(left, 'en', { numeric: true }));
+    .sort(
+      (left, right) => Number(right.includes('q35')) - Number(left.includes('q35')) || right.localeCompare(left, 'en', { numeric: true }),
+    );
   const cpuModels = (answers.get('query-cpu-definitions') ?? [])
-    .filter((model) => Array.isArray(model['unavailable-features']) && model['unavailable-features'].length === 0 && /-v\d+$/.test(String(model['name'])))
+    .filter(
+      (model) =>
+        Array.isArray(model['unavailable-features']) && model['unavailable-features'].length === 0 && /-v\d+$/.test(String(model['name'])),
+    )
     .map((model) => String(model['name']))
     .sort();
   return { machines, cpuModels };
@@ -73,7 +101,11 @@ async function askQemu(accelerator: 'kvm' | 'tcg', root: boolean): Promise<{ mac
  * A boot sector that writes 0x10 to I/O port 0xf4, where QEMU's isa-debug-exit ends the process with status 0x21:
  * cli; xor ax,ax; mov ds,ax; mov ss,ax; mov sp,0x7c00; mov al,0x10; out 0xf4,al; hlt; jmp $-1
  */
-const exitSector = Buffer.concat([Buffer.from('fa31c08ed88ed0bc007cb010e6f4f4ebfd', 'hex'), Buffer.alloc(512 - 17 - 2), Buffer.from([0x55, 0xaa])]);
+const exitSector = Buffer.concat([
+  Buffer.from('fa31c08ed88ed0bc007cb010e6f4f4ebfd', 'hex'),
+  Buffer.alloc(512 - 17 - 2),
+  Buffer.from([0x55, 0xaa]),
+]);
 const exitStatus = (0x10 << 1) | 1;
 
 /** Runs a guest under KVM. A /dev/kvm that opens says little: nested virtualisation may refuse at the first instruction. */
@@ -105,7 +137,11 @@ async function probeKvm(root: boolean): Promise<{ usable: boolean; reason: strin
       child.once('close', (status) => {
         clearTimeout(timer);
         if (status === exitStatus) resolve({ usable: true, reason: 'a probe guest ran under KVM' });
-        else resolve({ usable: false, reason: `KVM ran no guest: ${said.trim().replaceAll(/\s+/g, ' ').slice(0, 300) || `QEMU ended with ${status}`}` });
+        else
+          resolve({
+            usable: false,
+            reason: `KVM ran no guest: ${said.trim().replaceAll(/\s+/g, ' ').slice(0, 300) || `QEMU ended with ${status}`}`,
+          });
       });
     });
   } finally {

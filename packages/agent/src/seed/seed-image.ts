@@ -60,5 +60,8 @@ export async function writeSeedImage(path: string, files: SeedFiles): Promise<vo
 async function isoMaker(): Promise<{ command: string; args: readonly string[] }> {
   if (await hasCommand('genisoimage')) return { command: 'genisoimage', args: [] };
   if (await hasCommand('xorriso')) return { command: 'xorriso', args: ['-as', 'mkisofs'] };
-  throw new Problem('unsupported', 'neither genisoimage nor xorriso is installed on this host; one of them makes the guest’s seed (apt install genisoimage)');
+  throw new Problem(
+    'unsupported',
+    'neither genisoimage nor xorriso is installed on this host; one of them makes the guest’s seed (apt install genisoimage)',
+  );
 }

@@ -19,7 +19,8 @@ export interface ImageFacts {
 export async function inspectImage(path: string, format: ImageFormat): Promise<ImageFacts> {
   const answer = await runCommand('prlimit', [...readerLimits, 'qemu-img', 'info', '-U', '--output=json', '-f', format, path]).catch(
     (error: unknown) => {
-      if (error instanceof Problem && error.kind === 'internal') throw new Problem('validation', `the image is not a readable ${format} file: ${error.message}`);
+      if (error instanceof Problem && error.kind === 'internal')
+        throw new Problem('validation', `the image is not a readable ${format} file: ${error.message}`);
       throw error;
     },
   );
@@ -29,12 +30,16 @@ export async function inspectImage(path: string, format: ImageFormat): Promise<I
   }
   const specific = (facts['format-specific'] as { data?: Record<string, unknown> } | undefined)?.data ?? {};
   if (specific['data-file'] !== undefined || specific['data-file-raw'] === true) {
-    throw new Problem('validation', 'the image keeps its content in an external data file; flatten it first (`qemu-img convert -O qcow2 IN OUT`)');
+    throw new Problem(
+      'validation',
+      'the image keeps its content in an external data file; flatten it first (`qemu-img convert -O qcow2 IN OUT`)',
+    );
   }
   if (facts['encrypted'] === true || specific['encrypt'] !== undefined) throw new Problem('validation', 'the image is encrypted');
   const virtualBytes = facts['virtual-size'];
   const allocatedBytes = facts['actual-size'];
-  if (typeof virtualBytes !== 'number' || typeof allocatedBytes !== 'number') throw new Problem('validation', 'qemu-img does not tell the size of the image');
+  if (typeof virtualBytes !== 'number' || typeof allocatedBytes !== 'number')
+    throw new Problem('validation', 'qemu-img does not tell the size of the image');
   return { virtualBytes, allocatedBytes };
 }
 

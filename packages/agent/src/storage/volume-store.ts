@@ -71,7 +71,7 @@ export class VolumeStore {
   /** Begins a volume, or begins it again after a cut: everything made so far is thrown away. */
   async begin(key: string, sizeBytes: number): Promise<VolumeFiles> {
     const files = this.files(key);
-    await makeDirectory(files.directory, 0o700);
+    await makeDirectory(files.directory, 0o711);
     await this.#write({ version: 1, key, sizeBytes, stage: 'creating' });
     for (const name of await readdir(files.directory)) {
       if (name !== 'volume.json') await rm(join(files.directory, name), { force: true });

@@ -1,0 +1,239 @@
+import { createHash, X509Certificate } from 'node:crypto';
+import { chmod } from 'node:fs/promises';
+import { join } from 'node:path';
+import { type DesiredState, Problem } from '@virt8ra/contract';
+import type { AgentConfig } from './config.js';
+import { Board } from './desired/board.js';
+import { Converger } from './desired/converger.js';
+import { listDesired } from './desired/first-look.js';
+import { type HostObject, objectId, objectsOf } from './desired/host-object.js';
+import { openLedger } from './desired/ledger.js';
+import { makeDirectory } from './disk/atomic-file.js';
+import { lockState } from './disk/state-lock.js';
+import type { HostContext } from './host-context.js';
+import { InstanceReconciler } from './instances/instance-reconciler.js';
+import { InstanceStore } from './instances/instance-store.js';
+import { takeInventory } from './inventory/inventory.js';
+import { artifactSource } from './link/artifact-source.js';
+import { enrol } from './link/enrol.js';
+import { type Identity, openIdentityStore } from './link/identity.js';
+import { type Link, openLink } from './link/link.js';
+import { keepRenewed } from './link/renewal.js';
+import type { Log } from './log.js';
+import { NetworkReconciler } from './network/network-reconciler.js';
+import { probeBridging } from './network/taps.js';
+import { PermitBook } from './permits/permit-book.js';
+import { openPermitJournal } from './permits/permit-journal.js';
+import { probeHypervisor } from './qemu/probe.js';
+import { ImageCache } from './storage/image-cache.js';
+import { VolumeReconciler } from './storage/volume-reconciler.js';
+import { VolumeStore } from './storage/volume-store.js';
+import { systemClock } from './system/boot-clock.js';
+import { TransferReconciler } from './transfer/transfer-reconciler.js';
+import { TransferStore } from './transfer/transfer-store.js';
+
+export interface RunningAgent {
+  readonly host: string;
+  readonly link: Link;
+  readonly board: Board;
+  /** Guests go on; a later agent adopts them. */
+  stop(): Promise<void>;
+}
+
+/** Makes the state directory and enrols this host. Raises Problem conflict when it is enrolled already. */
+export async function enrolHost(config: AgentConfig, log: Log): Promise<Identity> {
+  await makeStateDirectory(config);
+  const store = openIdentityStore(config.stateDirectory);
+  const existing = await store.load();
+  if (existing !== undefined) {
+    throw new Problem(
+      'conflict',
+      `this host is enrolled already, as ${existing.host} at ${existing.server}. To enrol it elsewhere, give --state another directory.`,
+    );
+  }
+  if (config.enrol === undefined)
+    throw new Problem('validation', '--server, --token and --ca-sha256 are missing; `virt8ra enrol` prints the whole command.');
+  return await enrol(config.enrol, store, log);
+}
+
+/**
+ * Starts the agent: state, adoption of running guests, convergence from the ledger, and the link. The order matters: nothing is said to the
+ * control plane before this host knows what runs on it. Raises Problem conflict when another agent has the state directory.
+ */
+export async function startAgent(config: AgentConfig, log: Log): Promise<RunningAgent> {
+  await makeStateDirectory(config);
+  const lock = await lockState(config.stateDirectory);
+  try {
+    return await assemble(config, log, lock.release);
+  } catch (error) {
+    await lock.release();
+    throw error;
+  }
+}
+
+async function makeStateDirectory(config: AgentConfig): Promise<void> {
+  await makeDirectory(config.stateDirectory, 0o711);
+  // Guests under their own users must pass through it; what is secret lies in folders of its own.
+  if (config.root) await chmod(config.stateDirectory, 0o711);
+}
+
+async function assemble(config: AgentConfig, log: Log, unlock: () => Promise<void>): Promise<RunningAgent> {
+  const state = (...parts: string[]) => join(config.stateDirectory, ...parts);
+  const identities = openIdentityStore(config.stateDirectory);
+  let identity = await identities.load();
+  if (identity === undefined && config.enrol !== undefined) identity = await enrol(config.enrol, identities, log);
+  if (identity === undefined) {
+    throw new Problem(
+      'unauthorized',
+      `this host is not enrolled: ${state('identity')} holds no certificate. Run the command that \`virt8ra enrol\` prints.`,
+    );
+  }
+  let self = identity;
+  const clock = systemClock();
+  const agentId = createHash('sha256').update(config.stateDirectory).digest('hex').slice(0, 10);
+  const board = new Board();
+  const ledger = await openLedger(state('ledger.json'));
+  const journal = await openPermitJournal(state('permits.jsonl'));
+  const permits = new PermitBook({ journal, signer: () => self, ca: self.ca, clock, marginMs: config.permitMarginSeconds * 1000 });
+  const hypervisor = await probeHypervisor(state('hypervisor.json'), clock.bootId, config.root);
+  const networking = await chooseNetworking(config, agentId);
+  log.info('the host was looked at', { accelerator: hypervisor.accelerator, reason: hypervisor.reason, networking });
+
+  let link: Link | undefined;
+  const context: HostContext = {
+    config,
+    log,
+    clock,
+    ledger,
+    board,
+    permits,
+    hypervisor,
+    networking,
+    agentId,
+    controlPlane: new X509Certificate(self.ca).fingerprint256,
+    dataAddress: () => config.dataAddress ?? dataAddressFor(new URL(self.server), link?.localAddress),
+    nudge: (object) => converger.nudge(object),
+  };
+  const volumeStore = await VolumeStore.open(state('volumes'));
+  const instanceStore = await InstanceStore.open(state('instances'));
+  const transferStore = await TransferStore.open(state('transfers'));
+  const images = new ImageCache(
+    state('images'),
+    artifactSource(() => self),
+    log,
+  );
+  await images.open();
+  const transfers = new TransferReconciler(
+    context,
+    transferStore,
+    volumeStore,
+    () => self,
+    (progress) => link?.progress(progress),
+  );
+  const instances = new InstanceReconciler(context, instanceStore, volumeStore, transfers);
+  transfers.useInstances(instances);
+  const volumes = new VolumeReconciler(context, volumeStore, images, instances, transfers, transfers.rootDigest);
+  const networks = await NetworkReconciler.open(context, instances);
+
+  const converger = new Converger(async ({ type, key }, signal) => {
+    switch (type) {
+      case 'network':
+        return await networks.pass(key);
+      case 'volume':
+        return await volumes.pass(key, signal);
+      case 'instance':
+        return await instances.pass(key);
+      case 'transfer':
+        return await transfers.pass(key);
+    }
+  }, log);
+  const present = (): HostObject[] => [
+    ...networks.keys().map((key) => ({ type: 'network', key }) as const),
+    ...volumes.keys().map((key) => ({ type: 'volume', key }) as const),
+    ...instances.keys().map((key) => ({ type: 'instance', key }) as const),
+    ...transferStore.all().map(({ id }) => ({ type: 'transfer', key: id }) as const),
+  ];
+  const everything = () => [
+    ...new Map([...objectsOf(ledger.state), ...present(), ...board.objects()].map((object) => [objectId(object), object])).values(),
+  ];
+  // What changes for one object may be what another waits for.
+  board.watch((change) => {
+    if (change.kind === 'removed') converger.forget(change.object);
+    if (change.kind !== 'detail')
+      for (const object of everything()) if (objectId(object) !== objectId(change.object)) converger.nudge(object);
+  });
+  const accept = async (epoch: string, desired: DesiredState) => {
+    const before = new Map(describe(ledger.state));
+    if (!(await ledger.accept(epoch, desired, present()))) {
+      log.warn('an older desired state was not taken over', { generation: desired.generation, have: ledger.state.generation });
+      return;
+    }
+    log.debug('a desired state was taken over', { epoch, generation: desired.generation });
+    listDesired(board, ledger.state, networking.mode);
+    const after = new Map(describe(desired));
+    for (const object of everything()) {
+      const id = objectId(object);
+      if (before.get(id) === after.get(id)) converger.nudge(object);
+      else converger.interrupt(object);
+    }
+  };
+
+  await instances.adopt();
+  listDesired(board, ledger.state, networking.mode);
+  for (const object of everything()) converger.nudge(object);
+  link = openLink({
+    identity: () => self,
+    bootId: clock.bootId,
+    board,
+    generation: () => ledger.state.generation,
+    accept,
+    inventory: async () => await takeInventory(context, volumeStore),
+    log,
+  });
+  const stopRenewal = keepRenewed(
+    () => self,
+    identities,
+    (renewed) => {
+      self = renewed;
+    },
+    log,
+  );
+  const running = link;
+  return {
+    host: self.host,
+    link,
+    board,
+    stop: async () => {
+      stopRenewal();
+      await running.stop();
+      await transfers.stop();
+      await converger.stop();
+      await journal.close();
+      await unlock();
+    },
+  };
+}
+
+/** Each object's desired state as text, to see which of them a new state changes. */
+function describe(state: DesiredState): [string, string][] {
+  return [
+    ...state.networks.map((network) => [objectId({ type: 'network', key: network.key }), JSON.stringify(network)] as [string, string]),
+    ...state.volumes.map((volume) => [objectId({ type: 'volume', key: volume.key }), JSON.stringify(volume)] as [string, string]),
+    ...state.instances.map((instance) => [objectId({ type: 'instance', key: instance.key }), JSON.stringify(instance)] as [string, string]),
+    ...state.transfers.map((transfer) => [objectId({ type: 'transfer', key: transfer.id }), JSON.stringify(transfer)] as [string, string]),
+  ];
+}
+
+async function chooseNetworking(config: AgentConfig, agentId: string): Promise<{ mode: 'bridge' | 'user'; reason: string }> {
+  if (config.network === 'user') return { mode: 'user', reason: 'chosen by --network' };
+  const probe = config.root ? await probeBridging(agentId) : { usable: false, reason: 'bridges need root' };
+  if (probe.usable) return { mode: 'bridge', reason: probe.reason };
+  if (config.network === 'bridge') throw new Problem('unsupported', `--network bridge is not possible here: ${probe.reason}`);
+  return { mode: 'user', reason: probe.reason };
+}
+
+/** Where others reach this host: on one machine the loopback, else the address from which the control plane is reached. */
+function dataAddressFor(server: URL, localAddress: string | undefined): string {
+  if (['localhost', '127.0.0.1', '[::1]'].includes(server.hostname) || localAddress === undefined) return '127.0.0.1';
+  return localAddress.replace(/^::ffff:/, '');
+}

@@ -1,0 +1,38 @@
+import type { DesiredState } from '@virt8ra/contract';
+import { transferChunkBytes } from '@virt8ra/contract';
+import type { Board } from './board.js';
+
+/** Puts each desired object that nobody has looked at yet on the board, so that a full observation misses none. */
+export function listDesired(board: Board, state: DesiredState, mode: 'bridge' | 'user'): void {
+  for (const { key } of state.networks) {
+    if (board.get('network', key) === undefined) board.post('network', key, { key, state: 'creating', mode });
+  }
+  for (const { key, sizeBytes } of state.volumes) {
+    if (board.get('volume', key) === undefined) board.post('volume', key, { key, state: 'creating', sizeBytes });
+  }
+  for (const { key, instance } of state.instances) {
+    if (board.get('instance', key) !== undefined) continue;
+    board.post('instance', key, {
+      key,
+      instance,
+      state: 'waiting',
+      waitingFor: 'the first look',
+      since: new Date().toISOString(),
+      restarts: 0,
+      access: [],
+    });
+  }
+  for (const { id, role } of state.transfers) {
+    if (board.get('transfer', id) !== undefined) continue;
+    board.post('transfer', id, {
+      id,
+      role,
+      state: 'preparing',
+      passes: 0,
+      bytes: 0,
+      resentBytes: 0,
+      chunkBytes: transferChunkBytes,
+      streams: 0,
+    });
+  }
+}

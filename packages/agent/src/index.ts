@@ -1,0 +1,3 @@
+export { enrolHost, type RunningAgent, startAgent } from './agent.js';
+export { type AgentConfig, type ConfigInput, type EnrolConfig, parseConfig } from './config.js';
+export { createLog, type Log, silentLog } from './log.js';

@@ -1,0 +1,188 @@
+import { createHash, randomUUID } from 'node:crypto';
+import { chown } from 'node:fs/promises';
+import { join } from 'node:path';
+import { type DesiredInstance, Problem } from '@virt8ra/contract';
+import { makeDirectory } from '../disk/atomic-file.js';
+import type { HostContext } from '../host-context.js';
+import { createTap, deleteTap, tapName } from '../network/taps.js';
+import { freePort, type PortForward, userNetdev } from '../network/user-network.js';
+import { type GuestDisk, type GuestNic, type GuestPaths, netdevId } from '../qemu/command-line.js';
+import { prepareFirmware } from '../qemu/firmware.js';
+import { type Guest, launchGuest } from '../qemu/guest.js';
+import { type GuestUser, guestUid, kvmGroup, requireReachable } from '../qemu/guest-user.js';
+import { chooseMachine } from '../qemu/machine-choice.js';
+import { seedFiles, writeSeedImage } from '../seed/seed-image.js';
+import { hostMemory } from '../storage/space.js';
+import type { VolumeStore } from '../storage/volume-store.js';
+import type { InstanceRecord, InstanceStore } from './instance-store.js';
+
+/** Memory that QEMU takes besides the guest's own. */
+const overheadMiB = 64;
+
+/** Files of an instance's process. The sockets' folder has a short name: socket paths end at 107 bytes. */
+export function guestPaths(context: HostContext, store: InstanceStore, key: string): GuestPaths {
+  const runtime = join(context.config.runtimeDirectory, createHash('sha256').update(key).digest('hex').slice(0, 12));
+  return {
+    qmp: join(runtime, 'qmp'),
+    moverQmp: join(runtime, 'mover'),
+    pid: join(runtime, 'pid'),
+    log: join(runtime, 'log'),
+    serial: join(store.guestDirectory(key), 'serial.log'),
+  };
+}
+
+/** Fingerprint of what a process is started with: when it differs from what is desired, the guest must be restarted to follow. */
+export function planFingerprint(desired: DesiredInstance): string {
+  const { vCPU, memoryMiB, volumeKeys, nics, exposedPorts, firmware } = desired;
+  const shape = {
+    vCPU,
+    memoryMiB,
+    volumeKeys,
+    nics: nics.map(({ key, networkKey, mac, addresses }) => ({ key, networkKey, mac, addresses })),
+    exposedPorts,
+    firmware,
+  };
+  return createHash('sha256').update(JSON.stringify(shape)).digest('hex').slice(0, 16);
+}
+
+/**
+ * Prepares all that a guest needs and starts its process, paused. The record names the launch before the process exists, so that it can be
+ * found whatever happens to this agent. Raises Problem exhausted, unsupported, internal; nothing is left running then.
+ */
+export async function startGuest(
+  context: HostContext,
+  store: InstanceStore,
+  volumes: VolumeStore,
+  desired: DesiredInstance,
+  record: InstanceRecord,
+): Promise<Guest> {
+  const { config, hypervisor } = context;
+  const { key } = desired;
+  const { availableMiB } = await hostMemory();
+  if (desired.memoryMiB + overheadMiB > availableMiB) {
+    throw new Problem('exhausted', `the guest needs ${desired.memoryMiB} MiB of memory and the host has ${availableMiB} MiB left`);
+  }
+  const choice = chooseMachine(desired, record, hypervisor);
+  const user = await guestUser(config.root, key);
+  if (config.root) {
+    await requireReachable(config.stateDirectory);
+    await makeDirectory(config.runtimeDirectory, 0o711);
+    await requireReachable(config.runtimeDirectory);
+  }
+  const directory = store.guestDirectory(key);
+  await makeDirectory(directory);
+  const seed = join(directory, 'seed.iso');
+  await writeSeedImage(
+    seed,
+    seedFiles(desired, (networkKey) => context.ledger.state.networks.find((network) => network.key === networkKey)?.mtu),
+  );
+  const firmware = await prepareFirmware(desired, directory);
+  const disks = await Promise.all(desired.volumeKeys.map((volumeKey) => guestDisk(volumes, volumeKey)));
+  const owned = [
+    directory,
+    seed,
+    ...(firmware === undefined ? [] : [firmware.variables]),
+    ...disks.flatMap(({ base, overlay }) => [base, ...(overlay === undefined ? [] : [overlay])]),
+  ];
+  if (user !== undefined) for (const path of owned) await chown(path, user.uid, user.gid);
+  const { nics, forwards } = await guestNics(context, desired, record.forwards, user?.uid ?? 0);
+  const id = randomUUID();
+  const launching: InstanceRecord = {
+    ...record,
+    ...choice,
+    accelerator: hypervisor.accelerator,
+    forwards,
+    serialDropped: 0,
+    launch: {
+      id,
+      bootId: context.clock.bootId,
+      at: new Date(context.clock.wallMs()).toISOString(),
+      epoch: desired.permit?.epoch ?? 0,
+      plan: planFingerprint(desired),
+      volumeKeys: desired.volumeKeys,
+      networkKeys: desired.nics.map(({ networkKey }) => networkKey),
+    },
+  };
+  await store.write(launching);
+  return await launchGuest(
+    {
+      architecture: desired.architecture,
+      launchId: id,
+      instance: desired.instance,
+      ...choice,
+      accelerator: desired.architecture === 'amd64' ? hypervisor.accelerator : 'tcg',
+      vCPU: desired.vCPU,
+      memoryMiB: desired.memoryMiB,
+      disks,
+      seed,
+      nics,
+      ...(firmware === undefined ? {} : { firmware }),
+      paths: guestPaths(context, store, key),
+    },
+    user,
+    async ({ pid, startTicks }) => {
+      if (launching.launch !== undefined) await store.write({ ...launching, launch: { ...launching.launch, pid, startTicks } });
+    },
+  );
+}
+
+/** Removes the taps of a guest that is gone. May be repeated. */
+export async function dropTaps(context: HostContext, nicKeys: readonly string[]): Promise<void> {
+  if (context.networking.mode !== 'bridge') return;
+  for (const nicKey of nicKeys) await deleteTap(tapName(context.agentId, nicKey));
+}
+
+async function guestUser(root: boolean, key: string): Promise<GuestUser | undefined> {
+  if (!root) return undefined;
+  const kvmGid = await kvmGroup();
+  const uid = guestUid(key);
+  return { uid, gid: uid, ...(kvmGid === undefined ? {} : { kvmGid }) };
+}
+
+async function guestDisk(volumes: VolumeStore, volumeKey: string): Promise<GuestDisk> {
+  const record = volumes.get(volumeKey);
+  const { base, overlay } = volumes.files(volumeKey);
+  if (record?.stage === 'arrived') return { volumeKey, base, overlay };
+  if (record?.stage !== 'ready') throw new Problem('unavailable', `volume ${volumeKey} is not ready`);
+  // Merged before and not yet dropped: its content is in the base, and nobody has it open.
+  await volumes.dropOverlay(volumeKey);
+  return { volumeKey, base };
+}
+
+async function guestNics(
+  context: HostContext,
+  desired: DesiredInstance,
+  older: readonly PortForward[],
+  uid: number,
+): Promise<{ nics: GuestNic[]; forwards: PortForward[] }> {
+  const { agentId, board, config, dataAddress, ledger, networking } = context;
+  const nics: GuestNic[] = [];
+  const forwards: PortForward[] = [];
+  for (const [index, nic] of desired.nics.entries()) {
+    const id = netdevId(index);
+    if (networking.mode === 'bridge') {
+      const bridge = board.get('network', nic.networkKey)?.bridge;
+      const mtu = ledger.state.networks.find((network) => network.key === nic.networkKey)?.mtu;
+      if (bridge === undefined || mtu === undefined) throw new Problem('unavailable', `network ${nic.networkKey} is not ready`);
+      const tap = await createTap(agentId, nic.key, bridge, mtu, uid);
+      nics.push({ mac: nic.mac, mtu, netdev: `tap,id=${id},ifname=${tap},script=no,downscript=no,vhost=off` });
+      continue;
+    }
+    // Exposed ports belong to the guest's first NIC.
+    const own: PortForward[] = [];
+    const avoid = new Set(forwards.map(({ hostPort }) => hostPort));
+    for (const port of index === 0 ? desired.exposedPorts : []) {
+      const before = older.find((forward) => forward.port === port)?.hostPort;
+      const kept =
+        before !== undefined && !avoid.has(before)
+          ? await freePort(dataAddress(), { first: before, last: before }, avoid).catch(() => undefined)
+          : undefined;
+      const hostPort = kept ?? (await freePort(dataAddress(), config.dataPorts, avoid));
+      avoid.add(hostPort);
+      own.push({ port, hostPort });
+    }
+    forwards.push(...own);
+    nics.push({ mac: nic.mac, netdev: userNetdev(id, nic, dataAddress(), own) });
+  }
+  return { nics, forwards };
+}

@@ -1,0 +1,107 @@
+import { readdir, readFile } from 'node:fs/promises';
+import { arch, cpus, hostname, networkInterfaces, release } from 'node:os';
+import type { HostInventory } from '@virt8ra/contract';
+import type { HostContext } from '../host-context.js';
+import { hostMemory, storageSpace } from '../storage/space.js';
+import type { VolumeStore } from '../storage/volume-store.js';
+import { agentVersion } from '../version.js';
+
+/** Facts about this host, as they are now. Amounts that flutter are rounded, so that an unchanged host looks unchanged. */
+export async function takeInventory(context: HostContext, volumes: VolumeStore): Promise<HostInventory> {
+  const { config, hypervisor, networking, clock } = context;
+  const memory = await hostMemory();
+  const space = await storageSpace(config.stateDirectory, volumes, config.reserveStorageBytes);
+  const processors = cpus();
+  const threads = processors.length;
+  const { qemuVersion, accelerator, reason, machines, cpuModels } = hypervisor;
+  return {
+    hostname: hostname(),
+    bootId: clock.bootId,
+    architecture: architectureName(),
+    kernel: release(),
+    cpu: {
+      model: processors[0]?.model.trim() ?? 'unknown',
+      cores: await countCores(threads),
+      threads,
+      numaCells: await countEntries('/sys/devices/system/node', /^node\d+$/, 1),
+    },
+    memoryMiB: memory.totalMiB,
+    memoryAvailableMiB: rounded(memory.availableMiB, 64),
+    storage: { totalBytes: space.totalBytes, freeBytes: rounded(space.freeBytes, 64 * 1024 ** 2) },
+    nics: await listNics(),
+    gpus: await listGpus(),
+    hypervisor: { qemuVersion, accelerator, reason, machines: [...machines], cpuModels: [...cpuModels] },
+    network: { ...networking },
+    capacity: {
+      vCPU: threads * config.vcpuPerThread,
+      memoryMiB: Math.max(memory.totalMiB - config.reserveMemoryMiB, 0),
+      storageBytes: rounded(space.capacityBytes, 64 * 1024 ** 2),
+    },
+    agent: {
+      version: agentVersion,
+      rssMiB: Math.round((process.memoryUsage.rss() / 1024 ** 2) * 10) / 10,
+      uptimeSeconds: Math.round(process.uptime()),
+    },
+  };
+}
+
+function rounded(value: number, unit: number): number {
+  return Math.floor(value / unit) * unit;
+}
+
+/** The contract's word for this machine's architecture. */
+export function architectureName(): string {
+  const names: Readonly<Record<string, string>> = { x64: 'amd64', arm64: 'arm64' };
+  return names[arch()] ?? arch();
+}
+
+async function countCores(threads: number): Promise<number> {
+  const cores = new Set<string>();
+  for (let cpu = 0; cpu < threads; cpu += 1) {
+    const siblings = await readLine(`/sys/devices/system/cpu/cpu${cpu}/topology/thread_siblings_list`);
+    if (siblings !== undefined) cores.add(siblings);
+  }
+  return cores.size === 0 ? threads : cores.size;
+}
+
+async function countEntries(folder: string, pattern: RegExp, least: number): Promise<number> {
+  const names = await readdir(folder).catch((): string[] => []);
+  return Math.max(names.filter((name) => pattern.test(name)).length, least);
+}
+
+/** Physical NICs and those with an address; our own bridges and taps are left out. */
+async function listNics(): Promise<HostInventory['nics']> {
+  const addresses = networkInterfaces();
+  const nics: HostInventory['nics'] = [];
+  for (const name of await readdir('/sys/class/net').catch((): string[] => [])) {
+    if (name === 'lo' || name.startsWith('v8b') || name.startsWith('v8t')) continue;
+    const own = addresses[name] ?? [];
+    const mac = (await readLine(`/sys/class/net/${name}/address`)) ?? own[0]?.mac ?? '';
+    if (mac === '') continue;
+    nics.push({ name, mac, addresses: own.map(({ cidr, address }) => cidr ?? address) });
+  }
+  return nics.sort((left, right) => left.name.localeCompare(right.name));
+}
+
+/** PCI display controllers and accelerators (classes 0x03 and 0x12), by their ids. */
+async function listGpus(): Promise<HostInventory['gpus']> {
+  const folder = '/sys/bus/pci/devices';
+  const gpus: HostInventory['gpus'] = [];
+  for (const address of await readdir(folder).catch((): string[] => [])) {
+    const kind = (await readLine(`${folder}/${address}/class`)) ?? '';
+    if (!kind.startsWith('0x03') && !kind.startsWith('0x12')) continue;
+    gpus.push({
+      address,
+      vendor: (await readLine(`${folder}/${address}/vendor`)) ?? '',
+      model: (await readLine(`${folder}/${address}/device`)) ?? '',
+    });
+  }
+  return gpus;
+}
+
+async function readLine(path: string): Promise<string | undefined> {
+  return await readFile(path, 'utf8').then(
+    (text) => text.trim(),
+    () => undefined,
+  );
+}

@@ -1,0 +1,157 @@
+import { spawn } from 'node:child_process';
+import { chown, open, readFile, rm } from 'node:fs/promises';
+import { dirname } from 'node:path';
+import { Problem } from '@virt8ra/contract';
+import { makeDirectory, readText } from '../disk/atomic-file.js';
+import { awaitExit, isAlive, type ProcessIdentity, readProcessIdentity, signalProcess } from '../system/process-identity.js';
+import { diskDevice, type GuestPaths, type GuestPlan, qemuCommand } from './command-line.js';
+import { type GuestUser, unprivileged } from './guest-user.js';
+import { connectMonitor, type Monitor } from './monitor.js';
+
+/** A QEMU process known to be the one we started, with its monitor. */
+export interface Guest {
+  readonly launchId: string;
+  readonly process: ProcessIdentity;
+  readonly paths: GuestPaths;
+  readonly monitor: Monitor;
+}
+
+const launchMs = 20_000;
+const quitMs = 10_000;
+
+/**
+ * Starts a guest's process, paused before its first instruction, in a session of its own so that it outlives this agent. `onSpawn` hears
+ * the process as soon as it exists. Raises Problem internal with QEMU's own words when it does not come up.
+ */
+export async function launchGuest(
+  plan: GuestPlan,
+  user: GuestUser | undefined,
+  onSpawn: (process: ProcessIdentity) => Promise<void>,
+): Promise<Guest> {
+  const { paths } = plan;
+  const runtime = dirname(paths.qmp);
+  await makeDirectory(runtime);
+  if (user !== undefined) await chown(runtime, user.uid, user.gid);
+  for (const path of [paths.qmp, paths.moverQmp, paths.pid]) await rm(path, { force: true });
+  const [command = '', ...args] = unprivileged(user, qemuCommand(plan));
+  const log = await open(paths.log, 'w', 0o600);
+  const child = spawn(command, args, {
+    detached: true,
+    stdio: ['ignore', log.fd, log.fd],
+    cwd: '/',
+    env: { PATH: '/usr/local/bin:/usr/bin:/bin' },
+  });
+  const ended = new Promise<string>((resolve) => {
+    child.once('error', (error) => resolve(`${command} did not start: ${error.message}`));
+    child.once('exit', (status, signal) => resolve(`QEMU ended with ${signal ?? `status ${status}`}`));
+  });
+  child.unref();
+  await log.close();
+  const { pid } = child;
+  const identity = pid === undefined ? undefined : await readProcessIdentity(pid);
+  if (identity !== undefined) await onSpawn(identity);
+  const monitor = await Promise.race([connectWhenThere(paths.qmp, launchMs), ended]).catch((error: unknown) => error);
+  if (typeof monitor === 'string' || monitor instanceof Error || identity === undefined) {
+    if (identity !== undefined) await signalProcess(identity, 'SIGKILL');
+    const why = typeof monitor === 'string' ? monitor : monitor instanceof Error ? monitor.message : await ended;
+    throw new Problem('internal', `the guest’s process did not come up: ${why}${await lastWords(paths.log)}`);
+  }
+  return { launchId: plan.launchId, process: identity, paths, monitor: monitor as Monitor };
+}
+
+async function connectWhenThere(path: string, timeoutMs: number): Promise<Monitor> {
+  const end = performance.now() + timeoutMs;
+  for (;;) {
+    try {
+      return await connectMonitor(path);
+    } catch (error) {
+      if (performance.now() > end) throw error;
+      await new Promise((resolve) => setTimeout(resolve, 20));
+    }
+  }
+}
+
+async function lastWords(log: string): Promise<string> {
+  const said = (await readFile(log, 'utf8').catch(() => '')).trim();
+  return said === '' ? '' : `: ${said.split('\n').slice(-3).join(' · ').slice(0, 1000)}`;
+}
+
+/**
+ * Finds a guest that an earlier agent started: its process by pid and start time where they were recorded, else by the pid file, and in either case only if
+ * its monitor answers with the name of that launch. Undefined when the process is gone. Raises Problem unavailable when the process lives but its
+ * monitor does not answer.
+ */
+export async function attachGuest(launchId: string, paths: GuestPaths, recorded: ProcessIdentity | undefined): Promise<Guest | undefined> {
+  const process = recorded ?? (await fromPidFile(paths.pid));
+  if (process === undefined || !(await isAlive(process))) return undefined;
+  const monitor = await connectWhenThere(paths.qmp, recorded === undefined ? 2_000 : 5_000);
+  const answer = (await monitor.run('query-name')) as { name?: string };
+  if (answer.name === launchId) return { launchId, process, paths, monitor };
+  monitor.close();
+  if (recorded !== undefined)
+    throw new Problem('internal', `process ${process.pid} answers as ${answer.name ?? 'nobody'}, not as ${launchId}`);
+  return undefined;
+}
+
+async function fromPidFile(path: string): Promise<ProcessIdentity | undefined> {
+  const pid = Number((await readText(path))?.trim());
+  return Number.isSafeInteger(pid) && pid > 1 ? await readProcessIdentity(pid) : undefined;
+}
+
+/** QEMU's own word for what the guest does: `running`, `paused`, `prelaunch`, `shutdown`, `io-error`, … */
+export async function guestStatus(guest: Guest): Promise<string> {
+  const answer = (await guest.monitor.run('query-status')) as { status: string };
+  return answer.status;
+}
+
+/** Asks the guest to shut down, waits for at most `graceMs`, and ends its process. */
+export async function shutDownGuest(guest: Guest, graceMs: number): Promise<void> {
+  const { monitor } = guest;
+  const over = new Promise<void>((resolve) => {
+    const stop = monitor.onEvent(({ event }) => {
+      if (event === 'SHUTDOWN') resolve();
+    });
+    void monitor.closed.then(() => {
+      stop();
+      resolve();
+    });
+  });
+  const running = await guestStatus(guest).catch(() => 'gone');
+  if (running === 'running' && graceMs > 0) {
+    await monitor.run('system_powerdown').catch(() => {});
+    let timer: NodeJS.Timeout | undefined;
+    const late = new Promise<void>((resolve) => {
+      timer = setTimeout(resolve, graceMs);
+    });
+    await Promise.race([over, late]);
+    clearTimeout(timer);
+  }
+  await quitGuest(guest);
+}
+
+/** Ends the guest's process and returns when it is gone. What the guest had not written is lost, as when the power fails. */
+export async function quitGuest(guest: Guest): Promise<void> {
+  await guest.monitor.run('quit', undefined, quitMs).catch(() => {});
+  if (!(await awaitExit(guest.process, quitMs))) {
+    await signalProcess(guest.process, 'SIGKILL');
+    if (!(await awaitExit(guest.process, quitMs))) {
+      throw new Problem(
+        'unavailable',
+        `process ${guest.process.pid} of the guest does not end, not even when killed; the host’s kernel holds it, most likely in a disk operation`,
+      );
+    }
+  }
+  guest.monitor.close();
+}
+
+/** Name of the block node that disk `index` is on now: it changes when an overlay is merged under a running guest. */
+export async function currentNode(guest: Guest, index: number): Promise<string | undefined> {
+  const answer = (await guest.monitor.run('query-block')) as { qdev?: string; inserted?: { 'node-name'?: string } }[];
+  return answer.find((entry) => entry.qdev?.includes(`/${diskDevice(index)}/`) === true)?.inserted?.['node-name'];
+}
+
+/** Bytes the guest has read from its disks since its process began. */
+export async function bytesRead(guest: Guest): Promise<number> {
+  const answer = (await guest.monitor.run('query-blockstats')) as { qdev?: string; stats: { rd_bytes: number } }[];
+  return answer.filter((entry) => entry.qdev !== undefined).reduce((sum, entry) => sum + entry.stats.rd_bytes, 0);
+}

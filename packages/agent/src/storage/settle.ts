@@ -1,0 +1,66 @@
+import type { DesiredVolume } from '@virt8ra/contract';
+import { diskNode } from '../qemu/command-line.js';
+import { currentNode, type Guest } from '../qemu/guest.js';
+import { commitOverlay } from './qemu-img.js';
+import type { VolumeStore } from './volume-store.js';
+
+interface JobFacts {
+  readonly id: string;
+  readonly status: string;
+  readonly error?: string;
+}
+
+/** Where a merge under a running guest stands: over, or to be looked at again when QEMU tells of its job. */
+export type SettleState = 'settled' | 'settling';
+
+/**
+ * Merges the overlay of an arrived volume into its base under the running guest, one step at a call; it may be called again at any time, also after the agent died.
+ * The job stops, with the guest's writes held back, at the point where base and overlay are equal. There the record says `ready`, durably, and
+ * only then the guest goes on, on the base alone. A crash before that point leaves the overlay in charge, one after it the base; each is whole.
+ */
+export async function settleUnderGuest(volumes: VolumeStore, key: string, guest: Guest, index: number): Promise<SettleState> {
+  const { monitor } = guest;
+  const node = diskNode(index);
+  const jobId = `settle-${index}`;
+  const find = async () => ((await monitor.run('query-jobs')) as JobFacts[]).find(({ id }) => id === jobId);
+  if ((await currentNode(guest, index)) !== node) {
+    if (volumes.get(key)?.stage === 'arrived') await volumes.update(key, { stage: 'ready' });
+    await volumes.dropOverlay(key);
+    return 'settled';
+  }
+  const job = await find();
+  if (job === undefined) {
+    if ((await currentNode(guest, index)) !== node) return 'settling';
+    // A merge that failed at its very end left the overlay in charge.
+    if (volumes.get(key)?.stage === 'ready') await volumes.update(key, { stage: 'arrived' });
+    await monitor.run('block-commit', {
+      'job-id': jobId,
+      device: node,
+      'base-node': `${node}-base`,
+      'auto-finalize': false,
+      'auto-dismiss': true,
+    });
+    return 'settling';
+  }
+  if (job.status === 'ready') await monitor.run('job-complete', { id: jobId });
+  else if (job.status === 'pending') {
+    await volumes.update(key, { stage: 'ready' });
+    await monitor.run('job-finalize', { id: jobId });
+  }
+  return 'settling';
+}
+
+/** Is there a merge under this guest for disk `index`? A transfer must not begin before it is over. */
+export async function isSettling(guest: Guest, index: number): Promise<boolean> {
+  const jobs = (await guest.monitor.run('query-jobs')) as JobFacts[];
+  return jobs.some(({ id }) => id === `settle-${index}`);
+}
+
+/** Merges the overlay of a volume that no guest uses. Cut at any point, it is begun again. */
+export async function settleOffline(volumes: VolumeStore, key: DesiredVolume['key'], signal: AbortSignal): Promise<void> {
+  if (volumes.get(key)?.stage === 'arrived') {
+    await commitOverlay(volumes.files(key).overlay, signal);
+    await volumes.update(key, { stage: 'ready' });
+  }
+  await volumes.dropOverlay(key);
+}
