@@ -1,0 +1,153 @@
+/** Every option once: flag, variable, help and documentation are derived from this table. */
+
+export type RawConfig = string | number | boolean | readonly string[];
+
+export interface ConfigOption {
+  /** Place in the configuration file, dots between the names. */
+  readonly path: OptionPath;
+  readonly type: 'text' | 'number' | 'list' | 'switch';
+  /** Undefined: `fallback` says what happens. */
+  readonly default?: RawConfig;
+  readonly fallback?: string;
+  readonly words?: readonly string[];
+  readonly least?: number;
+  readonly most?: number;
+  readonly meaning: string;
+  /** Without the two dashes. */
+  readonly flag: string;
+  readonly variable: string;
+}
+
+type OptionRow = Omit<ConfigOption, 'path' | 'flag' | 'variable'>;
+
+const rows = {
+  state: {
+    type: 'text',
+    fallback: 'as root /var/lib/virt8ra, else $XDG_STATE_HOME/virt8ra (~/.local/state/virt8ra)',
+    meaning: 'Directory of the database, the keys and the artifacts. Back it up; never put it on a temporary file system.',
+  },
+  region: { type: 'text', default: 'virt8ra', meaning: 'Name of the region this control plane runs.' },
+  tenants: { type: 'list', default: ['default'], meaning: 'Tenants that exist.' },
+  profile: {
+    type: 'text',
+    default: 'default',
+    words: ['default', 'conformance'],
+    meaning: 'Answers where the SECA suite deviates from the SECA specification: default follows the specification.',
+  },
+  'api.listen': {
+    type: 'text',
+    default: '127.0.0.1:8480',
+    meaning: 'Address and port of the API. An address that others can reach needs api.tls. Port 0 takes any free one.',
+  },
+  'api.publicUrl': {
+    type: 'text',
+    fallback: 'as the client reached it',
+    meaning: 'URL of the API as clients see it, where a proxy stands before it.',
+  },
+  'api.tls.certificate': { type: 'text', fallback: 'plain HTTP', meaning: 'PEM file with the certificate chain of the API.' },
+  'api.tls.key': { type: 'text', fallback: 'plain HTTP', meaning: 'PEM file with the key of that certificate.' },
+  'agents.listen': {
+    type: 'text',
+    default: '127.0.0.1:8481',
+    meaning: 'Address and port where agents dial in, always with mutual TLS under the control plane’s own CA.',
+  },
+  'agents.publicUrl': {
+    type: 'text',
+    fallback: 'https:// and agents.listen',
+    meaning: 'https URL of that listener as agents on other hosts see it.',
+  },
+  'access.listen': { type: 'text', default: '127.0.0.1', meaning: 'Address where access endpoints of instances stand.' },
+  'access.ports': { type: 'text', default: '20000-20999', meaning: 'Ports that access endpoints take, FIRST-LAST.' },
+  'log.level': {
+    type: 'text',
+    default: 'info',
+    words: ['debug', 'info', 'warn', 'error'],
+    meaning: 'Least level that is logged (to standard error, JSON lines).',
+  },
+  'database.url': {
+    type: 'text',
+    fallback: 'DATABASE_URL, else an own PostgreSQL in the state directory',
+    meaning: 'postgres:// URL of a PostgreSQL 15 or newer. Better given as a variable than as a flag: it holds a password.',
+  },
+  'database.connections': {
+    type: 'number',
+    default: 20,
+    least: 4,
+    most: 1000,
+    meaning: 'Most connections this server opens to the database.',
+  },
+  'database.user': {
+    type: 'text',
+    default: 'virt8ra',
+    meaning: 'System account the own PostgreSQL runs as when the server runs as root; created when missing.',
+  },
+  'database.binaries': {
+    type: 'text',
+    default: 'auto',
+    words: ['auto', 'debian', 'embedded'],
+    meaning: 'Which PostgreSQL makes a new own database: auto takes Debian’s newest, else that of the npm package.',
+  },
+  'artifacts.directory': {
+    type: 'text',
+    fallback: 'STATE/artifacts',
+    meaning: 'Directory of the images, by content. Replicas on several hosts share it.',
+  },
+  'artifacts.maxImageGB': { type: 'number', default: 100, least: 1, meaning: 'Largest image file accepted, in GB (10^9 bytes).' },
+  'artifacts.maxVirtualGB': { type: 'number', default: 2000, least: 1, meaning: 'Largest disk an image may describe, in GB (10^9 bytes).' },
+  'imports.allowPrivate': {
+    type: 'switch',
+    default: false,
+    meaning: 'Lets image imports fetch from private and loopback addresses. Link-local ones stay closed: cloud metadata lives there.',
+  },
+  'imports.allow': { type: 'list', default: [], meaning: 'Address ranges (CIDR) that image imports may fetch from whatever they are.' },
+} as const satisfies Record<string, OptionRow>;
+
+export type OptionPath = keyof typeof rows;
+
+/** `api.publicUrl` → `api-public-url`. */
+function flagOf(path: string): string {
+  return path
+    .replaceAll('.', '-')
+    .replaceAll(/([a-z])([A-Z])/g, '$1-$2')
+    .toLowerCase();
+}
+
+export const configOptions: readonly ConfigOption[] = (Object.entries(rows) as [OptionPath, OptionRow][]).map(([path, row]) => ({
+  ...row,
+  path,
+  flag: flagOf(path),
+  variable: `VIRT8RA_${flagOf(path).replaceAll('-', '_').toUpperCase()}`,
+}));
+
+function defaultText(option: ConfigOption): string {
+  if (option.default === undefined) return option.fallback ?? '';
+  if (typeof option.default === 'object') return option.default.join(',') || 'none';
+  return String(option.default);
+}
+
+export const helpText = `virt8ra-server: the control plane
+
+  virt8ra-server [OPTIONS]                 runs until SIGINT or SIGTERM; a second signal ends it at once
+  virt8ra-server token create --subject NAME [--tenants a,b|all] [--operator] [--days N] [OPTIONS]
+                                           prints a token of the local issuer
+
+Options go before environment variables, those before the file.
+  --config FILE                            JSON file; the names below are its members, dots nest
+  --print-config                           prints what would be used, without passwords, and ends
+  --help, --version
+
+${configOptions
+  .map(
+    (option) =>
+      `  --${`${option.flag}${option.type === 'switch' ? '' : ' VALUE'}`.padEnd(39)}${option.meaning}\n${' '.repeat(43)}${option.path}, ${option.variable}; default: ${defaultText(option)}`,
+  )
+  .join('\n')}
+`;
+
+/** The same table for docs/operating/configuration.md. */
+export function configurationTable(): string {
+  const lines = configOptions.map(
+    (option) => `| \`${option.path}\` | \`--${option.flag}\` | \`${option.variable}\` | ${defaultText(option)} | ${option.meaning} |`,
+  );
+  return ['| file | flag | variable | default | meaning |', '|---|---|---|---|---|', ...lines].join('\n');
+}
