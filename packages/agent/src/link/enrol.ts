@@ -16,7 +16,7 @@ import type { Identity, IdentityStore } from './identity.js';
  */
 export async function enrol(config: EnrolConfig, store: IdentityStore, log: Log): Promise<Identity> {
   const ca = await fetchAuthority(config.server, config.caSha256);
-  const csr = await certificateRequest(await store.privateKey(), hostname());
+  const csr = certificateRequest(await store.privateKey(), hostname());
   const response = await exchange(
     new URL('/agent/v1/enrol', config.server),
     { ca },
@@ -36,7 +36,7 @@ export async function enrol(config: EnrolConfig, store: IdentityStore, log: Log)
 
 /** A fresh certificate for the same key; an expired one may still ask for it. */
 export async function renew(identity: Identity, store: IdentityStore): Promise<Identity> {
-  const csr = await certificateRequest(identity.privateKey, identity.host);
+  const csr = certificateRequest(identity.privateKey, identity.host);
   const response = await exchange(new URL('/agent/v1/renew', identity.server), identity, { method: 'POST', body: { csr } });
   const answer = await readAnswer(response);
   if (!Compile(EnrolAnswer).Check(answer))
