@@ -21,7 +21,7 @@ create table if not exists control.migration (
   primary key (area, name)
 );
 create table if not exists control.plane (
-  only boolean primary key default true check (only),
+  singleton boolean primary key default true check (singleton),
   epoch text not null,
   epoch_at timestamptz not null default clock_timestamp()
 );`;
@@ -130,7 +130,7 @@ export async function databaseEpoch(pool: Pool): Promise<string> {
 export async function beginEpoch(pool: Pool): Promise<string> {
   const epoch = randomUUID();
   await pool.query(
-    'insert into control.plane (epoch) values ($1) on conflict (only) do update set epoch = excluded.epoch, epoch_at = clock_timestamp()',
+    'insert into control.plane (epoch) values ($1) on conflict (singleton) do update set epoch = excluded.epoch, epoch_at = clock_timestamp()',
     [epoch],
   );
   return epoch;

@@ -1,0 +1,14 @@
+/** A disk image by its content. */
+export interface Artifact {
+  readonly sha256: string;
+  /** What it was inspected as; its content never chooses the format again. */
+  readonly format: 'qcow2' | 'raw';
+  /** What a guest sees. */
+  readonly virtualSizeBytes: number;
+  readonly fileBytes: number;
+}
+
+export interface ImageLimits {
+  readonly maxImageBytes: number;
+  readonly maxVirtualBytes: number;
+}

@@ -1,0 +1,108 @@
+import { type ClientRequest, type IncomingMessage, request as requestHttp } from 'node:http';
+import { request as requestHttps } from 'node:https';
+import { isIP } from 'node:net';
+import { Problem } from '@virt8ra/contract';
+import type { Egress } from './egress.js';
+
+export interface Fetched {
+  /** Where the content begins: the offset asked for, or 0 when the source does not resume. */
+  readonly offset: number;
+  /** Of the whole file; undefined when the source does not say. */
+  readonly totalBytes: number | undefined;
+  readonly content: IncomingMessage;
+}
+
+const maxRedirects = 5;
+const silenceMs = 30_000;
+
+/**
+ * Opens an http(s) URL of a stranger, from `offset` on. Every hop is checked against the egress rules again, at the address that is
+ * really connected to. Raises `validation` when the source cannot be one, `unavailable` when it may be later.
+ */
+export async function openUrl(
+  url: string,
+  options: { readonly egress: Egress; readonly offset: number; readonly signal: AbortSignal },
+): Promise<Fetched> {
+  let target = parseSource(url);
+  for (let hop = 0; hop <= maxRedirects; hop += 1) {
+    const response = await send(target, options);
+    const status = response.statusCode ?? 0;
+    const { location } = response.headers;
+    if (status >= 300 && status < 400 && location !== undefined) {
+      response.destroy();
+      const next = parseSource(new URL(location, target).href);
+      if (target.protocol === 'https:' && next.protocol !== 'https:')
+        throw new Problem('validation', `${target.host} redirects from https to http; refused`);
+      target = next;
+      continue;
+    }
+    if (status === 416 && options.offset > 0) {
+      // The source has become shorter, or all of it was here already: from the start, so that the digest decides.
+      response.destroy();
+      return await openUrl(url, { ...options, offset: 0 });
+    }
+    return fetchedFrom(response, status, options.offset, target);
+  }
+  throw new Problem('validation', `the source redirects more than ${maxRedirects} times`);
+}
+
+function parseSource(text: string): URL {
+  const url = URL.canParse(text) ? new URL(text) : undefined;
+  if (url === undefined || (url.protocol !== 'http:' && url.protocol !== 'https:'))
+    throw new Problem('validation', 'the source is no http or https URL');
+  if (url.username !== '' || url.password !== '')
+    throw new Problem('validation', 'the source must not hold a user or a password: it is stored and shown');
+  return url;
+}
+
+async function send(
+  url: URL,
+  options: { readonly egress: Egress; readonly offset: number; readonly signal: AbortSignal },
+): Promise<IncomingMessage> {
+  const hostname = url.hostname.replace(/^\[|\]$/g, '');
+  // net.connect asks no lookup for literal addresses.
+  if (isIP(hostname) !== 0) options.egress.assertAddress(hostname);
+  const headers: Record<string, string> = { 'accept-encoding': 'identity', 'user-agent': 'virt8ra' };
+  if (options.offset > 0) headers['range'] = `bytes=${options.offset}-`;
+  const open = url.protocol === 'https:' ? requestHttps : requestHttp;
+  return await new Promise<IncomingMessage>((resolve, reject) => {
+    // No shared agent: a kept connection would skip the check of the address.
+    const request: ClientRequest = open(url, {
+      headers,
+      agent: false,
+      lookup: options.egress.lookup,
+      signal: options.signal,
+      timeout: silenceMs,
+    });
+    request.once('timeout', () =>
+      request.destroy(new Problem('unavailable', `${url.host} was silent for ${silenceMs / 1000} s`, { retryAfterSeconds: 10 })),
+    );
+    request.once('response', resolve);
+    request.once('error', (error) => reject(problemFrom(error, url)));
+    request.end();
+  });
+}
+
+function problemFrom(error: Error, url: URL): Error {
+  if (error instanceof Problem || error.name === 'AbortError') return error;
+  return new Problem('unavailable', `${url.host} could not be reached: ${error.message}`, { cause: error, retryAfterSeconds: 10 });
+}
+
+function fetchedFrom(response: IncomingMessage, status: number, offset: number, url: URL): Fetched {
+  if (status === 200) return { offset: 0, totalBytes: length(response.headers['content-length']), content: response };
+  if (status === 206) {
+    const [, start, total] = /^bytes (\d+)-\d+\/(\d+|\*)$/.exec(response.headers['content-range'] ?? '') ?? [];
+    if (Number(start) === offset) return { offset, totalBytes: length(total), content: response };
+  }
+  response.destroy();
+  const later = status >= 500 || status === 408 || status === 429;
+  throw new Problem(later ? 'unavailable' : 'validation', `${url.host} answered ${status} instead of the image`, {
+    facts: { status },
+    ...(later ? { retryAfterSeconds: 10 } : {}),
+  });
+}
+
+function length(text: string | undefined): number | undefined {
+  const value = Number(text);
+  return text !== undefined && Number.isSafeInteger(value) ? value : undefined;
+}

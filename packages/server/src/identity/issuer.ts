@@ -1,0 +1,148 @@
+import { createHash } from 'node:crypto';
+import { chmod, mkdir, stat } from 'node:fs/promises';
+import { join } from 'node:path';
+import { newId, Problem } from '@virt8ra/contract';
+import { calculateJwkThumbprint, exportJWK, generateKeyPair, importJWK, type JWK, jwtVerify, SignJWT } from 'jose';
+import { readText, writeFileAtomic } from '../files/atomic-file.js';
+
+/** Who a token speaks for. */
+export interface Identity {
+  readonly name: string;
+  readonly operator: boolean;
+  readonly tenants: readonly string[] | 'all';
+}
+
+export interface TokenRequest extends Identity {
+  readonly lifetimeSeconds: number;
+}
+
+/** The local issuer: ES256, its key in the state directory. */
+export interface Issuer {
+  issueToken(request: TokenRequest): Promise<string>;
+  /** Raises `unauthorized` for whatever is not a token this issuer signed for this control plane, or has run out. Verified once, then cached. */
+  verify(token: string): Promise<Identity>;
+}
+
+export interface IssuerOptions {
+  readonly stateDirectory: string;
+  readonly region: string;
+  readonly now?: () => number;
+  /** Tokens kept as verified. */
+  readonly cacheSize?: number;
+}
+
+const algorithm = 'ES256';
+/** Ours have about 500 bytes; whatever is much longer is not worth a signature check. */
+const longestToken = 4096;
+const clockToleranceSeconds = 30;
+
+interface Cached {
+  readonly identity: Identity;
+  readonly expiresAtMs: number;
+}
+
+export async function openIssuer(options: IssuerOptions): Promise<Issuer> {
+  const { stateDirectory, region } = options;
+  const now = options.now ?? Date.now;
+  const cacheSize = options.cacheSize ?? 10_000;
+  const jwk = await loadKey(stateDirectory);
+  const { d: _secret, ...publicJwk } = jwk;
+  const privateKey = await importJWK(jwk, algorithm);
+  const publicKey = await importJWK(publicJwk, algorithm);
+  const kid = jwk.kid ?? '';
+  const issuer = `virt8ra/${region}`;
+  const audience = `virt8ra-api/${region}`;
+  // In order of last use: the first is the one to drop.
+  const cache = new Map<string, Cached>();
+
+  function cached(digest: string): Identity | undefined {
+    const entry = cache.get(digest);
+    if (entry === undefined) return undefined;
+    cache.delete(digest);
+    if (entry.expiresAtMs <= now()) throw new Problem('unauthorized', 'the token has run out; ask the operator for a new one');
+    cache.set(digest, entry);
+    return entry.identity;
+  }
+
+  return {
+    async issueToken({ name, operator, tenants, lifetimeSeconds }) {
+      const issuedAt = Math.floor(now() / 1000);
+      return await new SignJWT({ tenants, operator })
+        .setProtectedHeader({ alg: algorithm, kid, typ: 'JWT' })
+        .setIssuer(issuer)
+        .setAudience(audience)
+        .setSubject(name)
+        .setJti(newId('token', now()))
+        .setIssuedAt(issuedAt)
+        .setExpirationTime(issuedAt + lifetimeSeconds)
+        .sign(privateKey);
+    },
+    async verify(token) {
+      if (token.length > longestToken) throw new Problem('unauthorized', 'the token is not one of this control plane');
+      const digest = createHash('sha256').update(token).digest('base64');
+      const known = cached(digest);
+      if (known !== undefined) return known;
+      let payload: Record<string, unknown>;
+      try {
+        ({ payload } = await jwtVerify(token, publicKey, {
+          algorithms: [algorithm],
+          issuer,
+          audience,
+          requiredClaims: ['sub', 'exp', 'iat'],
+          clockTolerance: clockToleranceSeconds,
+          currentDate: new Date(now()),
+        }));
+      } catch (cause) {
+        const expired = (cause as { code?: string }).code === 'ERR_JWT_EXPIRED';
+        throw new Problem(
+          'unauthorized',
+          expired ? 'the token has run out; ask the operator for a new one' : 'the token is not one of this control plane',
+          { cause },
+        );
+      }
+      const identity = identityFrom(payload);
+      cache.set(digest, { identity, expiresAtMs: (Number(payload['exp']) + clockToleranceSeconds) * 1000 });
+      for (const oldest of cache.keys()) {
+        if (cache.size <= cacheSize) break;
+        cache.delete(oldest);
+      }
+      return identity;
+    },
+  };
+}
+
+function identityFrom(claims: Record<string, unknown>): Identity {
+  const { sub, tenants, operator } = claims;
+  const list = Array.isArray(tenants) && tenants.every((tenant): tenant is string => typeof tenant === 'string') ? tenants : undefined;
+  if (typeof sub !== 'string' || sub === '' || (tenants !== 'all' && list === undefined)) {
+    throw new Problem('unauthorized', 'the token does not say whom it speaks for');
+  }
+  return { name: sub, operator: operator === true, tenants: list ?? 'all' };
+}
+
+async function loadKey(stateDirectory: string): Promise<JWK> {
+  const directory = join(stateDirectory, 'identity');
+  const path = join(directory, 'issuer.jwk');
+  await mkdir(directory, { recursive: true, mode: 0o700 });
+  const text = await readText(path);
+  if (text === undefined) {
+    const { privateKey, publicKey } = await generateKeyPair(algorithm, { extractable: true });
+    const jwk = {
+      ...(await exportJWK(privateKey)),
+      alg: algorithm,
+      use: 'sig',
+      kid: await calculateJwkThumbprint(await exportJWK(publicKey)),
+    };
+    await writeFileAtomic(path, JSON.stringify(jwk));
+    return jwk;
+  }
+  // A restored backup may have lost the mode.
+  if (((await stat(path)).mode & 0o077) !== 0) await chmod(path, 0o600);
+  try {
+    return JSON.parse(text) as JWK;
+  } catch (cause) {
+    throw new Problem('internal', `${path} is damaged. Restore it from a backup, or move it away: all tokens issued so far end then`, {
+      cause,
+    });
+  }
+}

@@ -1,0 +1,58 @@
+import { join } from 'node:path';
+import { Problem } from '@virt8ra/contract';
+import { type Environment, parseConfig } from './config.js';
+import { withFileLock } from './files/file-lock.js';
+import { openIssuer } from './identity/issuer.js';
+
+const mostDays = 3650;
+
+/** `token create --subject NAME [--tenants a,b|all] [--operator] [--days N]` and the server's own options. Answers the token. */
+export async function createToken(argv: readonly string[], environment: Environment, uid: number): Promise<string> {
+  const own = new Map<string, string>();
+  const rest: string[] = [];
+  for (let index = 0; index < argv.length; index += 1) {
+    const given = argv[index] ?? '';
+    const [, name, inline] = /^--(subject|tenants|operator|days)(?:=(.*))?$/.exec(given) ?? [];
+    if (name === undefined) rest.push(given);
+    else if (name === 'operator') own.set(name, inline ?? 'true');
+    else if (inline !== undefined) own.set(name, inline);
+    else {
+      index += 1;
+      const value = argv[index];
+      if (value === undefined) throw wrong(name, 'needs a value');
+      own.set(name, value);
+    }
+  }
+  const config = parseConfig(rest, environment, uid);
+  const name = own.get('subject');
+  if (name === undefined || !/^[\w.@:+-]{1,128}$/.test(name))
+    throw wrong('subject', 'must name whom the token speaks for (letters, digits and . @ : + - _)');
+  const days = Number(own.get('days') ?? '30');
+  if (!Number.isInteger(days) || days < 1 || days > mostDays) throw wrong('days', `must be a whole number from 1 to ${mostDays}`);
+  const operator = own.get('operator') === 'true';
+  const tenants = tenantsFrom(own.get('tenants'), operator, config.tenants);
+  const issuer = await withFileLock(join(config.stateDirectory, 'identity.lock'), async () => await openIssuer(config)).catch(
+    (cause: unknown) => {
+      if (cause instanceof Problem && cause.kind === 'internal') throw cause;
+      throw new Problem(
+        'unavailable',
+        `the key in ${config.stateDirectory} cannot be read: has the server been started there, and may you read it?`,
+        { cause },
+      );
+    },
+  );
+  return await issuer.issueToken({ name, operator, tenants, lifetimeSeconds: days * 24 * 60 * 60 });
+}
+
+function tenantsFrom(text: string | undefined, operator: boolean, known: readonly string[]): readonly string[] | 'all' {
+  if (text === 'all') return 'all';
+  const tenants = (text ?? '').split(',').filter((tenant) => tenant !== '');
+  if (tenants.length === 0 && !operator) throw wrong('tenants', `must name tenants (${known.join(', ')}), or all`);
+  const unknown = tenants.find((tenant) => !known.includes(tenant));
+  if (unknown !== undefined) throw wrong('tenants', `names ${unknown}; the tenants are ${known.join(', ')}`);
+  return tenants;
+}
+
+function wrong(flag: string, message: string): Problem {
+  return new Problem('validation', `--${flag} ${message}`, { sources: [{ parameter: `--${flag}` }] });
+}
