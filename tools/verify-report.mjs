@@ -25,7 +25,11 @@ export function broken(report) {
     const what = `move ${index + 1} (${move.mode}, ${move.from} to ${move.to})`;
     expect(move.digestEqual === true, `${what}: the disks differ`);
     expect(move.counterAfter >= move.counterBefore, `${what}: the counter went from ${move.counterBefore} to ${move.counterAfter}`);
-    if (move.mode === 'warm') expect(move.pauseMs <= longestPauseMs, `${what}: paused ${move.pauseMs} ms, ${longestPauseMs} are allowed`);
+    if (move.mode === 'warm')
+      expect(
+        typeof move.pauseMs === 'number' && move.pauseMs <= longestPauseMs,
+        `${what}: paused ${move.pauseMs} ms, ${longestPauseMs} are allowed`,
+      );
   });
   expect(killed, 'no move went through a kill of the server');
   if (killed) {
