@@ -61,7 +61,10 @@ describe('the permit book', () => {
   it('lets the holder of epoch 1 run, and nobody else', async () => {
     const { book } = await open(newFile(), alpha);
     expect(book.judge('res_1', { epoch: 1, holder: 'alpha' }, undefined)).toEqual({ ok: true });
-    expect(book.judge('res_1', { epoch: 1, holder: 'beta' }, undefined)).toMatchObject({ ok: false, reason: expect.stringContaining('belongs to beta') });
+    expect(book.judge('res_1', { epoch: 1, holder: 'beta' }, undefined)).toMatchObject({
+      ok: false,
+      reason: expect.stringContaining('belongs to beta'),
+    });
     expect(book.judge('res_1', undefined, undefined).ok).toBe(false);
   });
 
@@ -138,7 +141,10 @@ describe('the permit book', () => {
     let handovers = 0;
     await fc.assert(
       fc.asyncProperty(fc.array(act, { minLength: 20, maxLength: 60 }), async (acts) => {
-        const hosts = { alpha: { file: newFile(), signer: alpha, running: false }, beta: { file: newFile(), signer: beta, running: false } };
+        const hosts = {
+          alpha: { file: newFile(), signer: alpha, running: false },
+          beta: { file: newFile(), signer: beta, running: false },
+        };
         const opened = { alpha: await open(hosts.alpha.file, alpha), beta: await open(hosts.beta.file, beta) };
         const grants: Permit[] = [{ epoch: 1, holder: 'alpha' }];
         const promises: Surrender[] = [];
@@ -177,17 +183,28 @@ describe('evidence', () => {
   it('is refused when anything in it was changed, or another CA stands behind it', async () => {
     const good = promise(beta, 1);
     expect(evidenceFault(good, 'res_1', 1, authority.certificate)).toBeUndefined();
-    for (const change of [{ at: '2031-01-01T00:00:00.000Z' }, { host: 'gamma' }, { statement: 'refused' as const }, { signature: promise(beta, 2).signature }]) {
+    for (const change of [
+      { at: '2031-01-01T00:00:00.000Z' },
+      { host: 'gamma' },
+      { statement: 'refused' as const },
+      { signature: promise(beta, 2).signature },
+    ]) {
       expect(evidenceFault({ ...good, ...change }, 'res_1', 1, authority.certificate), JSON.stringify(change)).toBeDefined();
     }
     const stranger = await createTestAuthority();
-    const forged = signSurrender({ statement: 'released', instance: 'res_1', epoch: 1, at: new Date().toISOString() }, { host: 'beta', ...(await stranger.hostKey('beta')) });
+    const forged = signSurrender(
+      { statement: 'released', instance: 'res_1', epoch: 1, at: new Date().toISOString() },
+      { host: 'beta', ...(await stranger.hostKey('beta')) },
+    );
     expect(evidenceFault(forged, 'res_1', 1, authority.certificate)).toContain('not of this control plane');
     expect(evidenceFault({ ...good, certificate: 'nonsense' }, 'res_1', 1, authority.certificate)).toContain('cannot be read');
   });
 
   it('is refused when a host signs in the name of another', () => {
-    const lie = signSurrender({ statement: 'released', instance: 'res_1', epoch: 1, at: new Date().toISOString() }, { ...alpha, host: 'beta' });
+    const lie = signSurrender(
+      { statement: 'released', instance: 'res_1', epoch: 1, at: new Date().toISOString() },
+      { ...alpha, host: 'beta' },
+    );
     expect(evidenceFault(lie, 'res_1', 1, authority.certificate)).toContain(agentDnsName('beta'));
   });
 });

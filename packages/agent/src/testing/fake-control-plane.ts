@@ -25,6 +25,7 @@ export interface HostView {
   inventory: AgentMessageOf<'inventory'> | undefined;
   generation: number;
   fulls: number;
+  frames: number;
   readonly networks: Map<string, ObservedNetwork>;
   readonly volumes: Map<string, ObservedVolume>;
   readonly instances: Map<string, ObservedInstance>;
@@ -47,6 +48,8 @@ export class FakeControlPlane {
   cutArtifactAfter: number | undefined;
   epoch = 'epoch-1';
   silenceSeconds = 10;
+  /** Pings go unanswered. */
+  mute = false;
   /** Validity of the next certificates. */
   life: { from: Date; to: Date } | undefined;
   renewals = 0;
@@ -62,7 +65,7 @@ export class FakeControlPlane {
     this.authority = authority;
     this.#server = server;
     this.url = `https://127.0.0.1:${(server.address() as AddressInfo).port}`;
-    const links = new WebSocketServer({ noServer: true });
+    const links = new WebSocketServer({ noServer: true, autoPong: false });
     server.on('request', (request, response) => {
       this.#answer(request).then(
         ({ status, headers, body }) => response.writeHead(status, headers).end(body),
@@ -112,6 +115,7 @@ export class FakeControlPlane {
       inventory: undefined,
       generation: -1,
       fulls: 0,
+      frames: 0,
       networks: new Map(),
       volumes: new Map(),
       instances: new Map(),
@@ -191,8 +195,12 @@ export class FakeControlPlane {
     this.#sockets.set(host, link);
     const view = this.view(host);
     view.connections += 1;
+    link.on('ping', (content) => {
+      if (!this.mute) link.pong(content);
+    });
     link.on('message', (data) => {
       const message: unknown = JSON.parse(String(data));
+      view.frames += 1;
       if (!messageShape.Check(message))
         this.faults.push(`${host}: ${JSON.stringify(messageShape.Errors(message)[0])} in ${String(data).slice(0, 300)}`);
       else this.#take(host, view, message);

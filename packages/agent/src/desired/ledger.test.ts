@@ -1,0 +1,60 @@
+import { mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import type { DesiredState } from '@virt8ra/contract';
+import { afterEach, beforeEach, expect, it } from 'vitest';
+import { openLedger } from './ledger.js';
+
+let folder: string;
+let file: string;
+beforeEach(() => {
+  folder = mkdtempSync(join(tmpdir(), 'v8d-'));
+  file = join(folder, 'ledger.json');
+});
+afterEach(() => rmSync(folder, { recursive: true, force: true }));
+
+const state = (generation: number, ...networks: string[]): DesiredState => ({
+  generation,
+  networks: networks.map((key, index) => ({ key, vni: index + 1, mtu: 1400, gateways: [] })),
+  volumes: [],
+  instances: [],
+  transfers: [],
+});
+const n1 = { type: 'network', key: 'n1' } as const;
+
+it('keeps the newest state of an epoch, also after being opened anew', async () => {
+  const ledger = await openLedger(file);
+  expect(await ledger.accept('e1', state(5, 'n1'), [])).toBe(true);
+  expect(await ledger.accept('e1', state(4), [])).toBe(false);
+  const again = await openLedger(file);
+  expect(again.epoch).toBe('e1');
+  expect(again.state).toEqual(state(5, 'n1'));
+  expect(readdirSync(folder)).toEqual(['ledger.json']);
+});
+
+it('starts a new epoch at any generation and keeps what that epoch has not listed yet', async () => {
+  const ledger = await openLedger(file);
+  await ledger.accept('e1', state(5, 'n1', 'n2'), [n1]);
+  expect(ledger.mayRemove(n1)).toBe(true);
+  expect(await ledger.accept('e2', state(1), [n1])).toBe(true);
+  expect(ledger.mayRemove(n1)).toBe(false);
+  const again = await openLedger(file);
+  expect(again.mayRemove(n1)).toBe(false);
+  await again.accept('e2', state(2, 'n1'), []);
+  await again.accept('e2', state(3), []);
+  expect(again.mayRemove(n1)).toBe(true);
+  expect(again.mayRemove({ type: 'network', key: 'n2' })).toBe(false);
+});
+
+it('removes what the very first state leaves out', async () => {
+  const ledger = await openLedger(file);
+  await ledger.accept('e1', state(1), []);
+  expect(ledger.mayRemove(n1)).toBe(true);
+});
+
+it('refuses a damaged file and one of another version by name', async () => {
+  writeFileSync(file, '{"version":1,');
+  await expect(openLedger(file)).rejects.toMatchObject({ kind: 'internal', message: expect.stringContaining(file) });
+  writeFileSync(file, JSON.stringify({ version: 2, epoch: 'e1', state: state(1), kept: [] }));
+  await expect(openLedger(file)).rejects.toMatchObject({ kind: 'internal', message: expect.stringContaining('version') });
+});
