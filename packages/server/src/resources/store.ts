@@ -9,7 +9,9 @@ export interface StoreReader {
   get<Spec = unknown, Status = unknown>(kind: Kind, address: Address): Promise<StoredResource<Spec, Status> | undefined>;
   getByUid<Spec = unknown, Status = unknown>(uid: Id<'resource'>): Promise<StoredResource<Spec, Status> | undefined>;
   getManyByUid<Spec = unknown, Status = unknown>(uids: readonly Id<'resource'>[]): Promise<readonly StoredResource<Spec, Status>[]>;
+  /** In the order of names. Parts missing in `within` mean all of them; only a complete `within` is served by the label index. */
   list<Spec = unknown, Status = unknown>(kind: Kind, within: Omit<Address, 'name'>, query: ListQuery): Promise<Page<Spec, Status>>;
+  /** Live resources at and below a place; what is still going counts. */
   count(kind: Kind | undefined, within: Omit<Address, 'name'>): Promise<number>;
   /** Resources whose stored references point at `uid`, optionally of one kind. */
   usersOf(uid: Id<'resource'>, kind?: Kind): Promise<readonly StoredResource[]>;
@@ -23,8 +25,9 @@ export interface ListQuery {
   /** Parsed label selector, AND. */
   readonly selector: readonly LabelTerm[];
   readonly limit: number;
-  /** Position from an earlier page. */
+  /** `next` of an earlier page. */
   readonly after: string | undefined;
+  /** Whether what is gone is listed: `with` the rest, or `only` that. Default `without`; what is still going is always listed. */
   readonly deleted?: 'without' | 'with' | 'only';
 }
 export interface LabelTerm {
@@ -56,16 +59,27 @@ export interface StoreTransaction extends StoreReader {
   ): Promise<{ readonly target: StoredResource<Spec, Status>; readonly reference: ResolvedReference }>;
   /** Locks the row for the rest of the transaction and re-reads it; undefined when it is gone. */
   lock<Spec = unknown, Status = unknown>(uid: Id<'resource'>): Promise<StoredResource<Spec, Status> | undefined>;
-  /** Creates (or, for resources the control plane makes itself, replaces) a resource. Counts `resourceVersion` when the spec changed. */
+  /** The same by address. */
+  lockAt<Spec = unknown, Status = unknown>(kind: Kind, address: Address): Promise<StoredResource<Spec, Status> | undefined>;
+  /**
+   * Creates or replaces a resource. Counts `resourceVersion` when spec, labels, annotations or extensions changed. `conditions` are new
+   * entries of the history, newest first; when nothing else changed and the newest says so already, nothing is written.
+   * Raises `conflict` on a resource that is being deleted.
+   */
   put(write: ResourceWrite): Promise<StoredResource>;
-  /** Merges `patch` into the status. With `condition`, the state changes and the history grows (unless state, type, reason and message equal the newest). */
+  /**
+   * Merges `patch` into the status; a member that is undefined is taken out. With `condition`, the state changes and the history grows
+   * (unless state, type, reason and message equal the newest). While it is being deleted the state stays `deleting` or `error`.
+   * Raises `not-found` when the resource is gone.
+   */
   setStatus(uid: Id<'resource'>, patch: Readonly<Record<string, unknown>>, condition?: Omit<Condition, 'lastTransitionAt'>): Promise<void>;
   setReferences(uid: Id<'resource'>, references: readonly ResolvedReference[]): Promise<void>;
-  /** Takes the resource out for good; only when nothing of it is left anywhere. Feed says `deleted`. */
+  /** Takes the resource out for good; only when nothing of it is left anywhere: raises `internal` while the ledger has rows of it. Feed says `deleted`. */
   remove(uid: Id<'resource'>): Promise<void>;
-  /** Sets `deletedAt` and state deleting; a reconcile does the rest. */
+  /** Sets `deletedAt` and state deleting, once; a reconcile does the rest. */
   markDeleted(uid: Id<'resource'>): Promise<void>;
   readonly ledger: LedgerWriter;
+  /** Shown and told at once when the phase changes, else at most once a second. Undefined takes it away. */
   setProgress(uid: Id<'resource'>, progress: Omit<Progress, 'updatedAt'> | undefined): Promise<void>;
   audit(entry: AuditEntry): Promise<void>;
   /** Wakes the reconcile of a resource when the transaction commits. */
@@ -97,6 +111,7 @@ export interface LedgerWriter extends LedgerReader {
   }): Promise<Realization>;
   confirm(id: Id<'realization'>, handle: Handle): Promise<void>;
   setRole(id: Id<'realization'>, role: Realization['role']): Promise<void>;
+  /** Merges. */
   setFacts(id: Id<'realization'>, facts: Readonly<Record<string, unknown>>): Promise<void>;
   setRemoving(id: Id<'realization'>): Promise<void>;
   /** Only after a positive not-found. */

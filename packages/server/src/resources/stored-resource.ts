@@ -19,7 +19,6 @@ export interface StoredResource<Spec = unknown, Status = unknown> {
   readonly resourceVersion: number;
   /** Position on the change feed of the last change of any kind. */
   readonly revision: string;
-  /** Grows with every intent in the ledger of realizations, so that keys never repeat. */
   readonly createdAt: string;
   readonly lastModifiedAt: string;
   readonly deletedAt: string | undefined;

@@ -1,0 +1,54 @@
+import { setTimeout as rest } from 'node:timers/promises';
+import { Problem } from '@virt8ra/contract';
+import { inTransaction, type WorkQueue } from '@virt8ra/engine';
+import type { Pool } from 'pg';
+import { createFeedBell } from './feed-bell.js';
+import { RetryTransaction } from './retry-transaction.js';
+import type { Store } from './store.js';
+import { createStoreReader } from './store-reader.js';
+import { createStoreTransaction } from './store-transaction.js';
+
+export interface StoreOptions {
+  readonly pool: Pool;
+  /** Nudges go into the caller's transaction. */
+  readonly queue: Pick<WorkQueue, 'nudge'>;
+  /** Clock of everything that is written. Default: the system's. */
+  readonly now?: () => Date;
+  /** How often a transaction may begin again before it gives up with `conflict`. Default 10. */
+  readonly attempts?: number;
+}
+
+/** Serialization failure, deadlock. */
+const repeatableCodes = new Set(['40001', '40P01']);
+
+export function createStore(options: StoreOptions): Store {
+  const { pool, queue, now = () => new Date(), attempts = 10 } = options;
+  const bell = createFeedBell(pool);
+
+  return {
+    ...createStoreReader(pool),
+    async transaction(work) {
+      for (let attempt = 1; ; attempt += 1) {
+        try {
+          const value = await inTransaction(pool, (client) => work(createStoreTransaction({ client, queue, now })));
+          bell.ring();
+          return value;
+        } catch (error) {
+          if (!isRepeatable(error)) throw error;
+          if (attempt >= attempts) {
+            throw new Problem('conflict', 'others kept changing the same resources; repeat the request', {
+              cause: error,
+              retryAfterSeconds: 1,
+            });
+          }
+          await rest(Math.random() * Math.min(200, 5 * 2 ** attempt));
+        }
+      }
+    },
+  };
+}
+
+function isRepeatable(error: unknown): boolean {
+  if (error instanceof RetryTransaction) return true;
+  return typeof error === 'object' && error !== null && 'code' in error && repeatableCodes.has(String(error.code));
+}

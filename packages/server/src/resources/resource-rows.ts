@@ -1,0 +1,200 @@
+import { type Address, type Id, type Kind, parentPath } from '@virt8ra/contract';
+import type { PoolClient } from 'pg';
+import { jsonEqual } from './json-equal.js';
+import { type ResourceRow, resourceColumns, resourceFromRow } from './resource-row.js';
+import { RetryTransaction } from './retry-transaction.js';
+import type { StoredResource } from './stored-resource.js';
+
+type Change = Partial<Omit<StoredResource, 'uid' | 'kind' | 'address' | 'revision' | 'createdAt'>>;
+
+/**
+ * Rows of `resource` in one transaction, each change with its row on the feed. A change whose transaction is older than the last change
+ * of the same resource would come before it on the feed, although it happened after: such a transaction begins again, with a newer id.
+ */
+export function createResourceRows(client: PoolClient) {
+  /** Rows locked by this transaction, as they are now: nobody else can change them. */
+  const locked = new Map<string, StoredResource>();
+  const byPath = new Map<string, string>();
+
+  function hold(row: ResourceRow & { readonly parent: string }): StoredResource {
+    const resource = resourceFromRow(row);
+    locked.set(row.uid, resource);
+    byPath.set(`${row.kind} ${row.parent} ${row.name}`, row.uid);
+    return resource;
+  }
+
+  async function insertLabels(kind: string, parent: string, name: string, labels: StoredResource['labels']): Promise<void> {
+    const entries = Object.entries(labels);
+    if (entries.length === 0) return;
+    await client.query(
+      `insert into resource_label (kind, parent, key, value, name)
+       select $1, $2, key, value, $3 from unnest($4::text[], $5::text[]) as label (key, value)`,
+      [kind, parent, name, entries.map(([key]) => key), entries.map(([, value]) => value)],
+    );
+  }
+
+  async function removeLabels(uid: string, labels: StoredResource['labels']): Promise<void> {
+    const entries = Object.entries(labels);
+    if (entries.length === 0) return;
+    await client.query(
+      `delete from resource_label as held
+       using resource, unnest($2::text[], $3::text[]) as label (key, value)
+       where resource.uid = $1 and held.kind = resource.kind and held.parent = resource.parent
+         and held.key = label.key and held.value = label.value and held.name = resource.name`,
+      [uid, entries.map(([key]) => key), entries.map(([, value]) => value)],
+    );
+  }
+
+  return {
+    seen: (uid: Id<'resource'>): StoredResource | undefined => locked.get(uid),
+
+    async lock(uid: Id<'resource'>): Promise<StoredResource | undefined> {
+      const held = locked.get(uid);
+      if (held !== undefined) return held;
+      const { rows } = await client.query<ResourceRow & { parent: string }>({
+        name: 'resource-lock',
+        text: `select ${resourceColumns}, parent from resource where uid = $1 for no key update`,
+        values: [uid],
+      });
+      return rows[0] === undefined ? undefined : hold(rows[0]);
+    },
+
+    async lockAt(kind: Kind, address: Address): Promise<StoredResource | undefined> {
+      const parent = parentPath(kind, address);
+      const held = locked.get(byPath.get(`${kind.kind} ${parent} ${address.name}`) ?? '');
+      if (held !== undefined) return held;
+      const { rows } = await client.query<ResourceRow & { parent: string }>({
+        name: 'resource-lock-at',
+        text: `select ${resourceColumns}, parent from resource where kind = $1 and parent = $2 and name = $3 for no key update`,
+        values: [kind.kind, parent, address.name],
+      });
+      return rows[0] === undefined ? undefined : hold(rows[0]);
+    },
+
+    async share(kind: Kind, address: Address): Promise<StoredResource | undefined> {
+      const { rows } = await client.query<ResourceRow>({
+        name: 'resource-share',
+        text: `select ${resourceColumns} from resource where kind = $1 and parent = $2 and name = $3 for share`,
+        values: [kind.kind, parentPath(kind, address), address.name],
+      });
+      return rows[0] === undefined ? undefined : resourceFromRow(rows[0]);
+    },
+
+    async insert(
+      resource: Omit<StoredResource, 'revision'>,
+      place: { readonly parent: string; readonly ref: string },
+    ): Promise<StoredResource> {
+      const { address } = resource;
+      const { rows } = await client.query<ResourceRow & { parent: string }>({
+        name: 'resource-insert',
+        text: `with made as (
+            insert into resource (uid, kind, parent, name, ref, tenant, workspace, network, labels, annotations, extensions, spec, status,
+              state, conditions, created_at, last_modified_at)
+            select $1, $2, $3, $4, $5, $6, $7, $8, $9::jsonb, $10::jsonb, $11::jsonb, $12::jsonb, $13::jsonb, $14, $15::jsonb,
+              $16::timestamptz, $16::timestamptz
+            where not exists (
+              select 1 from tombstone
+              where kind = $2 and parent = $3 and name = $4 and revision_xid > pg_current_xact_id()
+            )
+            on conflict (kind, parent, name) do nothing
+            returning *
+          ), told as (
+            insert into feed (xid, seq, type, kind, uid, ref, tenant, labels, body)
+            select revision_xid, revision_seq, 'put', kind, uid, ref, tenant, labels, to_jsonb(made) from made
+          )
+          select ${resourceColumns}, parent from made`,
+        values: [
+          resource.uid,
+          resource.kind,
+          place.parent,
+          address.name,
+          place.ref,
+          address.tenant ?? null,
+          address.workspace ?? null,
+          address.network ?? null,
+          JSON.stringify(resource.labels),
+          JSON.stringify(resource.annotations),
+          JSON.stringify(resource.extensions),
+          JSON.stringify(resource.spec),
+          JSON.stringify(resource.status),
+          resource.state,
+          JSON.stringify(resource.conditions),
+          resource.createdAt,
+        ],
+      });
+      const row = rows[0];
+      if (row === undefined) throw new RetryTransaction(`${place.ref} was made or removed by somebody else at the same time`);
+      await insertLabels(row.kind, row.parent, row.name, resource.labels);
+      return hold(row);
+    },
+
+    async update(held: StoredResource, change: Change, type: 'put' | 'status' | 'placement'): Promise<StoredResource> {
+      const columns = columnsOf.filter(([member]) => member in change);
+      const statement = columnsOf.map(([member]) => (member in change ? 1 : 0)).join('');
+      const set = columns.map(([, column], index) => `${column} = $${index + 4}`).join(', ');
+      const relabelled = change.labels !== undefined && !jsonEqual(change.labels, held.labels);
+      const { rows } = await client.query<ResourceRow & { parent: string }>({
+        name: `resource-update-${statement}`,
+        text: `with changed as (
+            update resource set ${set}, revision_xid = pg_current_xact_id(), revision_seq = nextval('feed_position')
+            where uid = $1 and revision_xid <= pg_current_xact_id()
+            returning *
+          ), told as (
+            insert into feed (xid, seq, type, kind, uid, ref, tenant, labels, left_labels, body)
+            select revision_xid, revision_seq, $2, kind, uid, ref, tenant, labels, $3::jsonb, to_jsonb(changed) from changed
+          )
+          select ${resourceColumns}, parent from changed`,
+        values: [
+          held.uid,
+          type,
+          relabelled ? JSON.stringify(held.labels) : null,
+          ...columns.map(([member]) => (jsonMembers.has(member) ? JSON.stringify(change[member]) : (change[member] ?? null))),
+        ],
+      });
+      const row = rows[0];
+      if (row === undefined) throw new RetryTransaction(`${held.uid} was changed by a transaction younger than this one`);
+      if (relabelled) {
+        await removeLabels(held.uid, held.labels);
+        await insertLabels(row.kind, row.parent, row.name, change.labels);
+      }
+      return hold(row);
+    },
+
+    async remove(held: StoredResource, at: Date): Promise<void> {
+      await removeLabels(held.uid, held.labels);
+      const { rowCount } = await client.query({
+        name: 'resource-remove',
+        text: `with gone as (
+            delete from resource where uid = $1 and revision_xid <= pg_current_xact_id() returning *
+          ), kept as (
+            insert into tombstone
+            select uid, kind, parent, name, ref, tenant, workspace, network, labels, annotations, extensions, spec, status, 'deleting', conditions,
+              resource_version, generation, pg_current_xact_id(), nextval('feed_position'), created_at, last_modified_at,
+              coalesce(deleted_at, $2), $2
+            from gone
+            returning *
+          )
+          insert into feed (xid, seq, type, kind, uid, ref, tenant, labels, body)
+          select revision_xid, revision_seq, 'deleted', kind, uid, ref, tenant, labels, to_jsonb(kept) from kept`,
+        values: [held.uid, at],
+      });
+      if (rowCount === 0) throw new RetryTransaction(`${held.uid} was changed by a transaction younger than this one`);
+      locked.delete(held.uid);
+    },
+  };
+}
+
+const columnsOf = [
+  ['labels', 'labels'],
+  ['annotations', 'annotations'],
+  ['extensions', 'extensions'],
+  ['spec', 'spec'],
+  ['status', 'status'],
+  ['state', 'state'],
+  ['conditions', 'conditions'],
+  ['resourceVersion', 'resource_version'],
+  ['lastModifiedAt', 'last_modified_at'],
+  ['deletedAt', 'deleted_at'],
+] as const satisfies readonly (readonly [keyof Change, string])[];
+
+const jsonMembers = new Set<string>(['labels', 'annotations', 'extensions', 'spec', 'status', 'conditions']);
