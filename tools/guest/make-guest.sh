@@ -46,8 +46,8 @@ own_lists() {
 kernel_package() { apt cache depends linux-image-cloud-amd64 2>/dev/null | awk '$1 == "Depends:" { print $2; exit }'; }
 candidate() { apt cache policy "$1" 2>/dev/null | awk '$1 == "Candidate:" { print $2; exit }'; }
 
-package=$(kernel_package)
-[ -n "$package" ] || { own_lists && package=$(kernel_package); } || true
+package=$(kernel_package) || package=
+if [ -z "$package" ] && own_lists; then package=$(kernel_package) || package=; fi
 kernel=${package:+$(candidate "$package")}
 if usable && { [ -z "$kernel" ] || [ "$(made kernel)" = "$kernel" ]; }; then
   say "$out/guest.qcow2 is up to date"
