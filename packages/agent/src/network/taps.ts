@@ -1,3 +1,4 @@
+import { chmod, stat } from 'node:fs/promises';
 import { hasCommand, runCommand } from '../system/run-command.js';
 import { interfaceName } from './interface-name.js';
 
@@ -49,10 +50,20 @@ export async function probeBridging(agent: string): Promise<{ readonly usable: b
     await runCommand('ip', ['link', 'add', bridge, 'type', 'bridge']);
     await runCommand('ip', ['tuntap', 'add', 'dev', tap, 'mode', 'tap']);
     await runCommand('ip', ['link', 'set', 'dev', tap, 'master', bridge]);
+    await openTunDevice();
     return { usable: true, reason: 'bridges and taps can be made' };
   } catch (error) {
     return { usable: false, reason: error instanceof Error ? error.message : String(error) };
   } finally {
     for (const name of [tap, bridge]) await runCommand('ip', ['link', 'delete', 'dev', name]).catch(() => {});
   }
+}
+
+/**
+ * Guests open their taps under users of their own, through /dev/net/tun. Where no udev has given it the usual mode 0666, this does: opening it gives
+ * nobody any right, because a tap belongs to its user and making one needs CAP_NET_ADMIN.
+ */
+async function openTunDevice(): Promise<void> {
+  const { mode } = await stat('/dev/net/tun');
+  if ((mode & 0o006) !== 0o006) await chmod('/dev/net/tun', 0o666);
 }

@@ -1,0 +1,119 @@
+import { execFileSync } from 'node:child_process';
+import { createConnection } from 'node:net';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { hasCommand } from '../system/run-command.js';
+import { AgentProcess, testFolder } from '../testing/agent-process.js';
+import { imageVolume, smallInstance } from '../testing/desired-objects.js';
+import { FakeControlPlane } from '../testing/fake-control-plane.js';
+import { tinyGuestBytes, tinyGuestImage } from '../testing/tiny-guest.js';
+import { probeBridging } from './taps.js';
+
+const qemu = (await hasCommand('qemu-system-x86_64')) && (await hasCommand('qemu-img'));
+const bridging = process.getuid?.() === 0 ? await probeBridging('test') : { usable: false, reason: 'it needs root' };
+if (!qemu) process.stderr.write('skipped: qemu-system-x86_64 and qemu-img are not installed\n');
+else if (!bridging.usable) process.stderr.write(`bridge tests skipped: ${bridging.reason}\n`);
+
+interface Link {
+  readonly ifname: string;
+  readonly ifalias?: string;
+  readonly mtu: number;
+  readonly master?: string;
+}
+const links = () => JSON.parse(execFileSync('ip', ['-j', 'link', 'show'], { encoding: 'utf8' })) as Link[];
+
+describe.skipIf(!qemu)('networking of guests', () => {
+  let plane: FakeControlPlane;
+  let agents: AgentProcess[];
+  const nic = {
+    key: 'nic1',
+    networkKey: 'n1',
+    mac: '52:54:00:12:34:56',
+    addresses: ['10.213.7.5/24'],
+    gateway4: '10.213.7.1',
+    nameservers: [],
+  };
+  const network = { key: 'n1', vni: 7001, mtu: 1400, gateways: ['10.213.7.1/24'] };
+  const deploy = (host: string) => {
+    const image = plane.addArtifact(tinyGuestImage());
+    const instance = smallInstance('i1', 'v1', { epoch: 1, holder: host }, { instance: `res_${host}`, nics: [nic], exposedPorts: [80] });
+    plane.want(host, { networks: [network], volumes: [imageVolume('v1', image, tinyGuestBytes)], instances: [instance] });
+  };
+  const running = async (host: string) =>
+    await plane.until(`${host}'s guest runs`, () => {
+      const seen = plane.view(host).instances.get('i1');
+      return seen?.state === 'running' ? seen : undefined;
+    });
+  const add = async (host: string, mode: string) => {
+    const agent = new AgentProcess(plane, host, await testFolder(), ['--network', mode]);
+    agents.push(agent);
+    deploy(host);
+    agent.start();
+    return agent;
+  };
+
+  beforeEach(async () => {
+    plane = await FakeControlPlane.start();
+    agents = [];
+  });
+  afterEach(async (test) => {
+    if (test.task.result?.state === 'fail') for (const agent of agents) process.stderr.write(`--- ${agent.host}\n${agent.log}\n`);
+    for (const { host } of agents) plane.want(host, { networks: [], volumes: [], instances: [] });
+    for (const { host } of agents) await plane.until('the network is gone', () => plane.view(host).networks.size === 0).catch(() => {});
+    for (const agent of agents) await agent.destroy();
+    await plane.stop();
+  });
+
+  it.skipIf(!bridging.usable)('joins guests of two agents of one machine by one bridge, which the last one removes', async () => {
+    await add('alpha', 'bridge');
+    await running('alpha');
+    await add('beta', 'bridge');
+    const guest = await running('beta');
+    const bridge = plane.view('alpha').networks.get('n1')?.bridge ?? '';
+    expect(plane.view('beta').networks.get('n1')).toMatchObject({ state: 'ready', mode: 'bridge', bridge });
+    expect(links().find((link) => link.ifname === bridge)).toMatchObject({ mtu: 1400, ifalias: 'virt8ra:n1' });
+    expect(links().filter((link) => link.master === bridge)).toHaveLength(2);
+    expect(execFileSync('ip', ['address', 'show', 'dev', bridge], { encoding: 'utf8' })).toContain('inet 10.213.7.1/24');
+    expect(guest.access).toEqual([{ port: 80, address: '10.213.7.5', hostPort: 80 }]);
+
+    plane.want('alpha', { networks: [], volumes: [], instances: [] });
+    await plane.until('alpha has left', () => plane.view('alpha').networks.size === 0);
+    expect(links().filter((link) => link.master === bridge)).toHaveLength(1);
+    plane.want('beta', { networks: [], volumes: [], instances: [] });
+    await plane.until('beta has left', () => plane.view('beta').networks.size === 0);
+    expect(links().some((link) => link.ifname === bridge || link.ifalias?.endsWith(':nic1') === true)).toBe(false);
+  });
+
+  it.skipIf(!bridging.usable)('takes away the tap of a guest that died while no agent looked', async () => {
+    const agent = await add('alpha', 'bridge');
+    const { pid } = await running('alpha');
+    const before = links()
+      .filter((link) => link.ifalias?.endsWith(':nic1') === true)
+      .map(({ ifname }) => ifname);
+    expect(before).toHaveLength(1);
+    await agent.stop('SIGKILL');
+    plane.want('alpha', { instances: [] });
+    process.kill(pid ?? 0, 'SIGKILL');
+    plane.view('alpha').instances.clear();
+    agent.start();
+    await plane.until(
+      'the instance is gone',
+      () => plane.view('alpha').generation === plane.desired('alpha').generation && plane.view('alpha').instances.size === 0,
+    );
+    expect(links().filter((link) => link.ifalias?.endsWith(':nic1') === true)).toEqual([]);
+  });
+
+  it('opens a port of the host for each exposed port where there is no bridge', async () => {
+    await add('alpha', 'user');
+    const { access } = await running('alpha');
+    expect(access).toMatchObject([{ port: 80, address: '127.0.0.1', hostPort: expect.any(Number) }]);
+    const connected = await new Promise((resolve, reject) => {
+      const socket = createConnection({ host: '127.0.0.1', port: access[0]?.hostPort ?? 0 }, () => {
+        socket.destroy();
+        resolve(true);
+      });
+      socket.once('error', reject);
+    });
+    expect(connected).toBe(true);
+    expect(plane.view('alpha').networks.get('n1')).toMatchObject({ state: 'ready', mode: 'user' });
+  });
+});
