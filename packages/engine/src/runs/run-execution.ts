@@ -278,12 +278,15 @@ export async function executeRun(options: ExecutionOptions): Promise<Outcome> {
         }
         const later = await undoAll();
         if (later !== undefined) return later;
-        options.ended('undone', await journal.finish('undone', undefined, options.wakeSubject));
+        options.ended('undone', (await journal.finish('undone', undefined, options.wakeSubject)) ?? 0);
         return { gone: true };
       }
-      case 'returned':
-        options.ended('done', await journal.finish('done', reason.output, options.wakeSubject));
+      case 'returned': {
+        const seconds = await journal.finish('done', reason.output, options.wakeSubject);
+        if (seconds === undefined) return await conclude({ type: 'undo', problem: cancellation((await journal.cancelReason()) ?? '') });
+        options.ended('done', seconds);
         return { gone: true };
+      }
     }
   }
 

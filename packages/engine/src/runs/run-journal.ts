@@ -164,18 +164,27 @@ export function createRunJournal(options: {
       ]);
     },
 
-    /** Ends the run. `wakeSubject` runs in the same transaction. Answers how many seconds it lived. */
-    async finish(state: 'done' | 'undone', output: unknown, wakeSubject: (client: PoolClient) => Promise<void>): Promise<number> {
+    /**
+     * Ends the run; `wakeSubject` runs in the same transaction. Answers how many seconds it lived, or undefined when it cannot be done
+     * because a cancellation was accepted before.
+     */
+    async finish(
+      state: 'done' | 'undone',
+      output: unknown,
+      wakeSubject: (client: PoolClient) => Promise<void>,
+    ): Promise<number | undefined> {
       return await inTransaction(pool, async (client) => {
         await lock(client);
         const { rows } = await client.query<{ seconds: number }>(
           `update engine.run set state = $2, output = $3, changed_at = clock_timestamp(), ended_at = clock_timestamp()
-           where id = $1 returning extract(epoch from ended_at - created_at)::float8 as seconds`,
+           where id = $1 and ($2 = 'undone' or cancel_reason is null or commit_point is not null)
+           returning extract(epoch from ended_at - created_at)::float8 as seconds`,
           [runId, state, jsonText(output)],
         );
+        if (rows[0] === undefined) return undefined;
         await wakeSubject(client);
         await client.query('select pg_notify($1, $2)', [engineChannel, `ended ${runId}`]);
-        return rows[0]?.seconds ?? 0;
+        return rows[0].seconds;
       });
     },
 
