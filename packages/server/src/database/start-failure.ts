@@ -29,7 +29,8 @@ const failures: readonly {
   {
     pattern: /incompatible with server|was initialized by PostgreSQL version/,
     kind: 'unavailable',
-    remedy: (data) => `Install the PostgreSQL version that ${data}/PG_VERSION names`,
+    // The version was matched before, so that this is a strange build or a damaged control file.
+    remedy: (data) => `The database in ${data} is damaged, or another build of PostgreSQL made it: use that build, or restore a backup`,
   },
   {
     pattern: /lock file .* already exists|is another postmaster|pre-existing shared memory block/,
