@@ -4,12 +4,7 @@ import type { FileHandle } from 'node:fs/promises';
 export async function foreignFormat(file: FileHandle, fileBytes: number): Promise<string | undefined> {
   const head = await part(file, 0, 1024);
   const tail = await part(file, Math.max(0, fileBytes - 512), 512);
-  return marks.find(({ at, bytes }) =>
-    (at < 0 ? tail : head)
-      .subarray(Math.max(at, 0))
-      .subarray(0, bytes.length)
-      .equals(bytes),
-  )?.name;
+  return marks.find(({ at, bytes }) => (at < 0 ? tail : head).subarray(Math.max(at, 0)).subarray(0, bytes.length).equals(bytes))?.name;
 }
 
 /** `at` -1: the last 512 bytes. */

@@ -149,6 +149,7 @@ export class Incoming {
     const limit = sizeBytes ?? this.#maxBytes;
     // Readable by all within a closed directory: the checker without privileges is handed the open file.
     const file = await open(this.contentPath(key), constants.O_RDWR | constants.O_CREAT, 0o644);
+    await file.chmod(0o644);
     const mark = await open(join(this.directory(key), 'offset'), constants.O_RDWR | constants.O_CREAT, 0o600);
     let at = start;
     let synced = start;
