@@ -162,7 +162,7 @@ export function createWorkQueue(options: WorkQueueOptions): WorkQueue {
       for (const work of claim.works) begin(work);
       // With all slots full the next one that ends looks again.
       if (claim.works.length === free) continue;
-      if (claim.nextDueSeconds !== undefined) rest = Math.min(rest, Math.max(claim.nextDueSeconds, contendedSeconds));
+      if (claim.nextDueSeconds !== undefined) rest = Math.min(rest, claim.nextDueSeconds > 0 ? claim.nextDueSeconds : contendedSeconds);
     }
     return rest;
   }
