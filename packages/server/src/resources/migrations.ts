@@ -118,7 +118,7 @@ create table feed (
 );
 -- Where the feed begins: everything up to here was pruned.
 create table feed_floor (
-  only boolean primary key default true check (only),
+  single boolean primary key default true check (single),
   xid xid8 not null,
   seq bigint not null
 );

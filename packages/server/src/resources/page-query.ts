@@ -84,7 +84,7 @@ export function rarityQuery(kind: Kind, range: ParentRange, terms: readonly Labe
     values.push(term.key, term.value);
     return `(select count(*)::integer from (
       select 1 from resource_label where kind = $1 and parent = $2 and key = $${values.length - 1} and value = $${values.length} limit ${rare}
-    ) as some) as term_${index}`;
+    ) as counted) as term_${index}`;
   });
   return { text: `select ${counts.join(', ')}`, values };
 }

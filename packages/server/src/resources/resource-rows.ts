@@ -15,11 +15,15 @@ export function createResourceRows(client: PoolClient) {
   /** Rows locked by this transaction, as they are now: nobody else can change them. */
   const locked = new Map<string, StoredResource>();
   const byPath = new Map<string, string>();
+  /** Looked for and not there: whoever decided on that must not find it there later in the same transaction. */
+  const absent = new Set<string>();
 
   function hold(row: ResourceRow & { readonly parent: string }): StoredResource {
     const resource = resourceFromRow(row);
     locked.set(row.uid, resource);
-    byPath.set(`${row.kind} ${row.parent} ${row.name}`, row.uid);
+    const path = `${row.kind} ${row.parent} ${row.name}`;
+    byPath.set(path, row.uid);
+    absent.delete(path);
     return resource;
   }
 
@@ -61,14 +65,17 @@ export function createResourceRows(client: PoolClient) {
 
     async lockAt(kind: Kind, address: Address): Promise<StoredResource | undefined> {
       const parent = parentPath(kind, address);
-      const held = locked.get(byPath.get(`${kind.kind} ${parent} ${address.name}`) ?? '');
-      if (held !== undefined) return held;
+      const path = `${kind.kind} ${parent} ${address.name}`;
+      const held = locked.get(byPath.get(path) ?? '');
+      if (held !== undefined || absent.has(path)) return held;
       const { rows } = await client.query<ResourceRow & { parent: string }>({
         name: 'resource-lock-at',
         text: `select ${resourceColumns}, parent from resource where kind = $1 and parent = $2 and name = $3 for no key update`,
         values: [kind.kind, parent, address.name],
       });
-      return rows[0] === undefined ? undefined : hold(rows[0]);
+      if (rows[0] !== undefined) return hold(rows[0]);
+      absent.add(path);
+      return undefined;
     },
 
     async share(kind: Kind, address: Address): Promise<StoredResource | undefined> {
