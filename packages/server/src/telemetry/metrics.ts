@@ -75,7 +75,8 @@ export function createMetrics(facts: { readonly version: string }): Metrics {
             this.set(await read());
           } catch {
             unread.inc({ name });
-            this.reset();
+            // Unknown is not nought.
+            this.set(Number.NaN);
           }
         },
       });
