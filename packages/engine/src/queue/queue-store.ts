@@ -120,7 +120,7 @@ export function createQueueStore(pool: Pool) {
          ), next as (
            select min(due_at) as due_at from engine.work where kind = any($1) and due_at is not null and key not in (select key from claimed)
          )
-         select claimed.*, (select extract(epoch from next.due_at - clock_timestamp())::float8 from next) as next
+         select claimed.*, (select extract(epoch from next.due_at - now())::float8 from next) as next
          from (select 1) as one left join claimed on true`,
         [kinds, limit, owner, leaseSeconds],
       );

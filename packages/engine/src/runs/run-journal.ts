@@ -159,9 +159,14 @@ export function createRunJournal(options: {
     },
 
     async freeze(problem: Problem): Promise<void> {
-      await write(`update engine.run set state = 'stuck', stuck = $4::json, changed_at = clock_timestamp() from held where id = $3`, [
-        JSON.stringify(recordFromProblem(problem)),
-      ]);
+      const { rowCount } = await pool.query(
+        `${held}, frozen as (
+           update engine.run set state = 'stuck', stuck = $4::json, changed_at = clock_timestamp() from held where id = $3 returning id
+         )
+         select pg_notify('${engineChannel}', 'ended ' || id) from frozen`,
+        [workKey, fence, runId, JSON.stringify(recordFromProblem(problem))],
+      );
+      if (rowCount === 0) throw new LeaseLost(`run ${runId}`);
     },
 
     /**
