@@ -1,6 +1,7 @@
 import { existsSync, readFileSync } from 'node:fs';
 import { setTimeout as pause } from 'node:timers/promises';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { readProcessIdentity } from './system/process-identity.js';
 import { hasCommand } from './system/run-command.js';
 import { AgentProcess, testFolder } from './testing/agent-process.js';
 import { imageVolume, smallInstance } from './testing/desired-objects.js';
@@ -50,7 +51,7 @@ describe.skipIf(!qemu)('an agent with a real guest', () => {
 
     plane.want('alpha', { instances: [smallInstance('i1', 'v1', { epoch: 1, holder: 'alpha' }, { power: 'off' })] });
     await plane.until('the guest is stopped', () => plane.view('alpha').instances.get('i1')?.state === 'stopped');
-    expect(existsSync(`/proc/${first.pid}`)).toBe(false);
+    expect(await readProcessIdentity(first.pid ?? 0)).toBeUndefined();
     const before = counterFrom(agent.serial('i1'));
 
     plane.want('alpha', { instances: [smallInstance('i1', 'v1', { epoch: 1, holder: 'alpha' })] });
@@ -96,7 +97,7 @@ describe.skipIf(!qemu)('an agent with a real guest', () => {
       return seen?.surrender !== undefined && seen.state === 'waiting' ? seen : undefined;
     });
     expect(waiting.surrender).toMatchObject({ statement: 'released', epoch: 1, host: 'alpha', instance: 'res_i1' });
-    expect(existsSync(`/proc/${first.pid}`)).toBe(false);
+    expect(await readProcessIdentity(first.pid ?? 0)).toBeUndefined();
 
     await agent.stop('SIGKILL');
     plane.want('alpha', { instances: [smallInstance('i1', 'v1', permit)] });
@@ -125,7 +126,7 @@ describe.skipIf(!qemu)('an agent with a real guest', () => {
     plane.want('alpha', { instances: [smallInstance('i1', 'v1', { epoch: 1, holder: 'alpha', expiresAt })] });
     const { pid } = await running();
     await plane.stop();
-    await expect.poll(() => existsSync(`/proc/${pid}`), { timeout: 10_000 }).toBe(false);
+    await expect.poll(async () => await readProcessIdentity(pid ?? 0), { timeout: 10_000 }).toBeUndefined();
     expect(Date.now()).toBeLessThan(Date.parse(expiresAt));
   });
 
@@ -142,7 +143,7 @@ describe.skipIf(!qemu)('an agent with a real guest', () => {
       const view = plane.view('alpha');
       return view.generation === plane.desired('alpha').generation && view.instances.size === 0 && view.volumes.size === 0;
     });
-    expect(existsSync(`/proc/${pid}`)).toBe(false);
+    expect(await readProcessIdentity(pid ?? 0)).toBeUndefined();
     expect(existsSync(`${agent.state}/volumes/v1`)).toBe(false);
     expect(existsSync(`${agent.state}/instances/i1`)).toBe(false);
   });
@@ -161,7 +162,7 @@ describe.skipIf(!qemu)('an agent with a real guest', () => {
     await plane.until('the new epoch is taken over', () => plane.view('alpha').generation === 1 && plane.view('alpha').fulls > 2);
     await pause(500);
     expect(plane.view('alpha').instances.get('i1')).toMatchObject({ pid });
-    expect(existsSync(`/proc/${pid}`)).toBe(true);
+    expect(await readProcessIdentity(pid ?? 0)).toBeDefined();
     plane.wantExactly('alpha', { ...listed, generation: 2 });
     await running();
     plane.wantExactly('alpha', { generation: 3, networks: [], volumes: [], instances: [], transfers: [] });

@@ -29,6 +29,7 @@ import { ImageCache } from './storage/image-cache.js';
 import { VolumeReconciler } from './storage/volume-reconciler.js';
 import { VolumeStore } from './storage/volume-store.js';
 import { systemClock } from './system/boot-clock.js';
+import { moverProcesses } from './transfer/mover-processes.js';
 import { TransferReconciler } from './transfer/transfer-reconciler.js';
 import { TransferStore } from './transfer/transfer-store.js';
 
@@ -128,6 +129,7 @@ async function assemble(config: AgentConfig, log: Log, unlock: () => Promise<voi
     transferStore,
     volumeStore,
     () => self,
+    moverProcesses(log),
     (progress) => link?.progress(progress),
   );
   const instances = new InstanceReconciler(context, instanceStore, volumeStore, transfers);

@@ -4,13 +4,15 @@ import { type DesiredInstance, type ObservedInstance, type Surrender, toProblem 
 import type { NextLook } from '../desired/converger.js';
 import { type HostContext, troubleFrom } from '../host-context.js';
 import { sweepTaps, tapName } from '../network/taps.js';
-import { attachGuest, bytesRead, type Guest, guestStatus, quitGuest, shutDownGuest } from '../qemu/guest.js';
+import { bytesRead, type Guest, guestStatus, quitGuest, shutDownGuest } from '../qemu/guest.js';
 import { tendSerialLog } from '../qemu/serial-log.js';
 import type { VolumeStore } from '../storage/volume-store.js';
 import { Exclusive } from '../system/exclusive.js';
-import { isAlive, signalProcess } from '../system/process-identity.js';
+import { isAlive } from '../system/process-identity.js';
+import { adoptGuests } from './adoption.js';
 import { dropTaps, guestPaths, planFingerprint, startGuest } from './guest-starter.js';
 import type { InstanceRecord, InstanceStore } from './instance-store.js';
+import { type InstanceNow, observedInstance } from './instance-view.js';
 
 /** What a transfer wants of the guest it moves: `paused`: leave it paused; `stopped`: do not start it; undefined: nothing. */
 export interface TransferClaims {
@@ -40,29 +42,9 @@ export class InstanceReconciler {
     this.#claims = claims;
   }
 
-  /** Finds the guests that an earlier agent left running; taps that belong to none of them are removed. Once, before the first pass. */
+  /** Takes over the guests that an earlier agent left running. Once, before the first pass. */
   async adopt(): Promise<void> {
-    for (const record of this.#store.all()) {
-      const { launch } = record;
-      if (launch === undefined || launch.bootId !== this.#context.clock.bootId) continue;
-      const process =
-        launch.pid === undefined || launch.startTicks === undefined ? undefined : { pid: launch.pid, startTicks: launch.startTicks };
-      try {
-        const guest = await attachGuest(launch.id, guestPaths(this.#context, this.#store, record.key), process);
-        if (guest === undefined) continue;
-        this.#keep(record.key, guest);
-        this.#context.log.info('a running guest was adopted', { instance: record.instance, key: record.key, pid: guest.process.pid });
-      } catch (error) {
-        // It lives and does not answer: whether it still writes cannot be known, so that it is ended before anything else is done.
-        this.#context.log.error('a guest that does not answer is ended', { instance: record.instance, problem: toProblem(error).message });
-        if (process !== undefined) await signalProcess(process, 'SIGKILL');
-      }
-    }
-    if (this.#context.networking.mode === 'bridge') {
-      const nics = this.#context.ledger.state.instances.filter(({ key }) => this.#guests.has(key)).flatMap((instance) => instance.nics);
-      const swept = await sweepTaps(this.#context.agentId, new Set(nics.map((nic) => tapName(this.#context.agentId, nic.key))));
-      if (swept > 0) this.#context.log.info('taps of vanished guests were removed', { taps: swept });
-    }
+    for (const [key, guest] of await adoptGuests(this.#context, this.#store)) this.#keep(key, guest);
   }
 
   /** The running guest of an instance. */
@@ -395,48 +377,13 @@ export class InstanceReconciler {
     void guest.monitor.closed.then(look);
   }
 
-  #post(desired: DesiredInstance, now: Pick<ObservedInstance, 'state' | 'waitingFor' | 'problem'>): void {
+  #post(desired: DesiredInstance, now: InstanceNow): void {
     const record = this.#store.get(desired.key);
     if (record !== undefined) this.#context.board.post('instance', desired.key, this.#observed(record, now, desired));
   }
 
-  #observed(
-    record: InstanceRecord,
-    now: Pick<ObservedInstance, 'state' | 'waitingFor' | 'problem'>,
-    desired?: DesiredInstance,
-  ): ObservedInstance {
-    const { key, instance, machine, cpuModel, accelerator, startedAt, restarts } = record;
-    const before = this.#context.board.get('instance', key);
-    const guest = this.#guests.get(key);
-    const life = this.#life.get(key);
-    const surrender = this.#context.permits.lastSurrender(instance);
-    const permit = desired?.permit;
-    const held = permit !== undefined && this.#context.permits.judge(instance, permit, record.anchor).ok ? permit.epoch : undefined;
-    return {
-      key,
-      instance,
-      ...now,
-      since: before?.state === now.state ? before.since : new Date(this.#context.clock.wallMs()).toISOString(),
-      ...(held === undefined ? {} : { permitEpoch: held }),
-      ...(surrender === undefined ? {} : { surrender }),
-      ...(machine === undefined ? {} : { machine }),
-      ...(cpuModel === undefined ? {} : { cpuModel }),
-      ...(accelerator === undefined ? {} : { accelerator }),
-      ...(guest === undefined ? {} : { pid: guest.process.pid }),
-      ...(startedAt === undefined ? {} : { startedAt }),
-      restarts,
-      ...(life === undefined ? {} : { boot: life }),
-      access: guest === undefined || desired === undefined ? [] : this.#access(record, desired),
-    };
-  }
-
-  #access(record: InstanceRecord, desired: DesiredInstance): ObservedInstance['access'] {
-    if (this.#context.networking.mode === 'user')
-      return record.forwards.map(({ port, hostPort }) => ({ port, address: this.#context.dataAddress(), hostPort }));
-    const cidr = desired.nics[0]?.addresses[0];
-    if (cidr === undefined) return [];
-    const address = cidr.slice(0, cidr.indexOf('/'));
-    return desired.exposedPorts.map((port) => ({ port, address, hostPort: port }));
+  #observed(record: InstanceRecord, now: InstanceNow, desired?: DesiredInstance): ObservedInstance {
+    return observedInstance(this.#context, { record, desired, guest: this.#guests.get(record.key), life: this.#life.get(record.key) }, now);
   }
 }
 

@@ -1,44 +1,368 @@
-import { Problem } from '@virt8ra/contract';
+import { join } from 'node:path';
+import {
+  type DesiredReceive,
+  type DesiredSend,
+  type DesiredTransfer,
+  type ObservedTransfer,
+  Problem,
+  toProblem,
+  transferChunkBytes,
+} from '@virt8ra/contract';
 import type { NextLook } from '../desired/converger.js';
-import type { HostContext } from '../host-context.js';
+import { makeDirectory } from '../disk/atomic-file.js';
+import { type HostContext, troubleFrom } from '../host-context.js';
 import type { InstanceReconciler, TransferClaims } from '../instances/instance-reconciler.js';
 import type { Identity } from '../link/identity.js';
 import type { Progress } from '../link/outbox.js';
+import { currentNode, guestStatus } from '../qemu/guest.js';
+import { isSettling } from '../storage/settle.js';
 import type { RootDigest, VolumeTransfers } from '../storage/volume-reconciler.js';
 import type { VolumeStore } from '../storage/volume-store.js';
-import type { TransferStore } from './transfer-store.js';
+import type { Mover, MoverNotice, MoverPort, SendConfig } from './mover-port.js';
+import type { TransferRecord, TransferStore } from './transfer-store.js';
 
-/** Moves disks between this host and others. */
+interface RunningMover {
+  readonly mover: Mover;
+  /** What was last asked of it. */
+  goal: DesiredTransfer['goal'];
+}
+
+const waitMs = 1_000;
+/** A guest paused for a last pass that keeps failing is let run again after this long. */
+const longestPauseMs = 15_000;
+
+/** Moves disks between this host and others, one mover process for each transfer. What a mover reports as final is made durable here before anyone hears of it. */
 export class TransferReconciler implements TransferClaims, VolumeTransfers {
+  readonly #context: HostContext;
   readonly #store: TransferStore;
+  readonly #volumes: VolumeStore;
+  readonly #identity: () => Identity;
+  readonly #movers: MoverPort;
+  readonly #onProgress: (progress: Progress) => void;
+  readonly #running = new Map<string, RunningMover>();
+  /** Final words of movers, waiting for the pass that acts on them. */
+  readonly #outcomes = new Map<string, Extract<MoverNotice, { type: 'finished' | 'aborted' | 'failed' }>>();
+  /** Sends whose last pass failed for too long: the guest runs again until a new mover has converged. */
+  readonly #letRun = new Set<string>();
+  #instances: InstanceReconciler | undefined;
 
   constructor(
-    _context: HostContext,
+    context: HostContext,
     store: TransferStore,
-    _volumes: VolumeStore,
-    _identity: () => Identity,
-    _onProgress: (progress: Progress) => void,
+    volumes: VolumeStore,
+    identity: () => Identity,
+    movers: MoverPort,
+    onProgress: (progress: Progress) => void,
   ) {
+    this.#context = context;
     this.#store = store;
+    this.#volumes = volumes;
+    this.#identity = identity;
+    this.#movers = movers;
+    this.#onProgress = onProgress;
   }
 
-  useInstances(_instances: InstanceReconciler): void {}
+  /** Transfers and instances need each other; this closes the circle. */
+  useInstances(instances: InstanceReconciler): void {
+    this.#instances = instances;
+  }
 
-  claimOn(_instanceKey: string): 'paused' | 'stopped' | undefined {
+  /** A guest is left paused from the order to finish until the transfer is over; one that is sent cold is not started before that. */
+  claimOn(instanceKey: string): 'paused' | 'stopped' | undefined {
+    for (const transfer of this.#context.ledger.state.transfers) {
+      if (transfer.role !== 'send' || transfer.instanceKey !== instanceKey || this.#isOver(transfer.id)) continue;
+      if (transfer.mode === 'cold' && transfer.goal !== 'abort') return 'stopped';
+      if (transfer.goal === 'finish' && !this.#letRun.has(transfer.id)) return 'paused';
+    }
     return undefined;
   }
 
   moves(volumeKey: string): boolean {
-    return this.#store.all().some(({ volumeKeys }) => volumeKeys.includes(volumeKey));
+    return this.#context.ledger.state.transfers.some(
+      (transfer) => !this.#isOver(transfer.id) && transfer.disks.some((disk) => disk.volumeKey === volumeKey),
+    );
   }
 
-  readonly rootDigest: RootDigest = async () => {
-    throw new Problem('unavailable', 'digests need the mover');
-  };
+  readonly rootDigest: RootDigest = async (file, sizeBytes, signal) =>
+    await this.#movers.digest(file, sizeBytes, join(this.#context.config.runtimeDirectory, 'digests'), signal);
 
-  async pass(_key: string): Promise<NextLook> {
+  async pass(id: string): Promise<NextLook> {
+    const desired = this.#context.ledger.state.transfers.find((transfer) => transfer.id === id);
+    if (desired === undefined) return await this.#remove(id);
+    const record = this.#store.get(id) ?? (await this.#begin(desired));
+    if (this.#isOver(id)) {
+      this.#context.board.post('transfer', id, record.observed);
+      return undefined;
+    }
+    try {
+      const outcome = this.#outcomes.get(id);
+      if (outcome?.type === 'failed') {
+        this.#outcomes.delete(id);
+        await this.#interrupted(desired, outcome);
+      } else if (outcome !== undefined) {
+        await this.#conclude(desired, outcome);
+        this.#outcomes.delete(id);
+        return undefined;
+      }
+      return desired.role === 'send' ? await this.#send(desired) : await this.#receive(desired);
+    } catch (error) {
+      const problem = toProblem(error);
+      this.#observe(id, { problem: troubleFrom(problem) });
+      throw problem;
+    }
+  }
+
+  /** Ends the movers; the next agent's movers go on where they were. */
+  async stop(): Promise<void> {
+    await Promise.all([...this.#running.values()].map(async ({ mover }) => await mover.kill()));
+  }
+
+  async #begin(desired: DesiredTransfer): Promise<TransferRecord> {
+    const { id, role } = desired;
+    const observed: ObservedTransfer = {
+      id,
+      role,
+      state: 'preparing',
+      passes: 0,
+      bytes: 0,
+      resentBytes: 0,
+      chunkBytes: transferChunkBytes,
+      streams: 1,
+    };
+    const record: TransferRecord = {
+      version: 1,
+      id,
+      observed,
+      volumeKeys: desired.disks.map(({ volumeKey }) => volumeKey),
+      ...(desired.role === 'send' ? { instanceKey: desired.instanceKey } : {}),
+    };
+    await this.#store.write(record);
+    this.#context.board.post('transfer', id, observed);
+    return record;
+  }
+
+  async #receive(desired: DesiredReceive): Promise<NextLook> {
+    const { id } = desired;
+    if (desired.goal === 'abort') return await this.#abort(desired);
+    if (this.#running.has(id)) return undefined;
+    const stages = desired.disks.map(({ volumeKey }) => this.#volumes.get(volumeKey)?.stage);
+    if (stages.some((stage) => stage === undefined || stage === 'creating')) return waitMs;
+    if (stages.some((stage) => stage !== 'incoming'))
+      throw new Problem('conflict', `transfer ${id} would overwrite a volume that is in use`);
+    const { config, dataAddress } = this.#context;
+    const { directory, runtimeDirectory } = await this.#folders(id);
+    this.#run(id, desired.goal, (onNotice) =>
+      this.#movers.receive(
+        {
+          transferId: id,
+          directory,
+          runtimeDirectory,
+          credentials: this.#identity(),
+          peerName: desired.peerName,
+          listen: { address: dataAddress(), ...(config.dataPorts === undefined ? {} : { ports: config.dataPorts }) },
+          disks: desired.disks.map(({ volumeKey, sizeBytes }) => ({ sizeBytes, file: this.#volumes.files(volumeKey).base })),
+        },
+        onNotice,
+      ),
+    );
     return undefined;
   }
 
-  async stop(): Promise<void> {}
+  async #send(desired: DesiredSend): Promise<NextLook> {
+    const { id, goal } = desired;
+    const running = this.#running.get(id);
+    if (goal === 'abort') return await this.#abort(desired);
+    if (running !== undefined) {
+      if (goal === 'finish' && running.goal !== 'finish' && !this.#letRun.has(id)) {
+        running.goal = 'finish';
+        this.#observe(id, { state: 'finishing' });
+        running.mover.finish();
+      }
+      return undefined;
+    }
+    const config = await this.#sendConfig(desired);
+    if (config === undefined) return waitMs;
+    this.#run(id, 'copy', (onNotice) => this.#movers.send(config, onNotice));
+    this.#observe(id, { state: 'copying' });
+    return goal === 'finish' ? 1 : undefined;
+  }
+
+  /** How the disks are read; undefined while they cannot be yet. */
+  async #sendConfig(desired: DesiredSend): Promise<SendConfig | undefined> {
+    const { id, instanceKey, mode, peer, minPasses } = desired;
+    const guest = this.#instances?.guest(instanceKey);
+    const { directory, runtimeDirectory } = await this.#folders(id);
+    const common = { transferId: id, directory, credentials: this.#identity(), peer, minPasses };
+    if (mode === 'cold') {
+      if (guest !== undefined) return undefined;
+      const disks = desired.disks.map(({ volumeKey, sizeBytes }) => {
+        const record = this.#volumes.get(volumeKey);
+        if (record?.stage !== 'ready' && record?.stage !== 'arrived')
+          throw new Problem('conflict', `volume ${volumeKey} cannot be sent: it is not complete itself`);
+        const { base, overlay } = this.#volumes.files(volumeKey);
+        return { sizeBytes, node: '', files: record.stage === 'arrived' ? [overlay, base] : [base] };
+      });
+      return { ...common, mode: { type: 'cold', runtimeDirectory }, disks };
+    }
+    if (guest === undefined) return undefined;
+    const status = await guestStatus(guest);
+    if (status !== 'running' && status !== 'paused') return undefined;
+    const disks: SendConfig['disks'][number][] = [];
+    for (const { volumeKey, sizeBytes } of desired.disks) {
+      const place = this.#instances?.guestWith(volumeKey);
+      if (place?.key !== instanceKey) throw new Problem('conflict', `volume ${volumeKey} is not a disk of the guest that moves`);
+      if (await isSettling(guest, place.index)) return undefined;
+      const node = await currentNode(guest, place.index);
+      if (node === undefined) throw new Problem('internal', `QEMU knows no block node for volume ${volumeKey}`);
+      disks.push({ sizeBytes, node, files: [] });
+    }
+    return { ...common, mode: { type: 'warm', qmpSocket: guest.paths.moverQmp, runtimeDirectory }, disks };
+  }
+
+  async #abort(desired: DesiredTransfer): Promise<NextLook> {
+    const { id } = desired;
+    let running = this.#running.get(id);
+    if (running?.goal === 'abort') return undefined;
+    if (running === undefined && desired.role === 'send' && desired.mode === 'warm') {
+      // An earlier mover may have left bitmaps and exports in the guest: a new one takes them away.
+      const config = await this.#sendConfig(desired);
+      if (config !== undefined) running = this.#run(id, 'copy', (onNotice) => this.#movers.send(config, onNotice));
+    }
+    if (running === undefined) {
+      await this.#conclude(desired, { type: 'aborted' });
+      return undefined;
+    }
+    running.goal = 'abort';
+    this.#observe(id, { state: 'aborting' });
+    running.mover.abort();
+    return undefined;
+  }
+
+  #run(id: string, goal: DesiredTransfer['goal'], start: (onNotice: (notice: MoverNotice) => void) => Mover): RunningMover {
+    const mover = start((notice) => this.#hear(id, notice));
+    const running: RunningMover = { mover, goal };
+    this.#running.set(id, running);
+    void mover.exited.then(() => {
+      if (this.#running.get(id) === running) this.#running.delete(id);
+      this.#context.nudge({ type: 'transfer', key: id });
+    });
+    return running;
+  }
+
+  #hear(id: string, notice: MoverNotice): void {
+    switch (notice.type) {
+      case 'listening':
+        this.#observe(id, { state: 'listening', address: notice.address, port: notice.port });
+        break;
+      case 'counters': {
+        const { type: _, ...counters } = notice;
+        const receiving = this.#store.get(id)?.observed.role === 'receive' && counters.bytes > 0;
+        this.#observe(id, receiving ? { ...counters, state: 'copying' } : counters);
+        break;
+      }
+      case 'progress': {
+        const { type: _, ...progress } = notice;
+        this.#onProgress({ transferId: id, ...progress });
+        break;
+      }
+      case 'converged':
+        if (this.#letRun.delete(id)) this.#context.nudge({ type: 'transfer', key: id });
+        if (this.#running.get(id)?.goal === 'copy') this.#observe(id, { state: 'converged' });
+        break;
+      case 'paused':
+        this.#observe(id, { state: 'finishing', pausedAt: notice.at });
+        break;
+      case 'finished':
+      case 'aborted':
+      case 'failed':
+        this.#outcomes.set(id, notice);
+        this.#context.nudge({ type: 'transfer', key: id });
+    }
+  }
+
+  /** Not final: the transfer goes on with another mover after a pause, until it is told to abort. Raises Problem unavailable. */
+  async #interrupted(desired: DesiredTransfer, outcome: Extract<MoverNotice, { type: 'failed' }>): Promise<never> {
+    const { id } = desired;
+    await this.#running.get(id)?.mover.kill();
+    this.#running.delete(id);
+    const pausedAt = Date.parse(this.#context.board.get('transfer', id)?.pausedAt ?? '');
+    if (desired.role === 'send' && desired.goal === 'finish' && this.#context.clock.wallMs() - pausedAt > longestPauseMs) {
+      this.#letRun.add(id);
+      this.#observe(id, { state: 'copying' });
+      this.#context.nudge({ type: 'instance', key: desired.instanceKey });
+    }
+    throw new Problem('unavailable', `the transfer was interrupted: ${outcome.message}`, { facts: { code: outcome.code } });
+  }
+
+  /** The mover said its last word: what follows from it, in the order in which nothing can be lost. */
+  async #conclude(desired: DesiredTransfer, outcome: Extract<MoverNotice, { type: 'finished' | 'aborted' }>): Promise<void> {
+    const { id } = desired;
+    if (outcome.type === 'aborted') {
+      await this.#end(id, { state: 'aborted' });
+      this.#context.log.info('a transfer was aborted', { transfer: id, role: desired.role });
+      return;
+    }
+    const roots = [...outcome.roots];
+    if (desired.role === 'receive') {
+      for (const { volumeKey } of desired.disks) {
+        await this.#volumes.arrive(volumeKey);
+        this.#context.nudge({ type: 'volume', key: volumeKey });
+      }
+    } else {
+      const instance = this.#context.ledger.state.instances.find(({ key }) => key === desired.instanceKey)?.instance;
+      if (instance === undefined || this.#instances === undefined)
+        throw new Problem('not-found', `instance ${desired.instanceKey} of transfer ${id} is not on this host`);
+      await this.#instances.release(desired.instanceKey, instance, desired.epoch);
+      this.#context.nudge({ type: 'instance', key: desired.instanceKey });
+    }
+    await this.#end(id, { state: 'finished', roots, ...(outcome.pauseMs === undefined ? {} : { pauseMs: outcome.pauseMs }) });
+    this.#context.log.info('a transfer is finished', { transfer: id, role: desired.role, roots });
+  }
+
+  async #end(id: string, change: Partial<ObservedTransfer>): Promise<void> {
+    const record = this.#store.get(id);
+    if (record === undefined) return;
+    const { problem: _, ...observed } = { ...record.observed, ...this.#context.board.get('transfer', id), ...change };
+    await this.#store.write({ ...record, observed });
+    this.#context.board.post('transfer', id, observed);
+    await this.#running.get(id)?.mover.kill();
+    this.#running.delete(id);
+    if (record.instanceKey !== undefined) this.#context.nudge({ type: 'instance', key: record.instanceKey });
+  }
+
+  #observe(id: string, change: Partial<ObservedTransfer>): void {
+    const before = this.#context.board.get('transfer', id) ?? this.#store.get(id)?.observed;
+    if (before === undefined) return;
+    const { problem: _, ...rest } = before;
+    this.#context.board.post('transfer', id, { ...rest, ...change });
+  }
+
+  #isOver(id: string): boolean {
+    const state = this.#store.get(id)?.observed.state;
+    return state === 'finished' || state === 'aborted';
+  }
+
+  async #folders(id: string): Promise<{ directory: string; runtimeDirectory: string }> {
+    const directory = this.#store.directory(id);
+    const runtimeDirectory = join(this.#context.config.runtimeDirectory, `t-${id.slice(-12)}`);
+    await makeDirectory(directory);
+    await makeDirectory(runtimeDirectory, 0o711);
+    return { directory, runtimeDirectory };
+  }
+
+  async #remove(id: string): Promise<NextLook> {
+    const { board, ledger } = this.#context;
+    const record = this.#store.get(id);
+    if (!ledger.mayRemove({ type: 'transfer', key: id })) {
+      if (record !== undefined) board.post('transfer', id, record.observed);
+      return undefined;
+    }
+    await this.#running.get(id)?.mover.kill();
+    this.#running.delete(id);
+    this.#outcomes.delete(id);
+    await this.#store.remove(id);
+    board.remove({ type: 'transfer', key: id });
+    for (const volumeKey of record?.volumeKeys ?? []) this.#context.nudge({ type: 'volume', key: volumeKey });
+    return undefined;
+  }
 }

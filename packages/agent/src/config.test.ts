@@ -1,0 +1,40 @@
+import { expect, it } from 'vitest';
+import { type ConfigInput, parseConfig } from './config.js';
+
+const sha = 'ab'.repeat(32);
+const parse = (input: ConfigInput, environment: Record<string, string> = {}, uid = 1000) =>
+  parseConfig(input, environment, () => 'token-from-a-file\n', uid);
+
+it('puts root’s state where system services keep it and a user’s where the user keeps it', () => {
+  expect(parse({}, {}, 0)).toMatchObject({ stateDirectory: '/var/lib/virt8ra-agent', root: true });
+  expect(parse({}, { XDG_STATE_HOME: '/home/ada/.state' })).toMatchObject({
+    stateDirectory: '/home/ada/.state/virt8ra-agent',
+    root: false,
+  });
+  expect(parse({}, { VIRT8RA_AGENT_STATE: '/srv/a' }).stateDirectory).toBe('/srv/a');
+  expect(parse({ state: '/srv/b' }, { VIRT8RA_AGENT_STATE: '/srv/a' }).stateDirectory).toBe('/srv/b');
+});
+
+it('keeps socket paths short whatever the state directory is called', () => {
+  const { runtimeDirectory } = parse({ state: `/srv/${'x'.repeat(200)}` }, {}, 0);
+  expect(runtimeDirectory.length + '/0123456789ab/mover'.length).toBeLessThan(107);
+});
+
+it('takes enrolment options together, with colons in the fingerprint and the token from a file', () => {
+  const config = parse({ server: 'https://c:7443', 'token-file': '/t', 'ca-sha256': sha.toUpperCase().replaceAll(/(..)(?=.)/g, '$1:') });
+  expect(config.enrol).toMatchObject({ token: 'token-from-a-file', caSha256: sha });
+});
+
+it.each([
+  [{ server: 'https://c' }, '--token'],
+  [{ server: 'https://c', token: 'x' }, '--ca-sha256'],
+  [{ server: 'http://c', token: 'x', 'ca-sha256': sha }, 'https://'],
+  [{ server: 'c:7443', token: 'x', 'ca-sha256': sha }, '--server'],
+  [{ server: 'https://c', token: 'x', 'ca-sha256': 'abc' }, '64'],
+  [{ network: 'magic' }, '--network'],
+  [{ 'data-ports': '90-80' }, '--data-ports'],
+  [{ 'vcpu-per-thread': '0' }, '--vcpu-per-thread'],
+  [{ 'log-level': 'loud' }, '--log-level'],
+] as [ConfigInput, string][])('refuses %j and names what is wrong', (input, named) => {
+  expect(() => parse(input)).toThrow(named);
+});

@@ -1,0 +1,36 @@
+import { toProblem } from '@virt8ra/contract';
+import type { HostContext } from '../host-context.js';
+import { sweepTaps, tapName } from '../network/taps.js';
+import { attachGuest, type Guest } from '../qemu/guest.js';
+import { signalProcess } from '../system/process-identity.js';
+import { guestPaths } from './guest-starter.js';
+import type { InstanceStore } from './instance-store.js';
+
+/**
+ * The guests that an earlier agent left running in this boot, by instance key. One that lives and does not answer is ended: whether it
+ * still writes cannot be known, so that nothing else may be done before. Taps that belong to no guest are removed.
+ */
+export async function adoptGuests(context: HostContext, store: InstanceStore): Promise<Map<string, Guest>> {
+  const { agentId, clock, ledger, log, networking } = context;
+  const guests = new Map<string, Guest>();
+  for (const { key, instance, launch } of store.all()) {
+    if (launch === undefined || launch.bootId !== clock.bootId) continue;
+    const process =
+      launch.pid === undefined || launch.startTicks === undefined ? undefined : { pid: launch.pid, startTicks: launch.startTicks };
+    try {
+      const guest = await attachGuest(launch.id, guestPaths(context, store, key), process);
+      if (guest === undefined) continue;
+      guests.set(key, guest);
+      log.info('a running guest was adopted', { instance, key, pid: guest.process.pid });
+    } catch (error) {
+      log.error('a guest that does not answer is ended', { instance, problem: toProblem(error).message });
+      if (process !== undefined) await signalProcess(process, 'SIGKILL');
+    }
+  }
+  if (networking.mode === 'bridge') {
+    const nics = ledger.state.instances.filter(({ key }) => guests.has(key)).flatMap((instance) => instance.nics);
+    const swept = await sweepTaps(agentId, new Set(nics.map((nic) => tapName(agentId, nic.key))));
+    if (swept > 0) log.info('taps of vanished guests were removed', { taps: swept });
+  }
+  return guests;
+}

@@ -1,0 +1,57 @@
+import { expect, it } from 'vitest';
+import { type GuestPlan, qemuCommand, stableUuid } from './command-line.js';
+import { pciAddress } from './pci-address.js';
+
+const plan: GuestPlan = {
+  architecture: 'amd64',
+  launchId: 'launch',
+  instance: 'res_1',
+  machine: 'pc-q35-7.2',
+  cpuModel: 'Westmere-v1',
+  accelerator: 'tcg',
+  vCPU: 2,
+  memoryMiB: 512,
+  disks: [{ volumeKey: 'v1', base: '/a/base.qcow2', overlay: '/a/overlay.qcow2' }],
+  seed: '/s,eed.iso',
+  nics: [],
+  paths: { qmp: '/r/qmp', moverQmp: '/r/mover', pid: '/r/pid', log: '/r/log', serial: '/g/a,b.log' },
+};
+const nodes = (command: string[]) =>
+  command.flatMap((word, at) => (word === '-blockdev' ? [JSON.parse(command[at + 1] ?? '') as Record<string, unknown>] : []));
+
+it('starts guests paused, in the sandbox, on a named machine and CPU', () => {
+  const command = qemuCommand(plan).join(' ');
+  for (const part of ['-S', '-no-shutdown', 'spawn=deny', '-machine pc-q35-7.2', '-cpu Westmere-v1', '-nodefaults'])
+    expect(command).toContain(part);
+});
+
+it('opens the base below an overlay for reading only, and never follows what a file says about others', () => {
+  const byName = new Map(nodes(qemuCommand(plan)).map((node) => [node['node-name'], node]));
+  expect(byName.get('disk0')).toMatchObject({ driver: 'qcow2', backing: 'disk0-base' });
+  expect(byName.get('disk0-base')).toMatchObject({ driver: 'qcow2', 'read-only': true, backing: null });
+  const alone = nodes(qemuCommand({ ...plan, disks: [{ volumeKey: 'v1', base: '/a/base.qcow2' }] }));
+  expect(alone.find((node) => node['node-name'] === 'disk0')).toMatchObject({ backing: null });
+});
+
+it('lets no path end a value early', () => {
+  const command = qemuCommand(plan);
+  expect(command).toContain('file,id=serial0,append=on,path=/g/a,,b.log');
+  expect(nodes(command).find((node) => node['node-name'] === 'seed')).toMatchObject({ file: { filename: '/s,eed.iso' } });
+});
+
+it('gives every possible device a place of its own on the bus', () => {
+  const all = [
+    ...Array.from({ length: 65 }, (_, index) => pciAddress('disk', index)),
+    ...Array.from({ length: 17 }, (_, index) => pciAddress('nic', index)),
+    pciAddress('rng'),
+    pciAddress('seed'),
+  ];
+  expect(new Set(all).size).toBe(all.length);
+  expect(pciAddress('disk', 64)).toMatch(/^addr=0xe\.0x0/);
+});
+
+it('tells an instance the same UUID wherever it runs', () => {
+  expect(stableUuid('res_1')).toMatch(/^[0-9a-f]{8}-[0-9a-f]{4}-8[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$/);
+  expect(stableUuid('res_1')).toBe(stableUuid('res_1'));
+  expect(stableUuid('res_1')).not.toBe(stableUuid('res_2'));
+});

@@ -1,0 +1,83 @@
+/** What the agent asks of a mover, the child process that carries the bytes of one transfer, and what it hears from it. */
+
+export interface MoverCredentials {
+  readonly certificate: string;
+  readonly privateKey: string;
+  readonly ca: string;
+}
+
+export interface SendConfig {
+  readonly transferId: string;
+  /** Folder that the mover may keep its own files in; durable. */
+  readonly directory: string;
+  readonly credentials: MoverCredentials;
+  readonly peer: { readonly name: string; readonly address: string; readonly port: number };
+  readonly minPasses: number;
+  readonly mode:
+    | { readonly type: 'warm'; readonly qmpSocket: string; readonly runtimeDirectory: string }
+    | { readonly type: 'cold'; readonly runtimeDirectory: string };
+  /** Warm: the guest's block nodes. Cold: the files, newest on top. */
+  readonly disks: readonly { readonly sizeBytes: number; readonly node: string; readonly files: readonly string[] }[];
+}
+
+export interface ReceiveConfig {
+  readonly transferId: string;
+  readonly directory: string;
+  readonly runtimeDirectory: string;
+  readonly credentials: MoverCredentials;
+  /** DNS name that the sender's certificate must carry. */
+  readonly peerName: string;
+  readonly listen: { readonly address: string; readonly ports?: { readonly first: number; readonly last: number } };
+  readonly disks: readonly { readonly sizeBytes: number; readonly file: string }[];
+}
+
+export interface MoverCounters {
+  readonly passes: number;
+  readonly bytes: number;
+  readonly resentBytes: number;
+  readonly chunkBytes: number;
+  readonly streams: number;
+}
+
+export type MoverNotice =
+  | { readonly type: 'listening'; readonly address: string; readonly port: number }
+  | {
+      readonly type: 'progress';
+      readonly phase: string;
+      readonly pass: number;
+      readonly bytes: number;
+      readonly totalBytes: number;
+      readonly bytesPerSecond: number;
+      readonly etaSeconds: number | null;
+      readonly dirtyBytes?: number;
+    }
+  | ({ readonly type: 'counters' } & MoverCounters)
+  /** Enough passes were made and little is left: the guest may be stopped at any time. */
+  | { readonly type: 'converged' }
+  /** The guest was stopped for the last pass. */
+  | { readonly type: 'paused'; readonly at: string }
+  /** Every byte is durable at the receiver. */
+  | { readonly type: 'finished'; readonly roots: readonly string[]; readonly pauseMs?: number }
+  | { readonly type: 'aborted' }
+  | { readonly type: 'failed'; readonly code: string; readonly message: string };
+
+export interface Mover {
+  /** Sender: stop the guest and send what is left. */
+  finish(): void;
+  /** Leave source and target as if nothing had been. */
+  abort(): void;
+  /** Ends the process; a later one goes on where this one was. */
+  kill(): Promise<void>;
+  readonly exited: Promise<void>;
+}
+
+export interface MoverPort {
+  send(config: SendConfig, onNotice: (notice: MoverNotice) => void): Mover;
+  receive(config: ReceiveConfig, onNotice: (notice: MoverNotice) => void): Mover;
+  digest(
+    file: string,
+    sizeBytes: number,
+    directory: string,
+    signal: AbortSignal,
+  ): Promise<{ readonly root: string; readonly chunkBytes: number }>;
+}
