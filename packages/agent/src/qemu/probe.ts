@@ -43,7 +43,7 @@ export async function probeHypervisor(cacheFile: string, bootId: string, root: b
     | { bootId?: string; banner?: string; hypervisor?: Hypervisor }
     | undefined;
   if (cached?.bootId === bootId && cached.banner === banner && cached.hypervisor?.arm64 === arm64) return cached.hypervisor;
-  const kvm = await probeKvm(root);
+  const kvm = await runProbeGuest('kvm', root);
   const accelerator = kvm.usable ? 'kvm' : 'tcg';
   const { machines, cpuModels } = await askQemu(accelerator, root);
   const hypervisor: Hypervisor = { qemuVersion, accelerator, reason: kvm.reason, machines, cpuModels, arm64 };
@@ -108,8 +108,8 @@ const exitSector = Buffer.concat([
 ]);
 const exitStatus = (0x10 << 1) | 1;
 
-/** Runs a guest under KVM. A /dev/kvm that opens says little: nested virtualisation may refuse at the first instruction. */
-async function probeKvm(root: boolean): Promise<{ usable: boolean; reason: string }> {
+/** Runs a guest. A /dev/kvm that opens says little: nested virtualisation may refuse at the first instruction. */
+export async function runProbeGuest(accelerator: 'kvm' | 'tcg', root: boolean): Promise<{ usable: boolean; reason: string }> {
   const folder = await mkdtemp(join(tmpdir(), 'virt8ra-probe-'));
   try {
     const image = join(folder, 'boot.img');
@@ -117,7 +117,7 @@ async function probeKvm(root: boolean): Promise<{ usable: boolean; reason: strin
     await runCommand('chmod', ['0755', folder]);
     const [command = '', ...args] = [
       ...(await prefix(root)),
-      ...[binary, '-machine', 'pc', '-accel', 'kvm', '-m', '32', '-nodefaults', '-display', 'none', '-no-reboot'],
+      ...[binary, '-machine', 'pc', '-accel', accelerator, '-m', '32', '-nodefaults', '-display', 'none', '-no-reboot'],
       ...['-device', 'isa-debug-exit,iobase=0xf4,iosize=1'],
       ...['-drive', `if=ide,format=raw,readonly=off,snapshot=on,file=${image}`],
     ];
@@ -136,11 +136,11 @@ async function probeKvm(root: boolean): Promise<{ usable: boolean; reason: strin
       });
       child.once('close', (status) => {
         clearTimeout(timer);
-        if (status === exitStatus) resolve({ usable: true, reason: 'a probe guest ran under KVM' });
+        if (status === exitStatus) resolve({ usable: true, reason: `a probe guest ran under ${accelerator.toUpperCase()}` });
         else
           resolve({
             usable: false,
-            reason: `KVM ran no guest: ${said.trim().replaceAll(/\s+/g, ' ').slice(0, 300) || `QEMU ended with ${status}`}`,
+            reason: `${accelerator.toUpperCase()} ran no guest: ${said.trim().replaceAll(/\s+/g, ' ').slice(0, 300) || `QEMU ended with ${status}`}`,
           });
       });
     });
