@@ -13,6 +13,7 @@ export interface ImportFlags {
   readonly sha256?: string;
   readonly arch: 'amd64' | 'arm64';
   readonly boot?: 'UEFI' | 'BIOS';
+  readonly format?: 'qcow2' | 'raw';
   readonly initializer?: 'none' | 'cloudinit-22';
   readonly detach?: boolean;
   readonly timeout?: string;
@@ -35,6 +36,7 @@ export async function imageImportRun(session: Session, name: string, flags: Impo
       source,
       cpuArchitecture: flags.arch,
       ...(flags.boot === undefined ? {} : { boot: flags.boot }),
+      ...(flags.format === undefined || flags.format === 'qcow2' ? {} : { format: flags.format }),
       ...(flags.initializer === undefined ? {} : { initializer: flags.initializer }),
     };
     const { resource } = await session.patientClient.put(imageImport, target.address, { spec });

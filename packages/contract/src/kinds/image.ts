@@ -44,7 +44,7 @@ export const imageImport = defineKind({
   collection: 'image-imports',
   scope: 'tenant',
   aliases: ['import', 'imports'],
-  immutable: ['/source', '/cpuArchitecture', '/boot', '/initializer'],
+  immutable: ['/source', '/format', '/cpuArchitecture', '/boot', '/initializer'],
   actions: ['cancel'],
   summary: 'brings a qcow2 or raw disk in and makes an image of it',
   spec: Type.Object(
@@ -59,6 +59,8 @@ export const imageImport = defineKind({
           { additionalProperties: false },
         ),
       ]),
+      /** What the content is. Absent: qcow2. A raw disk carries no mark of its own, so that its owner must say it. */
+      format: Type.Optional(Type.Union([Type.Literal('qcow2'), Type.Literal('raw')])),
       cpuArchitecture: Architecture,
       boot: Type.Optional(Boot),
       initializer: Type.Optional(Initializer),
