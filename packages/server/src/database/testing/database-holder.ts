@@ -100,7 +100,7 @@ async function startHolder(path: string, request: HoldOptions, children: ChildPr
       };
       listeners.add(check);
       check();
-      exited.then(() => reject(new Error(`the holder ended before ${what}: ${out}${err}`)));
+      void exited.then(() => reject(new Error(`the holder ended before ${what}: ${out}${err}`)));
     });
   };
   await until(() => out.includes('\n'), 'it was ready');
