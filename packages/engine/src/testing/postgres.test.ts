@@ -1,6 +1,9 @@
+import { chmod, cp, lstat, mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { afterEach, describe, expect, it } from 'vitest';
 import { startTestPostgres, type TestPostgres } from './postgres.js';
-import { hasPostgres } from './postgres-binaries.js';
+import { embeddedDirectory, hasPostgres } from './postgres-binaries.js';
 
 describe('test PostgreSQL', () => {
   let postgres: TestPostgres | undefined;
@@ -24,4 +27,21 @@ describe('test PostgreSQL', () => {
       await expect(two.pool.query('select * from only_here')).rejects.toThrow('does not exist');
     });
   }
+
+  it('brings embedded binaries from where postgres may not go, and makes the library links they lack', async (context) => {
+    const native = embeddedDirectory();
+    if (native === undefined) return context.skip('no embedded PostgreSQL on this machine');
+    const hidden = await mkdtemp(join(tmpdir(), 'virt8ra-hidden-'));
+    try {
+      await cp(native, join(hidden, 'native'), { recursive: true, filter: async (path) => !(await lstat(path)).isSymbolicLink() });
+      await chmod(hidden, 0o700);
+
+      postgres = await startTestPostgres({ source: 'embedded', native: join(hidden, 'native') });
+
+      const { pool } = await postgres.createDatabase();
+      expect((await pool.query('select 1 as one')).rows).toEqual([{ one: 1 }]);
+    } finally {
+      await rm(hidden, { recursive: true });
+    }
+  });
 });

@@ -27,6 +27,8 @@ export interface TestDatabase {
 export interface TestPostgresOptions {
   /** Default: Debian's when installed, else the npm package's. */
   readonly source?: PostgresBinaries['source'];
+  /** Folder `native` of the npm package; default: the installed one. */
+  readonly native?: string;
 }
 
 const execute = promisify(execFile);
@@ -40,7 +42,7 @@ export async function startTestPostgres(options: TestPostgresOptions = {}): Prom
   const home = await mkdtemp(join(tmpdir(), 'virt8ra-postgres-'));
   try {
     if (account !== undefined) await chown(home, account.uid, account.gid);
-    const binaries = await findPostgresBinaries(options.source, home, account);
+    const binaries = await findPostgresBinaries(options.source, home, account, options.native);
     const cluster = join(home, 'cluster');
     await execute(
       join(binaries.directory, 'initdb'),
