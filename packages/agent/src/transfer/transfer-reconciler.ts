@@ -21,6 +21,9 @@ import type { VolumeStore } from '../storage/volume-store.js';
 import type { Mover, MoverNotice, MoverPort, SendConfig } from './mover-port.js';
 import type { TransferRecord, TransferStore } from './transfer-store.js';
 
+/** What a transfer needs of the host's guests. */
+export type MovedGuests = Pick<InstanceReconciler, 'guest' | 'guestWith' | 'release'>;
+
 interface RunningMover {
   readonly mover: Mover;
   /** What was last asked of it. */
@@ -44,7 +47,7 @@ export class TransferReconciler implements TransferClaims, VolumeTransfers {
   readonly #outcomes = new Map<string, Extract<MoverNotice, { type: 'finished' | 'aborted' | 'failed' }>>();
   /** Sends whose last pass failed for too long: the guest runs again until a new mover has converged. */
   readonly #letRun = new Set<string>();
-  #instances: InstanceReconciler | undefined;
+  #instances: MovedGuests | undefined;
 
   constructor(
     context: HostContext,
@@ -63,7 +66,7 @@ export class TransferReconciler implements TransferClaims, VolumeTransfers {
   }
 
   /** Transfers and instances need each other; this closes the circle. */
-  useInstances(instances: InstanceReconciler): void {
+  useInstances(instances: MovedGuests): void {
     this.#instances = instances;
   }
 

@@ -1,0 +1,245 @@
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import type { DesiredState, DesiredTransfer, Surrender } from '@virt8ra/contract';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { parseConfig } from '../config.js';
+import { Board } from '../desired/board.js';
+import { openLedger } from '../desired/ledger.js';
+import type { HostContext } from '../host-context.js';
+import { silentLog } from '../log.js';
+import { VolumeStore } from '../storage/volume-store.js';
+import { smallInstance } from '../testing/desired-objects.js';
+import type { Mover, MoverNotice, MoverPort, ReceiveConfig, SendConfig } from './mover-port.js';
+import { type MovedGuests, TransferReconciler } from './transfer-reconciler.js';
+import { TransferStore } from './transfer-store.js';
+
+/** A mover that does what the test says. */
+class ScriptedMovers implements MoverPort {
+  readonly asked: string[] = [];
+  readonly configs: (SendConfig | ReceiveConfig)[] = [];
+  say: (notice: MoverNotice) => void = () => {};
+  die: () => void = () => {};
+
+  send(config: SendConfig, onNotice: (notice: MoverNotice) => void): Mover {
+    return this.#start('send', config, onNotice);
+  }
+  receive(config: ReceiveConfig, onNotice: (notice: MoverNotice) => void): Mover {
+    return this.#start('receive', config, onNotice);
+  }
+  digest = async () => ({ root: 'r', chunkBytes: 1 });
+
+  #start(role: string, config: SendConfig | ReceiveConfig, onNotice: (notice: MoverNotice) => void): Mover {
+    this.asked.push(role);
+    this.configs.push(config);
+    this.say = onNotice;
+    const exited = new Promise<void>((resolve) => {
+      this.die = resolve;
+    });
+    return {
+      finish: () => this.asked.push('finish'),
+      abort: () => this.asked.push('abort'),
+      kill: async () => {
+        this.asked.push('kill');
+        this.die();
+      },
+      exited,
+    };
+  }
+}
+
+let folder: string;
+let movers: ScriptedMovers;
+let board: Board;
+let volumes: VolumeStore;
+let transfers: TransferReconciler;
+let released: string[];
+let want: (...list: DesiredTransfer[]) => Promise<void>;
+let open: () => Promise<TransferReconciler>;
+const disk = { volumeKey: 'v1', sizeBytes: 1024 * 1024 };
+const send = (goal: 'copy' | 'finish' | 'abort', mode: 'warm' | 'cold' = 'cold'): DesiredTransfer => ({
+  id: 't1',
+  role: 'send',
+  mode,
+  instanceKey: 'i1',
+  disks: [disk],
+  peer: { name: 'beta.agents.virt8ra.internal', address: '127.0.0.1', port: 1 },
+  minPasses: 2,
+  goal,
+  epoch: 1,
+});
+const receive = (goal: 'receive' | 'abort'): DesiredTransfer => ({
+  id: 't1',
+  role: 'receive',
+  disks: [disk],
+  peerName: 'alpha.agents.virt8ra.internal',
+  goal,
+});
+
+beforeEach(async () => {
+  folder = mkdtempSync(join(tmpdir(), 'v8t-'));
+  const ledger = await openLedger(join(folder, 'ledger.json'));
+  let generation = 0;
+  want = async (...list) => {
+    generation += 1;
+    const state: DesiredState = {
+      generation,
+      networks: [],
+      volumes: [],
+      instances: [smallInstance('i1', 'v1', { epoch: 1, holder: 'alpha' })],
+      transfers: list,
+    };
+    await ledger.accept('e', state, []);
+  };
+  volumes = await VolumeStore.open(join(folder, 'volumes'));
+  board = new Board();
+  movers = new ScriptedMovers();
+  released = [];
+  const context = {
+    config: { ...parseConfig({ state: folder }, {}, () => '', 1000), runtimeDirectory: join(folder, 'run') },
+    log: silentLog,
+    clock: { bootId: 'b', sinceBootMs: () => 0, wallMs: () => Date.now() },
+    ledger,
+    board,
+    dataAddress: () => '127.0.0.1',
+    nudge: () => {},
+  } as unknown as HostContext;
+  const guests: MovedGuests = {
+    guest: () => undefined,
+    guestWith: () => undefined,
+    release: async (key, instance, epoch) => {
+      released.push(`${key} ${instance} ${epoch}`);
+      return {} as Surrender;
+    },
+  };
+  open = async () => {
+    const reconciler = new TransferReconciler(
+      context,
+      await TransferStore.open(join(folder, 'transfers')),
+      volumes,
+      () => ({ server: '', host: 'alpha', site: '', name: '', certificate: 'c', ca: 'ca', privateKey: 'k' }),
+      movers,
+      () => {},
+    );
+    reconciler.useInstances(guests);
+    return reconciler;
+  };
+  transfers = await open();
+});
+afterEach(() => rmSync(folder, { recursive: true, force: true }));
+
+const state = () => board.get('transfer', 't1');
+const volume = async (stage: 'ready' | 'incoming') => {
+  await volumes.begin('v1', disk.sizeBytes);
+  await volumes.update('v1', { stage });
+};
+
+describe('a transfer that sends', () => {
+  it('releases the permit after the mover’s last word and before it says finished', async () => {
+    await volume('ready');
+    await want(send('copy'));
+    await transfers.pass('t1');
+    expect(movers.configs[0]).toMatchObject({ mode: { type: 'cold' }, disks: [{ files: [volumes.files('v1').base] }] });
+    expect(transfers.claimOn('i1')).toBe('stopped');
+    expect(transfers.moves('v1')).toBe(true);
+    movers.say({ type: 'converged' });
+    expect(state()?.state).toBe('converged');
+    await want(send('finish'));
+    await transfers.pass('t1');
+    expect(movers.asked).toEqual(['send', 'finish']);
+    board.watch(({ object }) => {
+      if (state()?.state === 'finished' && object.type === 'transfer') expect(released).toHaveLength(1);
+    });
+    movers.say({ type: 'finished', roots: ['root'], pauseMs: 12 });
+    expect(state()?.state).toBe('finishing');
+    await transfers.pass('t1');
+    expect(released).toEqual(['i1 res_i1 1']);
+    expect(state()).toMatchObject({ state: 'finished', roots: ['root'], pauseMs: 12 });
+    expect(transfers.moves('v1')).toBe(false);
+  });
+
+  it('remembers that it is finished and does nothing again, also after a restart', async () => {
+    await volume('ready');
+    await want(send('finish'));
+    await transfers.pass('t1');
+    movers.say({ type: 'finished', roots: ['root'] });
+    await transfers.pass('t1');
+    const asked = movers.asked.length;
+    const again = await open();
+    await again.pass('t1');
+    expect(movers.asked).toHaveLength(asked);
+    expect(state()).toMatchObject({ state: 'finished', roots: ['root'] });
+    await want(send('abort'));
+    await again.pass('t1');
+    expect(state()?.state).toBe('finished');
+  });
+
+  it('goes on with another mover when one fails or dies', async () => {
+    await volume('ready');
+    await want(send('copy'));
+    await transfers.pass('t1');
+    movers.say({ type: 'failed', code: 'unavailable', message: 'the peer is gone' });
+    await expect(transfers.pass('t1')).rejects.toMatchObject({ kind: 'unavailable' });
+    expect(state()?.problem?.message).toContain('the peer is gone');
+    await transfers.pass('t1');
+    expect(movers.asked).toEqual(['send', 'kill', 'send']);
+    movers.die();
+    await new Promise((resolve) => setImmediate(resolve));
+    await transfers.pass('t1');
+    expect(movers.asked.at(-1)).toBe('send');
+    expect(released).toEqual([]);
+  });
+
+  it('waits for the guest that it should send warm', async () => {
+    await volume('ready');
+    await want(send('copy', 'warm'));
+    expect(await transfers.pass('t1')).toBeGreaterThan(0);
+    expect(movers.asked).toEqual([]);
+    await want(send('finish', 'warm'));
+    expect(transfers.claimOn('i1')).toBe('paused');
+    await want(send('abort', 'warm'));
+    expect(transfers.claimOn('i1')).toBeUndefined();
+  });
+
+  it('aborts without giving anything up', async () => {
+    await volume('ready');
+    await want(send('copy'));
+    await transfers.pass('t1');
+    await want(send('abort'));
+    await transfers.pass('t1');
+    expect(state()?.state).toBe('aborting');
+    movers.say({ type: 'aborted' });
+    await transfers.pass('t1');
+    expect(state()?.state).toBe('aborted');
+    expect(released).toEqual([]);
+    expect(transfers.claimOn('i1')).toBeUndefined();
+  });
+});
+
+describe('a transfer that receives', () => {
+  it('waits for its volume, tells where it listens, and keeps what arrived below an overlay', async () => {
+    await want(receive('receive'));
+    expect(await transfers.pass('t1')).toBeGreaterThan(0);
+    const { createBlank } = await import('../storage/qemu-img.js');
+    const { base } = await volumes.begin('v1', disk.sizeBytes);
+    await createBlank(base, disk.sizeBytes);
+    await volumes.update('v1', { stage: 'incoming' });
+    await transfers.pass('t1');
+    movers.say({ type: 'listening', address: '127.0.0.1', port: 4711 });
+    expect(state()).toMatchObject({ state: 'listening', port: 4711 });
+    movers.say({ type: 'counters', passes: 1, bytes: 5, resentBytes: 0, chunkBytes: 1, streams: 1 });
+    expect(state()).toMatchObject({ state: 'copying', bytes: 5, port: 4711 });
+    movers.say({ type: 'finished', roots: ['root'] });
+    await transfers.pass('t1');
+    expect(state()).toMatchObject({ state: 'finished', roots: ['root'], bytes: 5 });
+    expect(volumes.get('v1')?.stage).toBe('arrived');
+    expect(await volumes.hasOverlay('v1')).toBe(true);
+  });
+
+  it('never writes over a volume that is whole', async () => {
+    await volume('ready');
+    await want(receive('receive'));
+    await expect(transfers.pass('t1')).rejects.toMatchObject({ kind: 'conflict' });
+    expect(movers.asked).toEqual([]);
+  });
+});
