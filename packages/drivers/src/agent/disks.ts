@@ -1,0 +1,101 @@
+import { agentDnsName, type DesiredTransfer, type ObservedTransfer } from '@virt8ra/contract';
+import type { DisksFacet, Handle, TransferStatus } from '@virt8ra/driver';
+import { handleFromObject, objectFromHandle } from './handle.js';
+import { troubleOf } from './networks.js';
+import { keyOnHost, requireHost, type SiteFleet } from './object-facet.js';
+import { observationFromView, type Reader } from './observation.js';
+
+const reader: Reader<'transfer', TransferStatus> = {
+  awaited: () => ({ state: 'preparing', passes: 0, bytes: 0, resentBytes: 0, chunkBytes: 0, streams: 0 }),
+  read: (observed, desired) => ({
+    status: statusFromObserved(observed),
+    changing: !isSettled(observed.state, desired),
+    ...troubleOf(observed.state === 'failed', observed.problem),
+  }),
+};
+
+/** One end of a transfer, declared on the host that has or gets the disks. */
+export function createDisksFacet({ fleet, site, assertOpen }: SiteFleet): DisksFacet {
+  const declare = async (host: string, desired: DesiredTransfer): Promise<Handle> => {
+    await fleet.declare(site, { host, type: 'transfer', key: desired.id, desired }, 'replace');
+    return handleFromObject({ host, type: 'transfer', key: desired.id });
+  };
+  const disksOn = (host: string, disks: readonly { readonly volume: Handle; readonly sizeBytes: number }[]) =>
+    disks.map(({ volume, sizeBytes }) => ({ volumeKey: keyOnHost(volume, 'volume', host), sizeBytes }));
+  return {
+    async send(spec, key) {
+      assertOpen();
+      const host = requireHost(spec.host);
+      const { mode, peer, minPasses, goal, epoch } = spec;
+      const instanceKey = keyOnHost(spec.instance, 'instance', host);
+      return await declare(host, {
+        id: key,
+        role: 'send',
+        mode,
+        instanceKey,
+        disks: disksOn(host, spec.disks),
+        peer,
+        minPasses,
+        goal,
+        epoch,
+      });
+    },
+    async receive(spec, key) {
+      assertOpen();
+      const host = requireHost(spec.host);
+      const { peerName, goal } = spec;
+      return await declare(host, { id: key, role: 'receive', disks: disksOn(host, spec.disks), peerName, goal });
+    },
+    async find(key) {
+      assertOpen();
+      const found = await fleet.find(site, 'transfer', key);
+      return found === undefined ? undefined : handleFromObject(found);
+    },
+    async observe(handle) {
+      assertOpen();
+      const object = objectFromHandle(handle, 'transfer');
+      return observationFromView(object, await fleet.look(site, object), reader);
+    },
+    async remove(handle) {
+      assertOpen();
+      await fleet.withdraw(site, objectFromHandle(handle, 'transfer'));
+    },
+    peerName: agentDnsName,
+  };
+}
+
+function statusFromObserved(observed: ObservedTransfer): TransferStatus {
+  const { state, address, port, passes, bytes, resentBytes, chunkBytes, streams, pauseMs, pausedAt, roots } = observed;
+  return {
+    state,
+    ...(address === undefined ? {} : { address }),
+    ...(port === undefined ? {} : { port }),
+    passes,
+    bytes,
+    resentBytes,
+    chunkBytes,
+    streams,
+    ...(pauseMs === undefined ? {} : { pauseMs }),
+    ...(pausedAt === undefined ? {} : { pausedAt }),
+    ...(roots === undefined ? {} : { roots }),
+  };
+}
+
+/** States that only a new goal or the other end changes. */
+function isSettled(state: ObservedTransfer['state'], desired: DesiredTransfer | undefined): boolean {
+  switch (state) {
+    case 'finished':
+    case 'aborted':
+    case 'failed':
+      return true;
+    case 'converged':
+      return desired?.goal === 'copy';
+    case 'listening':
+      return desired?.goal === 'receive';
+    case 'preparing':
+    case 'copying':
+    case 'finishing':
+    case 'aborting':
+      return false;
+  }
+}

@@ -1,0 +1,69 @@
+/** Sites whose hosts run our own agent. Everything is declared through `AgentFleet`; this folder never talks to a host by itself. */
+import { Problem } from '@virt8ra/contract';
+import type { Connection, Driver } from '@virt8ra/driver';
+import { createBlockStoragesFacet } from './block-storages.js';
+import { capabilities } from './capability.js';
+import { createDisksFacet } from './disks.js';
+import type { AgentFleet } from './fleet-port.js';
+import { driverName } from './handle.js';
+import { createInstancesFacet } from './instances.js';
+import { createNetworksFacet } from './networks.js';
+import type { SiteFleet } from './object-facet.js';
+
+export type { AgentFleet, DesiredByType, FleetHost, HostObject, HostObjectView, ObservedByType } from './fleet-port.js';
+
+export interface AgentSiteConfig {
+  /** Name of the site as the fleet knows it. */
+  readonly site: string;
+}
+
+export function createAgentDriver(fleet: AgentFleet): Driver<AgentSiteConfig> {
+  return {
+    name: driverName,
+    summary: 'hosts with our own agent: QEMU guests, their disks and networks',
+    parse: parseConfig,
+    connect: async ({ site }) => openSite(fleet, site),
+  };
+}
+
+function parseConfig(input: unknown): AgentSiteConfig {
+  const site = typeof input === 'object' && input !== null && 'site' in input ? input.site : undefined;
+  if (typeof site !== 'string' || site === '') {
+    throw new Problem('validation', 'an agent site needs the name of the site', { sources: [{ pointer: '/site' }] });
+  }
+  return { site };
+}
+
+function openSite(fleet: AgentFleet, site: string): Connection {
+  let closed = false;
+  const assertOpen = (): void => {
+    if (closed) throw new Problem('cancelled', `the connection to site ${site} is closed`);
+  };
+  const context: SiteFleet = { fleet, site, assertOpen };
+  return {
+    instances: createInstancesFacet(context),
+    blockStorages: createBlockStoragesFacet(context),
+    networks: createNetworksFacet(context),
+    disks: createDisksFacet(context),
+    hosts: {
+      async list() {
+        assertOpen();
+        return await fleet.hosts(site);
+      },
+    },
+    capabilities,
+    async probe() {
+      assertOpen();
+      const hosts = await fleet.hosts(site);
+      const connected = hosts.filter((host) => host.connected).length;
+      if (connected > 0) return { healthy: true };
+      return {
+        healthy: false,
+        reason: hosts.length === 0 ? `site ${site} has no host` : `none of the ${hosts.length} hosts of site ${site} is connected`,
+      };
+    },
+    async close() {
+      closed = true;
+    },
+  };
+}

@@ -1,0 +1,103 @@
+import { type DesiredInstance, type InstanceActivity, type ObservedInstance, Problem } from '@virt8ra/contract';
+import type { InstanceRealizationSpec, InstanceRealizationStatus, InstancesFacet } from '@virt8ra/driver';
+import { capabilities } from './capability.js';
+import { troubleOf } from './networks.js';
+import { assertSame, createObjectFacet, keyOnHost, type ObjectTranslation, type SiteFleet } from './object-facet.js';
+
+const translation: ObjectTranslation<'instance', InstanceRealizationSpec, InstanceRealizationStatus> = {
+  type: 'instance',
+  toDesired: instanceFromSpec,
+  assertChangeable: (from, to) => {
+    assertSame('an instance', from, to, ['instance', 'architecture', 'firmware']);
+    if (from.seed.instanceId !== to.seed.instanceId) throw new Problem('unsupported', 'the seed of an instance keeps its id for life');
+    if (to.restarts < from.restarts) throw new Problem('unsupported', 'the number of restarts only grows');
+  },
+  awaited: ({ power, permit }, host) => ({ activity: power === 'on' && permit !== undefined ? 'starting' : 'stopped', host, access: [] }),
+  read: (observed, desired, host) => ({
+    status: statusFromObserved(observed, desired, host),
+    changing: isChanging(observed, desired),
+    ...troubleOf(observed.state === 'failed', observed.problem),
+  }),
+};
+
+export function createInstancesFacet(site: SiteFleet): InstancesFacet {
+  return createObjectFacet(site, translation);
+}
+
+function instanceFromSpec(spec: InstanceRealizationSpec, key: string, host: string): DesiredInstance {
+  if (spec.volumes.length === 0) throw new Problem('unsupported', 'an instance needs a boot volume');
+  if (spec.volumes.length > capabilities.maxVolumesPerInstance) {
+    throw new Problem(
+      'unsupported',
+      `an instance has at most ${capabilities.maxVolumesPerInstance} block storages, not ${spec.volumes.length}`,
+    );
+  }
+  if (spec.nics.length > capabilities.maxNicsPerInstance) {
+    throw new Problem('unsupported', `an instance has at most ${capabilities.maxNicsPerInstance} NICs, not ${spec.nics.length}`);
+  }
+  const { instance, name, architecture, firmware, vCPU, memoryMiB, machine, cpuModel, power, restarts, permit, surrenderEpoch } = spec;
+  return {
+    key,
+    instance,
+    name,
+    architecture,
+    firmware,
+    vCPU,
+    memoryMiB,
+    ...(machine === undefined ? {} : { machine }),
+    ...(cpuModel === undefined ? {} : { cpuModel }),
+    power,
+    restarts,
+    volumeKeys: spec.volumes.map((volume) => keyOnHost(volume, 'volume', host)),
+    nics: spec.nics.map(({ network, ...nic }) => ({ ...nic, networkKey: keyOnHost(network, 'network', host) })),
+    seed: spec.seed,
+    exposedPorts: [...spec.exposedPorts],
+    ...(permit === undefined ? {} : { permit }),
+    ...(surrenderEpoch === undefined ? {} : { surrenderEpoch }),
+  };
+}
+
+function statusFromObserved(observed: ObservedInstance, desired: DesiredInstance | undefined, host: string): InstanceRealizationStatus {
+  const { since, waitingFor, permitEpoch, surrender, machine, cpuModel, accelerator, startedAt, restarts, boot, access } = observed;
+  return {
+    activity: activityFromObserved(observed, desired),
+    since,
+    host,
+    ...(waitingFor === undefined ? {} : { waitingFor }),
+    ...(permitEpoch === undefined ? {} : { permitEpoch }),
+    ...(surrender === undefined ? {} : { surrender }),
+    ...(machine === undefined ? {} : { machine }),
+    ...(cpuModel === undefined ? {} : { cpuModel }),
+    ...(accelerator === undefined ? {} : { accelerator }),
+    ...(startedAt === undefined ? {} : { startedAt }),
+    restarts,
+    ...(boot === undefined ? {} : { boot }),
+    access,
+  };
+}
+
+function activityFromObserved({ state }: ObservedInstance, desired: DesiredInstance | undefined): InstanceActivity {
+  switch (state) {
+    case 'waiting':
+      return desired?.power === 'on' && desired.permit !== undefined ? 'starting' : 'stopped';
+    case 'failed':
+      return 'crashed';
+    case 'starting':
+    case 'running':
+    case 'paused':
+    case 'stopping':
+    case 'stopped':
+    case 'crashed':
+      return state;
+  }
+}
+
+/** A guest that stopped by itself is `present`, stopped: what becomes of it is not this driver's to decide. */
+function isChanging(observed: ObservedInstance, desired: DesiredInstance | undefined): boolean {
+  const { state } = observed;
+  if (state === 'starting' || state === 'stopping' || state === 'waiting') return true;
+  if (desired === undefined) return false;
+  if (desired.power === 'off' && (state === 'running' || state === 'paused')) return true;
+  if (desired.power === 'on' && desired.restarts > observed.restarts) return true;
+  return desired.surrenderEpoch !== undefined && (observed.surrender?.epoch ?? 0) < desired.surrenderEpoch;
+}

@@ -1,0 +1,110 @@
+/**
+ * The hosts with our agent: who they are (certificates), what is wanted of them, what they report. Knows objects by key and nothing of
+ * resources. State is in PostgreSQL, so that any replica answers for any host; only live links are in memory.
+ */
+import { join } from 'node:path';
+import { type Enrolment, Problem, type Surrender } from '@virt8ra/contract';
+import type { Log, Queryable } from '@virt8ra/engine';
+import type { Pool } from 'pg';
+import { type ArtifactReader, createArtifactRoute } from './artifact-route.js';
+import { type Authority, openAuthority } from './authority.js';
+import { createEnrolments } from './enrolments.js';
+import { createHostObjects } from './host-objects.js';
+import { createFleetHosts, type FleetHosts, type HostStatus } from './hosts.js';
+import { createObservedIntake } from './intake.js';
+import { createLinkStore } from './link-store.js';
+import { createLinks, type FleetEvents } from './links.js';
+import { createAgentListener } from './listener.js';
+import { surrenderFault } from './surrender.js';
+
+export interface FleetOptions extends FleetEvents {
+  readonly pool: Pool;
+  /** Of the database; agents tell generations that began again by it. */
+  readonly epoch: string;
+  /** This replica. */
+  readonly serverId: string;
+  /** Keys are in `pki` below it. */
+  readonly stateDirectory: string;
+  readonly listen: { readonly host: string; readonly port: number };
+  readonly publicUrl?: string | undefined;
+  /** A host that is not heard for so long is silent: nothing it reported is current any more. */
+  readonly silenceSeconds?: number;
+  readonly artifacts: ArtifactReader;
+  readonly log: Log;
+}
+
+export interface Fleet extends FleetHosts {
+  /** What the driver of agent sites needs. */
+  readonly port: ReturnType<typeof createHostObjects> & { hosts(site: string): Promise<readonly HostStatus[]> };
+  /** See `Enrolments.create`. `client` takes part in the caller's transaction. */
+  createEnrolment(host: string, site: string, client?: Queryable): Promise<Enrolment>;
+  /** Why a surrender does not prove that `epoch` of `instance` has ended; undefined: it does. */
+  surrenderFault(surrender: Surrender, instance: string, epoch: number): string | undefined;
+  readonly caSha256: string;
+  /** Where agents dial; with port 0 only true after `listen`. */
+  readonly url: string;
+  listen(): Promise<void>;
+  stop(): Promise<void>;
+}
+
+const defaultSilenceSeconds = 15;
+
+/** Raises `conflict` when the agents of this database trust another CA than the one in the state directory. */
+export async function createFleet(options: FleetOptions): Promise<Fleet> {
+  const { pool, epoch, log, silenceSeconds = defaultSilenceSeconds } = options;
+  const directory = join(options.stateDirectory, 'pki');
+  const authority = await openAuthority(directory);
+  await assertAuthority(pool, authority, directory);
+  const enrolments = createEnrolments(pool, authority);
+  const hosts = createFleetHosts(pool, silenceSeconds);
+  const links = createLinks({
+    pool,
+    serverId: options.serverId,
+    epoch,
+    silenceSeconds,
+    store: createLinkStore(pool, silenceSeconds),
+    intake: createObservedIntake(pool, epoch),
+    events: options,
+    log,
+  });
+  const listener = createAgentListener({
+    listen: options.listen,
+    publicUrl: options.publicUrl,
+    authority,
+    enrolments,
+    links,
+    artifact: createArtifactRoute(pool, options.artifacts),
+    log,
+  });
+  return {
+    ...hosts,
+    port: { ...createHostObjects({ pool, epoch, silenceSeconds }), hosts: hosts.hostsOfSite },
+    async createEnrolment(host, site, client) {
+      const { token, expiresAt } = await enrolments.create(host, site, client);
+      return { token, expiresAt, url: listener.url(), caSha256: authority.sha256, host, site };
+    },
+    surrenderFault: (surrender, instance, ended) => surrenderFault(surrender, instance, ended, authority),
+    caSha256: authority.sha256,
+    get url() {
+      return listener.url();
+    },
+    async listen() {
+      await links.start();
+      await listener.listen();
+    },
+    async stop() {
+      await links.stop();
+      await listener.stop();
+    },
+  };
+}
+
+async function assertAuthority(pool: Pool, authority: Authority, directory: string): Promise<void> {
+  await pool.query('insert into fleet.authority (sha256) values ($1) on conflict do nothing', [authority.sha256]);
+  const trusted = await pool.query<{ sha256: string }>('select sha256 from fleet.authority');
+  if (trusted.rows.some((row) => row.sha256 === authority.sha256)) return;
+  throw new Problem(
+    'conflict',
+    `the CA in ${directory} is not the one that this database’s agents trust; restore pki/ca.key and pki/ca.pem from the backup, or copy them from another replica`,
+  );
+}

@@ -1,0 +1,93 @@
+import type { Migration } from '@virt8ra/engine';
+
+/** Schema `fleet`: what is known and wanted of the hosts. Only live links are elsewhere, in the memory of the replica that holds them. */
+export const fleetMigrations: readonly Migration[] = [
+  {
+    name: '0001-fleet',
+    sql: `
+create schema if not exists fleet;
+
+-- The CA that this database's agents trust: a replica with another one must not serve them.
+create table fleet.authority (
+  id integer primary key default 1 check (id = 1),
+  sha256 text not null
+);
+
+create table fleet.host (
+  host text primary key,
+  site text not null,
+  -- Of the desired state; grows with every change of it.
+  generation bigint not null default 0,
+  added_at timestamptz not null default clock_timestamp()
+);
+create index host_by_site on fleet.host (site, host);
+
+create table fleet.enrolment_token (
+  hash bytea primary key,
+  host text not null references fleet.host (host) on delete cascade,
+  expires_at timestamptz not null,
+  -- Of the one use: who asked (SHA-256 of the public key) and what was answered, so that a lost answer can be asked for again.
+  used_by bytea,
+  certificate text
+);
+create index enrolment_token_by_host on fleet.enrolment_token (host);
+
+-- A certificate that is not here is refused like a revoked one. No foreign key: revocation outlives the host.
+create table fleet.certificate (
+  fingerprint text primary key,
+  host text not null,
+  public_key bytea not null,
+  issued_at timestamptz not null default clock_timestamp(),
+  expires_at timestamptz not null,
+  revoked_at timestamptz
+);
+create index certificate_by_host on fleet.certificate (host, issued_at);
+
+-- object is null for what was withdrawn and may still be there; such a row goes when a whole report of removed_generation lacks it.
+create table fleet.desired (
+  host text not null references fleet.host (host) on delete cascade,
+  type text not null check (type in ('network', 'volume', 'instance', 'transfer')),
+  key text not null,
+  object jsonb,
+  generation bigint not null,
+  removed_generation bigint,
+  primary key (host, type, key),
+  check ((object is null) = (removed_generation is not null))
+);
+create index desired_by_key on fleet.desired (key, type);
+
+create table fleet.observed (
+  host text not null references fleet.host (host) on delete cascade,
+  type text not null,
+  key text not null,
+  object jsonb not null,
+  -- The agent's clock, never ahead of ours; then ours.
+  observed_at timestamptz not null,
+  received_at timestamptz not null,
+  generation bigint not null,
+  primary key (host, type, key)
+) with (fillfactor = 70, autovacuum_vacuum_scale_factor = 0.05);
+create index observed_by_key on fleet.observed (key, type);
+
+create table fleet.link (
+  host text primary key references fleet.host (host) on delete cascade,
+  -- The live link, and the replica that holds it; null while there is none.
+  link_id text,
+  linked_by text,
+  linked_at timestamptz,
+  certificate text,
+  heard_at timestamptz,
+  -- Not heard for too long, or not yet reported whole since: nothing of what was observed is current.
+  silent boolean not null default true,
+  -- Epoch and generation of the newest whole report, and when the newest report of any extent was made.
+  full_epoch text,
+  full_generation bigint not null default 0,
+  reported_at timestamptz,
+  agent_version text,
+  boot_id text,
+  inventory jsonb,
+  inventory_at timestamptz
+) with (fillfactor = 70, autovacuum_vacuum_scale_factor = 0.05);
+`,
+  },
+];

@@ -1,0 +1,115 @@
+import { randomUUID } from 'node:crypto';
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { Readable } from 'node:stream';
+import { createRecordedLog, type RecordedLog, type TestDatabase } from '@virt8ra/engine/testing';
+import { createFleet, type Fleet, type FleetOptions } from '../fleet.js';
+import type { HostObject } from '../host-objects.js';
+import type { TransferProgress } from '../progress-gate.js';
+import { type SimulatedAgent, type SimulatedAgentOptions, startSimulatedAgent } from './simulated-agent.js';
+import { createSimulatedHosts, type SimulatedHosts } from './simulated-hosts.js';
+
+/** A listening fleet with its own keys, and what it told. */
+export interface FleetFixture {
+  readonly fleet: Fleet;
+  readonly log: RecordedLog;
+  readonly stateDirectory: string;
+  readonly hosts: SimulatedHosts;
+  readonly observed: HostObject[];
+  readonly hostChanges: string[];
+  readonly progress: TransferProgress[];
+  readonly artifacts: Map<string, Buffer>;
+  enrol(host: string, site: string, options?: Partial<SimulatedAgentOptions>): Promise<SimulatedAgent>;
+  /** Resolves when `found` answers something; asked again whenever the fleet tells of anything, and now and then. */
+  until<Found>(
+    what: string,
+    found: () => Promise<Found | undefined | false> | Found | undefined | false,
+    timeoutMs?: number,
+  ): Promise<Found>;
+  stop(): Promise<void>;
+}
+
+/** `database` has the fleet's migrations. */
+export async function startFleetFixture(database: TestDatabase, options: Partial<FleetOptions> = {}): Promise<FleetFixture> {
+  const own = options.stateDirectory === undefined ? await mkdtemp(join(tmpdir(), 'virt8ra-fleet-')) : undefined;
+  const stateDirectory = options.stateDirectory ?? own ?? '';
+  const log = createRecordedLog();
+  const hosts = createSimulatedHosts();
+  const agents: SimulatedAgent[] = [];
+  const observed: HostObject[] = [];
+  const hostChanges: string[] = [];
+  const progress: TransferProgress[] = [];
+  const artifacts = new Map<string, Buffer>();
+  const watchers = new Set<() => void>();
+  const wake = (): void => {
+    for (const watcher of watchers) watcher();
+  };
+  const fleet = await createFleet({
+    pool: database.pool,
+    epoch: 'epoch-1',
+    serverId: `srv_${randomUUID()}`,
+    listen: { host: '127.0.0.1', port: 0 },
+    log,
+    artifacts: {
+      size: async (sha256) => artifacts.get(sha256)?.length,
+      read: (sha256, start, end) => Readable.from([artifacts.get(sha256)?.subarray(start, end + 1) ?? Buffer.alloc(0)]),
+    },
+    onObserved: (objects) => {
+      observed.push(...objects);
+      wake();
+    },
+    onHostChanged: (host) => {
+      hostChanges.push(host);
+      wake();
+    },
+    onProgress: (update) => {
+      progress.push(update);
+      wake();
+    },
+    ...options,
+    stateDirectory,
+  });
+  await fleet.listen();
+  return {
+    fleet,
+    log,
+    stateDirectory,
+    hosts,
+    observed,
+    hostChanges,
+    progress,
+    artifacts,
+    async enrol(host, site, agentOptions = {}) {
+      const enrolment = await fleet.createEnrolment(host, site);
+      const agent = await startSimulatedAgent({ enrolment, hosts, ...agentOptions });
+      agents.push(agent);
+      return agent;
+    },
+    async until(what, found, timeoutMs = 10_000) {
+      const deadline = performance.now() + timeoutMs;
+      for (;;) {
+        const answer = await found();
+        if (answer !== undefined && answer !== false) return answer;
+        if (performance.now() > deadline) {
+          const troubles = log.lines.filter(({ level }) => level === 'warn' || level === 'error');
+          throw new Error(`did not happen within ${timeoutMs} ms: ${what}; the log says ${JSON.stringify(troubles.slice(-10))}`);
+        }
+        await new Promise<void>((resolve) => {
+          const go = (): void => {
+            clearTimeout(timer);
+            watchers.delete(go);
+            resolve();
+          };
+          const timer = setTimeout(go, 25);
+          watchers.add(go);
+        });
+      }
+    },
+    async stop() {
+      await Promise.all(agents.map(async (agent) => await agent.stop()));
+      await fleet.stop();
+      if (own !== undefined) await rm(own, { recursive: true, force: true });
+    },
+  };
+}
