@@ -189,4 +189,47 @@ describe.skipIf(!qemu)('an agent with a real guest', () => {
       expect(status).toMatch(/^CapBnd:\s+0+$/m);
     }
   });
+
+  it('restarts a guest once each time the count grows', async () => {
+    const image = plane.addArtifact(tinyGuestImage());
+    plane.want('alpha', {
+      volumes: [imageVolume('v1', image, tinyGuestBytes)],
+      instances: [smallInstance('i1', 'v1', { epoch: 1, holder: 'alpha' })],
+    });
+    agent.start();
+    const first = await running();
+    plane.want('alpha', { instances: [smallInstance('i1', 'v1', { epoch: 1, holder: 'alpha' }, { restarts: 1 })] });
+    const second = await plane.until('another process runs', () => {
+      const seen = plane.view('alpha').instances.get('i1');
+      return seen?.state === 'running' && seen.pid !== first.pid ? seen : undefined;
+    });
+    expect(second.restarts).toBe(1);
+    await pause(1_500);
+    expect(plane.view('alpha').instances.get('i1')?.pid).toBe(second.pid);
+  });
+
+  it('refuses what the host cannot hold, says so, and leaves nothing half made', async () => {
+    const image = plane.addArtifact(tinyGuestImage());
+    const huge = 1024 ** 5;
+    plane.want('alpha', {
+      volumes: [imageVolume('v1', image, huge), imageVolume('v2', image, tinyGuestBytes)],
+      instances: [
+        smallInstance('i1', 'v1', { epoch: 1, holder: 'alpha' }),
+        smallInstance('i2', 'v2', { epoch: 1, holder: 'alpha' }, { memoryMiB: 100 * 1024 * 1024 }),
+      ],
+    });
+    agent.start();
+    const volume = await plane.until('the volume is refused', () => {
+      const seen = plane.view('alpha').volumes.get('v1');
+      return seen?.state === 'failed' ? seen : undefined;
+    });
+    expect(volume.problem).toMatchObject({ code: 'exhausted', message: expect.stringContaining('no room') });
+    expect(existsSync(`${agent.state}/volumes/v1`)).toBe(false);
+    const instance = await plane.until('the instance is refused', () => {
+      const seen = plane.view('alpha').instances.get('i2');
+      return seen?.state === 'failed' ? seen : undefined;
+    });
+    expect(instance.problem).toMatchObject({ code: 'exhausted', message: expect.stringContaining('memory') });
+    expect(plane.view('alpha').instances.get('i1')).toMatchObject({ state: 'waiting', waitingFor: 'volume v1' });
+  });
 });
