@@ -10,6 +10,10 @@ import { startDatabase } from './database/supervisor.js';
 import { withFileLock } from './files/file-lock.js';
 import { type AdminToken, ensureAdminToken } from './identity/admin-token.js';
 import { type Issuer, openIssuer } from './identity/issuer.js';
+import { createStore } from './resources/create-store.js';
+import { createFeedHub } from './resources/feed-hub.js';
+import { startHousekeeping } from './resources/housekeeping.js';
+import { resourceMigrations } from './resources/migrations.js';
 import { prepareStateDirectory, takeReplicaName } from './state-directory.js';
 import { createMetrics } from './telemetry/metrics.js';
 import { serverVersion } from './version.js';
@@ -25,6 +29,7 @@ export interface App {
 
 const migrations: readonly MigrationList[] = [
   { area: 'engine', migrations: engineMigrations },
+  { area: 'resources', migrations: resourceMigrations },
   { area: 'capacity', migrations: capacityMigrations },
 ];
 
@@ -68,8 +73,14 @@ async function build(config: Config, log: Log, stops: (() => Promise<void>)[], s
   });
   const queue = createWorkQueue({ pool, log, owner: replica.name, metrics: metrics.engine });
   stops.push(async () => await queue.stop());
+  const store = createStore({ pool, queue });
+  const feed = createFeedHub({ pool, log });
+  stops.push(async () => feed.stop());
+  const stopHousekeeping = startHousekeeping({ pool, log });
+  stops.push(async () => stopHousekeeping());
   await queue.start();
   void artifacts;
+  void store;
   void issuer;
   log.info('the control plane is up', { region: config.region, epoch, replica: replica.name });
   return { url: `http://${config.api.listen.host}:${config.api.listen.port}`, adminToken, stop };

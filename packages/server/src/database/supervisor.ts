@@ -9,21 +9,8 @@ import { readText } from '../files/atomic-file.js';
 import { type FileLock, lockFile, withFileLock } from '../files/file-lock.js';
 import { databaseAccount } from './account.js';
 import { findBinaries } from './binaries.js';
-import {
-  assertOwner,
-  awaitReady,
-  type ClusterPlace,
-  clusterMajor,
-  createCluster,
-  databaseName,
-  endOrphans,
-  findPostmaster,
-  prepareDirectories,
-  rotateLog,
-  secondsSince,
-  startPostmaster,
-  stopPostmaster,
-} from './cluster.js';
+import { assertOwner, type ClusterPlace, clusterMajor, createCluster, databaseName, prepareDirectories, secondsSince } from './cluster.js';
+import { awaitReady, endOrphans, findPostmaster, rotateLog, startPostmaster, stopPostmaster } from './postmaster.js';
 import { isAlive, type ProcessIdentity, processIdentity } from './processes.js';
 import { chooseSocketDirectory } from './socket-directory.js';
 

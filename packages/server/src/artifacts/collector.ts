@@ -1,0 +1,40 @@
+import { toProblem } from '@virt8ra/contract';
+import type { Log } from '@virt8ra/engine';
+import type { Pool } from 'pg';
+import type { ArtifactStore } from './artifact-store.js';
+
+const everyMs = 15 * 60_000;
+
+/**
+ * Removes images and half arrived content that nothing refers to, every quarter of an hour until the returned function is called.
+ * `used` is asked for the digests and import keys still needed.
+ */
+export function startCollector(options: {
+  readonly artifacts: Pick<ArtifactStore, 'collect'>;
+  readonly used: () => Promise<{ readonly digests: ReadonlySet<string>; readonly keys: ReadonlySet<string> }>;
+  readonly log: Log;
+}): () => void {
+  const { artifacts, used, log } = options;
+  const timer = setInterval(() => {
+    used()
+      .then(async (needed) => await artifacts.collect(needed))
+      .catch((error: unknown) => log.warn('unused images could not be removed', { error: toProblem(error).message }));
+  }, everyMs);
+  timer.unref();
+  return () => clearInterval(timer);
+}
+
+/** Images by their digest, imports under way, and what the volumes of hosts are still being made from. */
+export async function usedArtifacts(pool: Pool): Promise<{ readonly digests: ReadonlySet<string>; readonly keys: ReadonlySet<string> }> {
+  const images = await pool.query<{ sha256: string }>(
+    `select distinct status ->> 'sha256' as sha256 from resource where kind = 'image' and status ? 'sha256'`,
+  );
+  const imports = await pool.query<{ uid: string; sha256: string | null }>(
+    `select uid, coalesce(spec #>> '{source,sha256}', spec #>> '{source,upload,sha256}') as sha256 from resource where kind = 'image-import'`,
+  );
+  const volumes = await pool.query<{ sha256: string }>(
+    `select distinct object -> 'source' ->> 'sha256' as sha256 from fleet.desired where type = 'volume' and object -> 'source' ? 'sha256'`,
+  );
+  const digests = [...images.rows, ...imports.rows, ...volumes.rows].flatMap(({ sha256 }) => (sha256 === null ? [] : [sha256]));
+  return { digests: new Set(digests), keys: new Set(imports.rows.map(({ uid }) => uid)) };
+}
