@@ -36,8 +36,8 @@ create table engine.work (
   worked_at timestamptz,
   worked_seconds double precision
 ) with (fillfactor = 70, autovacuum_vacuum_scale_factor = 0.05);
-create index work_fair on engine.work (lane, due_at) where due_at is not null;
-create index work_due on engine.work (due_at) where due_at is not null;
+create index work_due on engine.work (kind, due_at) where due_at is not null;
+create index work_fair on engine.work (kind, lane, due_at) where due_at is not null;
 create index work_leased on engine.work (lane) where leased_by is not null;
 
 create table engine.run (

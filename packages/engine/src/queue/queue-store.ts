@@ -51,6 +51,9 @@ interface ClaimRow {
   attempts: number;
 }
 
+/** So many due rows per kind are ranked by lane before lanes are asked one by one. */
+const windowRows = 1000;
+
 /** Every statement of the work queue. Each is atomic by itself; none keeps a lock beyond itself unless the caller's transaction does. */
 export function createQueueStore(pool: Pool) {
   return {
@@ -88,39 +91,65 @@ export function createQueueStore(pool: Pool) {
 
     /**
      * Leases up to `limit` due keys. Fair: the n-th piece of work of a lane, counting what is already leased, comes after the (n-1)-th of
-     * every other lane; within that, in due order. More candidates are looked at than taken, because other replicas look at the same ones.
+     * every other lane; within that, in due order. The oldest due rows are looked at; only when there are more than that, one lane's
+     * flood may hide another lane, and every lane is asked for its oldest. Row comparisons there because they can use no index but
+     * `work_fair`: with statistics that lag behind a flood, the planner would read the whole flood once per lane.
      */
     async claim(kinds: readonly string[], limit: number, owner: string, leaseSeconds: number): Promise<Claim> {
       const { rows } = await pool.query<ClaimRow & { next: number | null }>(
-        `with recursive lanes as (
-           (select lane from engine.work where due_at is not null order by lane limit 1)
+        `with recursive kinds as (
+           select kind from unnest($1::text[]) as kind
+         ), oldest as materialized (
+           select due.* from kinds cross join lateral (
+             select w.key, w.lane, w.due_at from engine.work w
+             where w.kind = kinds.kind and w.due_at <= now() order by w.due_at limit ${windowRows}
+           ) as due
+         ), lanes as (
+           select kinds.kind, (
+             select w.lane from engine.work w where w.kind = kinds.kind and w.due_at is not null order by w.lane limit 1
+           ) as lane
+           from kinds where (select count(*) from oldest) >= ${windowRows}
            union all
-           select (select w.lane from engine.work w where w.due_at is not null and w.lane > lanes.lane order by w.lane limit 1)
+           select lanes.kind, (
+             select w.lane from engine.work w
+             where w.kind = lanes.kind and w.due_at is not null and w.lane > lanes.lane order by w.lane limit 1
+           )
            from lanes where lanes.lane is not null
+         ), candidates as (
+           select key, lane, due_at from oldest
+           union
+           select due.* from lanes cross join lateral (
+             select w.key, w.lane, w.due_at from engine.work w
+             where w.kind = lanes.kind and w.due_at is not null
+               and (w.lane, w.due_at) >= (lanes.lane, '-infinity') and (w.lane, w.due_at) <= (lanes.lane, now())
+             order by w.lane, w.due_at limit $2 + 8
+           ) as due
+         ), busy as (
+           select lane, count(*) as leased from engine.work where leased_by is not null and due_at > now() group by lane
          ), ranked as (
-           select candidate.key, candidate.due_at,
-                  row_number() over (partition by lanes.lane order by candidate.due_at)
-                    + (select count(*) from engine.work w where w.lane = lanes.lane and w.leased_by is not null and w.due_at > now()) as turn
-           from lanes cross join lateral (
-             select w.key, w.due_at from engine.work w
-             where w.lane = lanes.lane and w.due_at <= now() and w.kind = any($1)
-             order by w.due_at limit $2 * 2 + 8
-           ) as candidate
+           select key, due_at, row_number() over (partition by lane order by due_at) + coalesce(leased, 0) as turn
+           from candidates left join busy using (lane)
          ), taken as (
-           select work.key from engine.work join ranked using (key)
-           where work.due_at <= now()
-           order by ranked.turn, ranked.due_at limit $2
-           for update of work skip locked
+           select locked.key from (select key from ranked order by turn, due_at) as ordered
+           cross join lateral (
+             select w.key from engine.work w where w.key = ordered.key and w.due_at <= now() for update skip locked
+           ) as locked
+           limit $2
          ), claimed as (
            update engine.work set
              leased_by = $3, fence = nextval('engine.fence'), again_at = null,
              due_at = clock_timestamp() + make_interval(secs => $4)
            from taken where work.key = taken.key
            returning work.key, work.kind, work.lane, work.fence, work.attempts
-         ), next as (
-           select min(due_at) as due_at from engine.work where kind = any($1) and due_at is not null and key not in (select key from claimed)
+         ), planned as (
+           select min(due.due_at) as due_at from kinds cross join lateral (
+             select w.due_at from engine.work w where w.kind = kinds.kind and w.due_at > now() order by w.due_at limit 1
+           ) as due
          )
-         select claimed.*, (select extract(epoch from next.due_at - now())::float8 from next) as next
+         select claimed.*, case
+             when (select count(*) from candidates) > (select count(*) from claimed) then 0
+             else (select extract(epoch from planned.due_at - now())::float8 from planned)
+           end as next
          from (select 1) as one left join claimed on true`,
         [kinds, limit, owner, leaseSeconds],
       );

@@ -130,6 +130,25 @@ describe('work queue', () => {
     expect(lanes.slice(0, 8).filter((lane) => lane === 'small')).toHaveLength(2);
   });
 
+  it('serves a small lane although a flood of another is due since long', async () => {
+    const lanes: string[] = [];
+    const queue = makeQueue({ concurrency: 2 });
+    await database.pool.query(
+      `insert into engine.work (key, lane, due_at) select 'thing/flood-' || n, 'flood', now() - interval '1 hour' from generate_series(1, 1500) as n`,
+    );
+    await queue.nudge('thing/small', { lane: 'small' });
+    queue.handle('thing', async (key) => {
+      lanes.push(key.includes('small') ? 'small' : 'flood');
+      await new Promise((resolve) => setImmediate(resolve));
+      return { done: true };
+    });
+
+    await queue.start();
+
+    await expect.poll(() => lanes).toContain('small');
+    expect(lanes.indexOf('small')).toBeLessThan(6);
+  });
+
   it('never works on a key twice at once, and misses none, with three replicas', async () => {
     const atWork = new Set<string>();
     const counts = new Map<string, number>();
