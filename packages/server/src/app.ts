@@ -1,19 +1,28 @@
 import { join } from 'node:path';
-import { createWorkQueue, engineMigrations, type Log } from '@virt8ra/engine';
-import { openArtifactStore } from './artifacts/artifact-store.js';
+import { createDrivers } from '@virt8ra/drivers';
+import { createReconciler, createRunner, createWorkQueue, engineMigrations, type Log, type Workflow } from '@virt8ra/engine';
+import type { Pool } from 'pg';
+import { createSiteConnections } from './accounts/site-connections.js';
+import { type ArtifactStore, openArtifactStore } from './artifacts/artifact-store.js';
+import { startCollector, usedArtifacts } from './artifacts/collector.js';
 import { createEgress } from './artifacts/egress.js';
 import { capacityMigrations } from './capacity/claims.js';
 import type { Config } from './config.js';
 import { databaseEpoch, type MigrationList, migrate } from './database/migrations.js';
-import { createPool } from './database/pool.js';
+import { closePool, createPool } from './database/pool.js';
 import { startDatabase } from './database/supervisor.js';
 import { withFileLock } from './files/file-lock.js';
+import { createFleet, type Fleet } from './fleet/fleet.js';
+import { fleetMigrations } from './fleet/migrations.js';
 import { type AdminToken, ensureAdminToken } from './identity/admin-token.js';
 import { type Issuer, openIssuer } from './identity/issuer.js';
+import type { KindBehaviour } from './kinds/behaviour.js';
+import { workspaceBehaviour } from './kinds/workspace/index.js';
 import { createStore } from './resources/create-store.js';
 import { createFeedHub } from './resources/feed-hub.js';
 import { startHousekeeping } from './resources/housekeeping.js';
 import { resourceMigrations } from './resources/migrations.js';
+import { reconcileHandlers, workKeysOfRealizations } from './resources/reconcile-handlers.js';
 import { prepareStateDirectory, takeReplicaName } from './state-directory.js';
 import { createMetrics } from './telemetry/metrics.js';
 import { serverVersion } from './version.js';
@@ -31,15 +40,20 @@ const migrations: readonly MigrationList[] = [
   { area: 'engine', migrations: engineMigrations },
   { area: 'resources', migrations: resourceMigrations },
   { area: 'capacity', migrations: capacityMigrations },
+  { area: 'fleet', migrations: fleetMigrations },
 ];
 
 /** Builds every part by hand, gives it its collaborators, and starts it. Raises a Problem that says what to mend. */
 export async function startApp(config: Config, log: Log): Promise<App> {
   // Undone in reverse order, at the end or when the start fails half way.
-  const stops: (() => Promise<void>)[] = [];
+  const stops: (() => Promise<void> | void)[] = [];
   const stop = async (): Promise<void> => {
     for (const step of stops.splice(0).reverse()) {
-      await step().catch((error: unknown) => log.error('a part did not stop cleanly', { error }));
+      try {
+        await step();
+      } catch (error) {
+        log.error('a part did not stop cleanly', { error });
+      }
     }
   };
   try {
@@ -50,7 +64,7 @@ export async function startApp(config: Config, log: Log): Promise<App> {
   }
 }
 
-async function build(config: Config, log: Log, stops: (() => Promise<void>)[], stop: () => Promise<void>): Promise<App> {
+async function build(config: Config, log: Log, stops: (() => Promise<void> | void)[], stop: () => Promise<void>): Promise<App> {
   const { stateDirectory } = config;
   await prepareStateDirectory(stateDirectory, log);
   const replica = await takeReplicaName(stateDirectory);
@@ -60,7 +74,7 @@ async function build(config: Config, log: Log, stops: (() => Promise<void>)[], s
   const database = await startDatabase({ config, log });
   stops.push(async () => await database.stop());
   const pool = createPool({ connection: database.connection, connections: config.database.connections, log });
-  stops.push(async () => await pool.end());
+  stops.push(async () => await closePool(pool));
   await migrate(pool, migrations, log);
   const epoch = await databaseEpoch(pool);
 
@@ -71,23 +85,71 @@ async function build(config: Config, log: Log, stops: (() => Promise<void>)[], s
     egress: createEgress(config.imports),
     log,
   });
+  stops.push(startCollector({ artifacts, used: async () => await usedArtifacts(pool), log }));
+
   const queue = createWorkQueue({ pool, log, owner: replica.name, metrics: metrics.engine });
-  stops.push(async () => await queue.stop());
   const store = createStore({ pool, queue });
   const feed = createFeedHub({ pool, log });
-  stops.push(async () => feed.stop());
-  const stopHousekeeping = startHousekeeping({ pool, log });
-  stops.push(async () => stopHousekeeping());
+  stops.push(startHousekeeping({ pool, log }));
+
+  const fleet = await openFleet({ config, pool, epoch, replica: replica.name, artifacts, queue, log });
+  const connections = createSiteConnections({ store, drivers: createDrivers({ agentFleet: fleet.port }) });
+  stops.push(async () => await connections.close());
+
+  const behaviours: readonly KindBehaviour[] = [workspaceBehaviour as KindBehaviour];
+  const workflows: readonly Workflow[] = [];
+  const runner = createRunner({ pool, queue, workflows, log, owner: replica.name, metrics: metrics.engine });
+  await runner.assertRunnable();
+  createReconciler({ queue, handlers: reconcileHandlers(store, behaviours), log });
+
+  stops.push(async () => await fleet.stop());
+  await fleet.listen();
+  // Runs and reconciles end before the links they use.
+  stops.push(async () => await queue.stop());
+  stops.push(async () => await runner.stop());
   await queue.start();
-  void artifacts;
-  void store;
+  stops.push(() => feed.stop());
   void issuer;
-  log.info('the control plane is up', { region: config.region, epoch, replica: replica.name });
+  log.info('the control plane is up', { region: config.region, epoch, replica: replica.name, agents: fleet.url });
   return { url: `http://${config.api.listen.host}:${config.api.listen.port}`, adminToken, stop };
 }
 
+async function openFleet(parts: {
+  readonly config: Config;
+  readonly pool: Pool;
+  readonly epoch: string;
+  readonly replica: string;
+  readonly artifacts: ArtifactStore;
+  readonly queue: ReturnType<typeof createWorkQueue>;
+  readonly log: Log;
+}): Promise<Fleet> {
+  const { config, pool, artifacts, queue, log } = parts;
+  return await createFleet({
+    pool,
+    epoch: parts.epoch,
+    serverId: parts.replica,
+    stateDirectory: config.stateDirectory,
+    listen: config.agents.listen,
+    publicUrl: config.agents.publicUrl,
+    artifacts: {
+      size: async (sha256) => (await artifacts.find(sha256))?.fileBytes,
+      read: async (sha256, start, end) => await artifacts.open(sha256, { start, end: end + 1 }),
+    },
+    log,
+    async onObserved(objects) {
+      const keys = await workKeysOfRealizations(
+        pool,
+        objects.map(({ key }) => key),
+      );
+      if (keys.length > 0) await queue.nudge(keys);
+    },
+    onHostChanged: (host) => log.debug('a host changed', { host }),
+    onProgress: (progress) => log.debug('a transfer goes on', { transferId: progress.transferId, bytes: progress.bytes }),
+  });
+}
+
 /** Servers that start together on a new state directory must agree on one key. */
-export async function openIdentity(config: Pick<Config, 'stateDirectory' | 'region'>): Promise<{ issuer: Issuer; adminToken: AdminToken }> {
+async function openIdentity(config: Pick<Config, 'stateDirectory' | 'region'>): Promise<{ issuer: Issuer; adminToken: AdminToken }> {
   return await withFileLock(join(config.stateDirectory, 'identity.lock'), async () => {
     const issuer = await openIssuer(config);
     return { issuer, adminToken: await ensureAdminToken(config.stateDirectory, issuer) };

@@ -59,7 +59,7 @@ export class Incoming {
       session?.sha256 === sha256 && (sizeBytes === undefined || session.sizeBytes === undefined || session.sizeBytes === sizeBytes);
     if (session !== undefined && !same) await this.discard(key);
     const offset = same ? await this.#offset(key) : 0;
-    if (sizeBytes !== undefined) await this.#assertRoom(key, sizeBytes - offset);
+    await this.#assertRoom(key, sizeBytes === undefined ? 1 : sizeBytes - offset);
     await mkdir(this.directory(key), { recursive: true, mode: 0o700 });
     await this.#write(key, { ...(same ? session : {}), ...expected });
     await syncDirectory(this.#root);
@@ -170,7 +170,7 @@ export class Incoming {
           at += chunk.length;
           if (at - synced >= syncEveryBytes) {
             await persist();
-            await this.#assertRoom(key, 0);
+            await this.#assertRoom(key, (sizeBytes ?? at + 1) - at);
           }
           onProgress?.(at);
         }
@@ -218,7 +218,7 @@ export class Incoming {
       const state = await this.#stateOf(other).catch(() => undefined);
       if (state?.sizeBytes !== undefined) promised += state.sizeBytes - state.offset;
     }
-    if (neededBytes + promised <= free || (neededBytes === 0 && free > 0)) return;
+    if (neededBytes === 0 || neededBytes + promised <= free) return;
     throw new Problem(
       'exhausted',
       `the artifact store has ${Math.max(0, free)} bytes free (${promised} promised to other imports), and the image needs ${neededBytes} more`,

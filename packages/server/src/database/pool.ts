@@ -1,3 +1,4 @@
+import { setTimeout as sleep } from 'node:timers/promises';
 import type { Log } from '@virt8ra/engine';
 import { Pool, type PoolConfig } from 'pg';
 
@@ -20,4 +21,9 @@ export function createPool(options: { readonly connection: PoolConfig; readonly 
   // Without a listener an idle connection that breaks would end the process.
   pool.on('error', (error) => log.warn('an idle database connection broke', { error: error.message }));
   return pool;
+}
+
+/** A client that somebody still holds must not keep the server from ending: after 5 s the rest is left to the database's shutdown. */
+export async function closePool(pool: Pool): Promise<void> {
+  await Promise.race([pool.end(), sleep(5_000, undefined, { ref: false })]);
 }

@@ -1,7 +1,7 @@
 import { execFileSync } from 'node:child_process';
 import { once } from 'node:events';
-import { existsSync } from 'node:fs';
-import { chown, mkdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
+import { existsSync, mkdtempSync, rmdirSync } from 'node:fs';
+import { chown, mkdir, readFile, rm, stat, statfs, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { startTestPostgres } from '@virt8ra/engine/testing';
 import { afterEach, beforeAll, describe, expect, it } from 'vitest';
@@ -10,6 +10,21 @@ import { buildHolder, type Holder, type StateDirectory, temporaryState, unprivil
 
 const root = process.getuid?.() === 0;
 const noDebian = '/nonexistent';
+
+/** Not in every container where we are root. */
+function mayMount(): boolean {
+  if (!root) return false;
+  const place = mkdtempSync('/tmp/virt8ra-mount-');
+  try {
+    execFileSync('mount', ['-t', 'tmpfs', 'tmpfs', place], { stdio: 'ignore' });
+    execFileSync('umount', [place]);
+    return true;
+  } catch {
+    return false;
+  } finally {
+    rmdirSync(place);
+  }
+}
 
 beforeAll(buildHolder, 300_000);
 
@@ -228,6 +243,36 @@ describe('own database', { timeout: 120_000 }, () => {
 
     await expect(hold()).rejects.toThrow(/PG_VERSION is missing/);
     expect(existsSync(join(path, 'pg', 'data', 'base'))).toBe(true);
+  });
+
+  it.skipIf(!mayMount())('is not begun on a disk that cannot hold it', async () => {
+    const { path, hold, remove } = await state();
+    await mkdir(path);
+    execFileSync('mount', ['-t', 'tmpfs', '-o', 'size=64m', 'tmpfs', path]);
+    try {
+      await expect(hold()).rejects.toMatchObject({ kind: 'exhausted', message: expect.stringContaining('has 6') });
+      expect(existsSync(join(path, 'pg', 'data'))).toBe(false);
+    } finally {
+      execFileSync('umount', [path]);
+      await remove();
+    }
+  });
+
+  it.skipIf(!mayMount())('says that the disk is full when that is why it does not start', async () => {
+    const { path, hold } = await state();
+    await mkdir(path);
+    execFileSync('mount', ['-t', 'tmpfs', '-o', 'size=400m', 'tmpfs', path]);
+    try {
+      await (await hold()).stop();
+      const { bavail, bsize } = await statfs(path);
+      // Less than PostgreSQL needs for its lock file and shared memory on disk.
+      await writeFile(join(path, 'filler'), Buffer.alloc(bavail * bsize));
+      await expect(hold()).rejects.toMatchObject({ kind: 'exhausted', message: expect.stringContaining('Free space') });
+      await rm(join(path, 'filler'));
+      await (await hold()).stop();
+    } finally {
+      execFileSync('umount', ['--lazy', path]);
+    }
   });
 
   it('clears away what a start that was cut left half made', async () => {
