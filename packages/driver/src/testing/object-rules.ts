@@ -227,14 +227,21 @@ export const objectRules: readonly FacetRule[] = [
         made.set(key, await facet.create(of.spec, key));
       }
       let over = false;
+      // In waves, so that the pages of a list see it grow and shrink.
+      const pause = async (): Promise<void> => await new Promise((resolve) => setTimeout(resolve, 1));
       const churn = (async () => {
         const fleeting: Handle[] = [];
         while (!over && fleeting.length < 200) {
-          const handle = await facet.create(of.spec, trial.key());
-          fleeting.push(handle);
-          // Left for a while, so that a page of the list sees it or its absence.
-          await new Promise<void>((resolve) => setTimeout(resolve, 1));
-          await facet.remove(handle);
+          const wave: Handle[] = [];
+          for (let count = 0; count < 4; count += 1) {
+            wave.push(await facet.create(of.spec, trial.key()));
+            await pause();
+          }
+          fleeting.push(...wave);
+          for (const handle of wave) {
+            await facet.remove(handle);
+            await pause();
+          }
         }
         return fleeting;
       })();
