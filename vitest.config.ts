@@ -11,7 +11,13 @@ export default defineConfig({
       {
         resolve: { conditions },
         ssr: { resolve: { conditions } },
-        test: { name: 'parallel', include: [`${everywhere}/*.test.ts`], exclude: ['**/*.qemu.test.ts', '**/dist/**'], testTimeout: 30_000 },
+        test: {
+          name: 'parallel',
+          include: [`${everywhere}/*.test.ts`],
+          exclude: ['**/*.qemu.test.ts', '**/dist/**'],
+          testTimeout: 30_000,
+          hookTimeout: 60_000,
+        },
       },
       {
         resolve: { conditions },
