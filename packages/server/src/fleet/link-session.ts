@@ -60,7 +60,7 @@ export function openLinkSession(options: LinkSessionOptions): LinkSession {
   let greeted = false;
   let linked = false;
   let sentGeneration = -1;
-  let pushing: Promise<void> | undefined;
+  let pushing = false;
   let pushAgain = false;
   let frames = 0;
   // Frames are taken one after the other, in the order they came.
@@ -84,24 +84,27 @@ export function openLinkSession(options: LinkSessionOptions): LinkSession {
     setTimeout(() => socket.terminate(), 1000).unref();
   };
 
+  const pushNewest = async (): Promise<void> => {
+    while (pushAgain && socket.readyState === WebSocket.OPEN) {
+      pushAgain = false;
+      const state = await store.desiredState(link.host);
+      if (state === undefined) return await refuse('removed', `host ${link.host} is no longer part of this control plane`);
+      if (state.generation <= sentGeneration) continue;
+      sentGeneration = state.generation;
+      await send({ type: 'desired', epoch: options.epoch, state });
+    }
+  };
+  /** At most one state is under way; what changed meanwhile goes together in the next. */
   const push = (): void => {
     pushAgain = true;
-    pushing ??= (async () => {
-      try {
-        while (pushAgain && socket.readyState === WebSocket.OPEN) {
-          pushAgain = false;
-          const state = await store.desiredState(link.host);
-          if (state === undefined) return await refuse('removed', `host ${link.host} is no longer part of this control plane`);
-          if (state.generation <= sentGeneration) continue;
-          sentGeneration = state.generation;
-          await send({ type: 'desired', epoch: options.epoch, state });
-        }
-      } catch (error) {
-        end(`the desired state could not be read: ${toProblem(error).message}`);
-      } finally {
-        pushing = undefined;
-      }
-    })();
+    if (pushing) return;
+    pushing = true;
+    pushNewest()
+      .catch((error: unknown) => end(`the desired state could not be read: ${toProblem(error).message}`))
+      .finally(() => {
+        pushing = false;
+        if (pushAgain && socket.readyState === WebSocket.OPEN) push();
+      });
   };
 
   const greet = async (hello: AgentMessageOf<'hello'>): Promise<void> => {

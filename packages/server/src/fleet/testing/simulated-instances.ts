@@ -14,7 +14,10 @@ export function convergeInstance(machine: Machine, desired: DesiredInstance): vo
     machine.surrender(key, desired.surrenderEpoch ?? 0);
     return;
   }
-  if (observed.state === 'stopping') return stop(machine, desired, observed);
+  if (observed.state === 'stopping') {
+    stop(machine, desired, observed);
+    return;
+  }
   const lacking = lackOf(machine, desired);
   const mayRun = desired.power === 'on' && !owed && lacking === undefined && !machine.frozen.has(key);
   if (runs) {

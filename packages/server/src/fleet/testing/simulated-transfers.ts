@@ -70,7 +70,10 @@ export function convergeSend(machine: Machine, desired: DesiredSend): void {
     machine.after('transfer', id, machine.delays.pass, () => undefined);
     return;
   }
-  if (observed.passes < neededPasses) return copyPart(machine, desired, observed, receiver, neededPasses);
+  if (observed.passes < neededPasses) {
+    copyPart(machine, desired, observed, receiver, neededPasses);
+    return;
+  }
   if (goal === 'copy') {
     if (observed.state !== 'converged') machine.post('transfer', id, { ...observed, state: 'converged' });
     return;

@@ -13,7 +13,10 @@ export function convergeNetwork(machine: Machine, { key }: DesiredNetwork): void
 export function convergeVolume(machine: Machine, desired: DesiredVolume): void {
   const { key, sizeBytes, source } = desired;
   const observed = machine.get('volume', key);
-  if (observed === undefined && source.type === 'incoming') return machine.post('volume', key, { key, state: 'incoming', sizeBytes });
+  if (observed === undefined && source.type === 'incoming') {
+    machine.post('volume', key, { key, state: 'incoming', sizeBytes });
+    return;
+  }
   if (observed === undefined || observed.state === 'creating') {
     if (observed === undefined) machine.post('volume', key, { key, state: 'creating', sizeBytes });
     machine.after('volume', key, machine.delays.volume, async () => {
