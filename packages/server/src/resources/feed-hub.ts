@@ -17,19 +17,14 @@ export interface Watcher {
 /** The one reader of the feed in this process; however many watch, the database is asked once. */
 export interface FeedHub {
   /**
-   * Joins behind `since`, or now. Resolves when nothing that commits from here on can be missed; raises `precondition-failed` for a cursor
-   * that is too old, `unavailable` when the hub is stopped.
+   * Joins behind `since`, or now. `open` is called once, with where it begins, when nothing that commits from then on can be missed.
+   * Answers how to leave. Raises `precondition-failed` for a cursor that is too old, `unavailable` when the hub is stopped.
    */
-  watch(since: FeedPosition | undefined, watcher: Watcher): Promise<Watch>;
+  watch(since: FeedPosition | undefined, open: (from: FeedPosition) => Watcher): Promise<() => void>;
   /** Where everybody who is live stands. */
   readonly reached: FeedPosition | undefined;
   /** Ends every watcher. */
   stop(): void;
-}
-
-export interface Watch {
-  readonly from: FeedPosition;
-  leave(): void;
 }
 
 export interface FeedHubOptions {
@@ -175,16 +170,17 @@ export function createFeedHub(options: FeedHubOptions): FeedHub {
   }
 
   return {
-    async watch(since, watcher) {
+    async watch(since, open) {
       if (since !== undefined) await assertOnFeed(pool, since);
       const from = since ?? (await feedEnd(pool));
       if (stopped) throw new Problem('unavailable', 'this server is stopping; connect again', { retryAfterSeconds: 1 });
+      const watcher = open(from);
       watchers.add(watcher);
       catchUp(from, watcher).catch((error: unknown) => {
         log.warn('a watcher could not catch up with the change feed', { error: String(error) });
         if (watchers.has(watcher)) drop(watcher, 'lost');
       });
-      return { from, leave: () => forget(watcher) };
+      return () => forget(watcher);
     },
     get reached() {
       return reached;

@@ -94,7 +94,7 @@ describe('the change feed under 16 writers with slow commits', () => {
     const shared = await Promise.all(['s0', 's1', 's2'].map(async (name) => await putDisk(name)));
     const start = await feedEnd(pool);
     const live = collector();
-    await hub.watch(undefined, live.watcher);
+    await hub.watch(undefined, () => live.watcher);
 
     let writing = true;
     const bySequence = new Set<string>();
@@ -245,8 +245,8 @@ describe('the feed hub', () => {
     for (let index = 0; index < 30; index += 1) await putDisk(`d${index}`);
     const [late, other] = [collector(), collector()];
     const small = createFeedHub({ pool, log: createRecordedLog(), batch: 4 });
-    await small.watch(undefined, other.watcher);
-    await small.watch(from, late.watcher);
+    await small.watch(undefined, () => other.watcher);
+    await small.watch(from, () => late.watcher);
     await Promise.all(Array.from({ length: 30 }, async (_, index) => await putDisk(`e${index}`)));
     await late.until((entries) => entries.length >= 60);
     await other.until((entries) => entries.length >= 30);
@@ -263,25 +263,25 @@ describe('the feed hub', () => {
     const all = await readAll(from, 20);
     for (const cut of [0, 7, 19]) {
       const rest = collector();
-      const watch = await hub.watch(all[cut]?.position, rest.watcher);
+      const leave = await hub.watch(all[cut]?.position, () => rest.watcher);
       await rest.until((entries) => entries.length >= all.length - cut - 1);
       expect(rest.entries.map((entry) => entry.ref)).toEqual(all.slice(cut + 1).map((entry) => entry.ref));
-      watch.leave();
+      leave();
     }
   });
 
   it('lets a watcher that takes no more go, and serves the others', async () => {
     const good = collector();
     let pushes = 0;
-    await hub.watch(undefined, {
+    await hub.watch(undefined, () => ({
       push: () => {
         pushes += 1;
         return false;
       },
       drained: async () => undefined,
       end: () => undefined,
-    });
-    await hub.watch(undefined, good.watcher);
+    }));
+    await hub.watch(undefined, () => good.watcher);
     await putDisk('d1');
     await good.until((entries) => entries.length === 1);
     await putDisk('d2');
@@ -292,7 +292,7 @@ describe('the feed hub', () => {
   it('hears of a change within its own look when the bell is lost, and after its connection was cut', async () => {
     const quick = createFeedHub({ pool, log: createRecordedLog(), lookMs: 50 });
     const seen = collector();
-    await quick.watch(undefined, seen.watcher);
+    await quick.watch(undefined, () => seen.watcher);
     await putDisk('d1');
     await seen.until((entries) => entries.length === 1);
     await pool.query(
@@ -307,7 +307,7 @@ describe('the feed hub', () => {
 
   it('refuses watchers once it is stopped', async () => {
     hub.stop();
-    await expect(hub.watch(undefined, collector().watcher)).rejects.toMatchObject({ kind: 'unavailable' });
+    await expect(hub.watch(undefined, () => collector().watcher)).rejects.toMatchObject({ kind: 'unavailable' });
   });
 
   it('cuts a watcher that falls off the feed while it catches up', async () => {
@@ -317,14 +317,14 @@ describe('the feed hub', () => {
     const small = createFeedHub({ pool, log: createRecordedLog(), batch: 2 });
     let pruned: Promise<unknown> | undefined;
     const ended = new Promise<string>((resolve) => {
-      void small.watch(from, {
+      void small.watch(from, () => ({
         push: () => true,
         drained: async () => {
           pruned ??= pruneResources(pool, new Date(), { feedRows: 1 });
           await pruned;
         },
         end: resolve,
-      });
+      }));
     });
     expect(await ended).toBe('lost');
     small.stop();

@@ -89,6 +89,7 @@ export function createStoreTransaction({ client, queue, now }: TransactionOption
   return {
     ...reader,
     client,
+    share: rows.share as StoreTransaction['share'],
     lock: rows.lock as StoreTransaction['lock'],
     lockAt: rows.lockAt as StoreTransaction['lockAt'],
     async resolve(kind, reference, from, pointer) {

@@ -57,6 +57,8 @@ export interface StoreTransaction extends StoreReader {
     from: Omit<Address, 'name'>,
     pointer: string,
   ): Promise<{ readonly target: StoredResource<Spec, Status>; readonly reference: ResolvedReference }>;
+  /** Reads a resource and keeps it from changing (FOR SHARE) until the transaction ends; others may do the same. */
+  share<Spec = unknown, Status = unknown>(kind: Kind, address: Address): Promise<StoredResource<Spec, Status> | undefined>;
   /** Locks the row for the rest of the transaction and re-reads it; undefined when it is gone. */
   lock<Spec = unknown, Status = unknown>(uid: Id<'resource'>): Promise<StoredResource<Spec, Status> | undefined>;
   /** The same by address. */

@@ -1,0 +1,153 @@
+import { Problem } from '@virt8ra/contract';
+import type { FastifyInstance } from 'fastify';
+import type { KindBehaviour, Subject } from '../kinds/behaviour.js';
+import type { FeedEntry } from '../resources/feed.js';
+import type { FeedHub, Watcher } from '../resources/feed-hub.js';
+import { type FeedPosition, positionFromText } from '../resources/feed-position.js';
+import { matchesSelector, parseSelector } from '../resources/label-selector.js';
+import { createEventStream, type EventStream, type FrameOf } from './event-stream.js';
+import type { Present } from './presenter.js';
+import { assertTenant } from './request-address.js';
+import { subjectOf } from './subject-of-request.js';
+
+export interface EventRoutesOptions {
+  readonly hub: FeedHub;
+  readonly behaviours: ReadonlyMap<string, KindBehaviour>;
+  readonly present: Present;
+  /** Default 15. */
+  readonly beatSeconds?: number;
+  /** Seconds after which a stream is cut, so that its token is looked at again. Default 3600. */
+  readonly longestSeconds?: number;
+  /** Default 1 MiB. */
+  readonly bufferBytes?: number;
+}
+
+export interface EventRoutes {
+  readonly watchers: number;
+  /** Cuts every stream, with its cursor. */
+  stop(): void;
+}
+
+interface Query {
+  readonly Params: { readonly tenant: string };
+  readonly Querystring: Readonly<Record<string, unknown>>;
+}
+
+/**
+ * `GET /providers/virt8ra.events/v1beta1/tenants/{tenant}/events`: the change feed as text/event-stream. A tenant hears of its own
+ * resources and of those without a tenant; `-` in its place is for those without one: there the operator hears of everything.
+ */
+export function addEventRoutes(app: FastifyInstance, options: EventRoutesOptions): EventRoutes {
+  const { hub, behaviours, beatSeconds = 15, longestSeconds = 3600, bufferBytes = 1024 * 1024 } = options;
+  const frameOf = createFrameMaker(options);
+  const streams = new Set<EventStream>();
+
+  app.get<Query>('/providers/virt8ra.events/v1beta1/tenants/:tenant/events', async (request, reply) => {
+    const subject = subjectOf(request);
+    const { tenant } = request.params;
+    if (tenant !== '-') assertTenant(subject, tenant);
+    const wants = wantedEntries(subject, tenant, request.query, behaviours);
+    const since = sinceOf(request.query['since'], request.headers['last-event-id']);
+
+    const response = reply.raw;
+    let leave = (): void => {};
+    const open = (from: FeedPosition): Watcher => {
+      // From here on the response is ours: fastify would wait for it to end.
+      reply.hijack();
+      response.writeHead(200, {
+        'content-type': 'text/event-stream; charset=utf-8',
+        'cache-control': 'no-store',
+        'x-accel-buffering': 'no',
+        'x-request-id': request.id,
+      });
+      response.flushHeaders();
+      const stream = createEventStream({ response, wants, frameOf, bufferBytes }, from);
+      const beat = setInterval(() => stream.beat(), beatSeconds * 1000);
+      const longest = setTimeout(() => stream.cut('old'), longestSeconds * 1000);
+      streams.add(stream);
+      response.on('error', () => response.destroy());
+      response.once('close', () => {
+        clearInterval(beat);
+        clearTimeout(longest);
+        streams.delete(stream);
+        leave();
+      });
+      stream.beat();
+      return stream.watcher;
+    };
+    leave = await hub.watch(since, open);
+    if (response.destroyed) leave();
+  });
+
+  return {
+    get watchers() {
+      return streams.size;
+    },
+    stop() {
+      hub.stop();
+      for (const stream of streams) stream.cut('stopping');
+    },
+  };
+}
+
+function wantedEntries(
+  subject: Subject,
+  tenant: string,
+  query: Readonly<Record<string, unknown>>,
+  behaviours: ReadonlyMap<string, KindBehaviour>,
+): (entry: FeedEntry) => boolean {
+  const selector = parseSelector(textOf(query, 'labels'));
+  const kinds = textOf(query, 'kinds')
+    .split(',')
+    .map((kind) => kind.trim())
+    .filter((kind) => kind !== '');
+  const unknown = kinds.find((kind) => !behaviours.has(kind));
+  if (unknown !== undefined) {
+    throw new Problem(
+      'invalid-request',
+      `there is no kind ${JSON.stringify(unknown.slice(0, 64))}; known are ${[...behaviours.keys()].join(', ')}`,
+      {
+        sources: [{ parameter: 'kinds' }],
+      },
+    );
+  }
+  const all = tenant === '-' && subject.operator && subject.tenants === 'all';
+  return (entry) => {
+    if (entry.tenant !== undefined && entry.tenant !== tenant && !all) return false;
+    if (kinds.length > 0 && !kinds.includes(entry.kind)) return false;
+    return matchesSelector(selector, entry.labels) || (entry.leftLabels !== undefined && matchesSelector(selector, entry.leftLabels));
+  };
+}
+
+function textOf(query: Readonly<Record<string, unknown>>, name: string): string {
+  const value = query[name] ?? '';
+  if (typeof value === 'string') return value;
+  throw new Problem('invalid-request', `${name} may be given once`, { sources: [{ parameter: name }] });
+}
+
+/** The header wins: it is what a client that connects again has seen last. */
+function sinceOf(parameter: unknown, header: string | string[] | undefined): FeedPosition | undefined {
+  if (typeof header === 'string' && header !== '') return positionFromText(header, 'last-event-id');
+  if (parameter === undefined || parameter === '' || parameter === 'now') return undefined;
+  return positionFromText(String(parameter), 'since');
+}
+
+/** Frames are kept while their entry is: all watchers of an entry share one. */
+function createFrameMaker({ behaviours, present }: EventRoutesOptions): FrameOf {
+  const frames = new WeakMap<FeedEntry, Promise<string | undefined>>();
+  const make = async (entry: FeedEntry): Promise<string | undefined> => {
+    const behaviour = behaviours.get(entry.kind);
+    if (behaviour === undefined) return undefined;
+    // Facts computed at read time would be asked of what is gone.
+    const shown = entry.type === 'deleted' ? { kind: behaviour.kind } : behaviour;
+    const [resource] = entry.resource === undefined ? [] : await present(shown, [entry.resource], 'GET');
+    const { type, kind, ref, progress } = entry;
+    const told = { type, kind, ref, ...(resource === undefined ? {} : { resource }), ...(progress === undefined ? {} : { progress }) };
+    return `event: ${type}\ndata: ${JSON.stringify(told)}\n\n`;
+  };
+  return (entry) => {
+    const made = frames.get(entry) ?? make(entry);
+    frames.set(entry, made);
+    return made;
+  };
+}

@@ -1,0 +1,150 @@
+import { randomUUID } from 'node:crypto';
+import type { AddressInfo } from 'node:net';
+import { type Kind, Problem, region as regionKind } from '@virt8ra/contract';
+import type { Log } from '@virt8ra/engine';
+import fastify, { type FastifyInstance } from 'fastify';
+import type { Pool } from 'pg';
+import { Histogram, type Registry } from 'prom-client';
+import type { KindBehaviour, Subject } from '../kinds/behaviour.js';
+import { createFeedHub } from '../resources/feed-hub.js';
+import type { Store } from '../resources/store.js';
+import { addContentRoutes, type ContentHandler } from './content-routes.js';
+import { addEventRoutes, type EventRoutesOptions } from './event-routes.js';
+import { parseJsonBody } from './json-body.js';
+import { addKindRoutes } from './kind-routes.js';
+import { addOperationRoutes } from './operation-routes.js';
+import { createPresenter } from './presenter.js';
+import { replyProblem } from './problem-reply.js';
+import { addRegionRoutes } from './region-routes.js';
+
+/** What a caller shows to be known. */
+export interface Credentials {
+  /** The `authorization` header. */
+  readonly authorization: string | undefined;
+  /** Address of the peer, for the audit. */
+  readonly remote: string;
+}
+
+export interface HttpServerOptions {
+  readonly store: Store;
+  readonly pool: Pool;
+  readonly behaviours: readonly KindBehaviour[];
+  /** Raises `unauthorized`. */
+  readonly authenticate: (credentials: Credentials) => Promise<Subject>;
+  readonly region: string;
+  readonly log: Log;
+  readonly metrics: Registry;
+  /** By kind: what takes the bytes of `…/NAME/content`. */
+  readonly contents?: Readonly<Record<string, ContentHandler>>;
+  /** Base URL as clients reach it. Default: what the server listens on. */
+  readonly publicUrl?: string;
+  readonly tls?: { readonly certificate: string; readonly key: string };
+  /** Raises why this server should get no requests. The database is always asked. */
+  readonly ready?: () => Promise<void>;
+  readonly extraRoutes?: readonly ((app: FastifyInstance) => void)[];
+  readonly events?: Pick<EventRoutesOptions, 'beatSeconds' | 'longestSeconds' | 'bufferBytes'> & { readonly lookMs?: number };
+}
+
+export interface HttpServer {
+  readonly app: FastifyInstance;
+  /** Answers the base URL. Port 0: one the system chooses. */
+  listen(address: { readonly host: string; readonly port: number }): Promise<string>;
+  /** Says not ready, cuts the streams with their cursors, lets requests end, and closes. */
+  stop(): Promise<void>;
+}
+
+const bodyLimit = 1024 * 1024;
+
+export function createHttpServer(options: HttpServerOptions): HttpServer {
+  const { store, pool, behaviours, authenticate, region, log, metrics } = options;
+  const app = createApp(options);
+  let stopping = false;
+  let url = options.publicUrl?.replace(/\/+$/, '');
+  const publicUrl = (): string => url ?? `http://localhost`;
+  const kinds: readonly Kind[] = [
+    regionKind,
+    ...behaviours.map((behaviour) => behaviour.kind).filter((kind) => kind.kind !== regionKind.kind),
+  ];
+  const byKind = new Map(behaviours.map((behaviour) => [behaviour.kind.kind, behaviour]));
+  const present = createPresenter(store, region);
+  const hub = createFeedHub({ pool, log, ...(options.events?.lookMs === undefined ? {} : { lookMs: options.events.lookMs }) });
+
+  app.decorateRequest('subject', undefined);
+  app.addHook('onRequest', async (request, reply) => {
+    reply.header('x-request-id', request.id);
+    if (request.routeOptions.config.open === true) return;
+    request.subject = await authenticate({ authorization: request.headers.authorization, remote: request.ip });
+  });
+  measure(app, metrics);
+
+  addOperationRoutes(app, {
+    kinds,
+    metrics,
+    publicUrl,
+    ready: async () => {
+      if (stopping) throw new Problem('unavailable', 'this server is stopping', { retryAfterSeconds: 1 });
+      await pool.query('select 1');
+      await options.ready?.();
+    },
+  });
+  addRegionRoutes(app, { store, region, kinds, publicUrl });
+  const events = addEventRoutes(app, { hub, behaviours: byKind, present, ...options.events });
+  for (const behaviour of behaviours) {
+    if (behaviour.kind.kind === regionKind.kind) continue;
+    addKindRoutes(app, behaviour, { store, region, present });
+    const handler = options.contents?.[behaviour.kind.kind];
+    if (handler !== undefined) addContentRoutes(app, behaviour, handler, store);
+  }
+  for (const add of options.extraRoutes ?? []) add(app);
+
+  return {
+    app,
+    async listen(address) {
+      await app.listen(address);
+      const { port } = app.server.address() as AddressInfo;
+      const host = address.host.includes(':') ? `[${address.host}]` : address.host;
+      const own = `${options.tls === undefined ? 'http' : 'https'}://${host}:${port}`;
+      url ??= own;
+      return own;
+    },
+    async stop() {
+      stopping = true;
+      events.stop();
+      await app.close();
+    },
+  };
+}
+
+function createApp({ log, tls }: HttpServerOptions): FastifyInstance {
+  const app = fastify({
+    logger: false,
+    bodyLimit,
+    genReqId: () => randomUUID(),
+    // Longer names reach the handlers, which say what is wrong with them.
+    routerOptions: { maxParamLength: 4096 },
+    frameworkErrors: (error, request, reply) => replyProblem(log, error, request, reply),
+    ...(tls === undefined ? {} : { https: { cert: tls.certificate, key: tls.key } }),
+  }) as unknown as FastifyInstance;
+  app.removeAllContentTypeParsers();
+  app.addContentTypeParser('application/json', { parseAs: 'buffer' }, async (_request: unknown, body: Buffer) => parseJsonBody(body));
+  app.setErrorHandler((error, request, reply) => replyProblem(log, error, request, reply));
+  app.setNotFoundHandler((request, reply) => {
+    const path = request.url.split('?', 1)[0]?.slice(0, 300) ?? '';
+    replyProblem(log, new Problem('not-found', `there is no ${request.method} ${path}`), request, reply);
+  });
+  return app;
+}
+
+function measure(app: FastifyInstance, metrics: Registry): void {
+  const seconds = new Histogram({
+    name: 'virt8ra_http_request_seconds',
+    help: 'Time from request to reply; streams until they end',
+    labelNames: ['method', 'route', 'status'],
+    buckets: [0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10],
+    registers: [metrics],
+  });
+  app.addHook('onResponse', async (request, reply) => {
+    const route = request.routeOptions.url ?? 'unknown';
+    seconds.observe({ method: request.method, route, status: String(reply.statusCode) }, reply.elapsedTime / 1000);
+  });
+}

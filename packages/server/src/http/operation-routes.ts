@@ -1,0 +1,31 @@
+import type { Kind } from '@virt8ra/contract';
+import type { FastifyInstance } from 'fastify';
+import type { Registry } from 'prom-client';
+import { openApiOf } from './open-api.js';
+import { endpointsOf } from './region-routes.js';
+
+export interface OperationRoutesOptions {
+  readonly kinds: readonly Kind[];
+  readonly metrics: Registry;
+  readonly publicUrl: () => string;
+  /** Raises why this server should get no requests. */
+  readonly ready: () => Promise<void>;
+}
+
+/** What is answered without a token: discovery, the description, and what runs the server looks at. */
+export function addOperationRoutes(app: FastifyInstance, { kinds, metrics, publicUrl, ready }: OperationRoutesOptions): void {
+  const open = { config: { open: true } };
+  const description = openApiOf(kinds);
+
+  app.get('/.wellknown/secapi', open, async () => ({
+    version: 'v1',
+    endpoints: endpointsOf(kinds, publicUrl()).map(({ provider, url }) => ({ provider, url })),
+  }));
+  app.get('/openapi.json', open, async () => description);
+  app.get('/healthz', open, async () => ({ status: 'ok' }));
+  app.get('/readyz', open, async () => {
+    await ready();
+    return { status: 'ready' };
+  });
+  app.get('/metrics', open, async (_request, reply) => await reply.type(metrics.contentType).send(await metrics.metrics()));
+}

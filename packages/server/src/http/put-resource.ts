@@ -1,0 +1,127 @@
+import { createHash } from 'node:crypto';
+import { type Address, type Kind, network, Problem, urnFromAddress, workspace } from '@virt8ra/contract';
+import type { Admission, KindBehaviour, Subject } from '../kinds/behaviour.js';
+import type { NewCondition } from '../resources/conditions.js';
+import { jsonEqual } from '../resources/json-equal.js';
+import type { Store, StoreTransaction } from '../resources/store.js';
+import type { StoredResource } from '../resources/stored-resource.js';
+import { assertUnchanged } from './immutability.js';
+import { assertVersion } from './precondition.js';
+import { createResourceBodyParser, type ResourceBody } from './resource-body.js';
+
+export interface PutCall {
+  readonly address: Address;
+  readonly body: unknown;
+  /** `resourceVersion` the caller has read. */
+  readonly version: number | undefined;
+  readonly subject: Subject;
+}
+
+export interface PutAnswer {
+  readonly resource: StoredResource;
+  readonly created: boolean;
+}
+
+/**
+ * Create-or-replace. The whole of it is one transaction: the lock on the row, the kind's own rules, the change with its history, audit and
+ * nudge. What is equal to what stands already writes nothing. The states passed inside the request are in the history when it answers.
+ */
+export function createPutResource(store: Store, behaviour: KindBehaviour, region: string): (call: PutCall) => Promise<PutAnswer> {
+  const { kind } = behaviour;
+  const parse = createResourceBodyParser(kind, region);
+
+  return async ({ address, body, version, subject }) => {
+    const next = parse(body, address);
+    return await store.transaction(async (tx) => {
+      const previous = await tx.lockAt(kind, address);
+      assertVersion(version, previous);
+      if (previous === undefined) await assertParent(tx, kind, address);
+      else {
+        if (previous.deletedAt !== undefined)
+          throw new Problem('conflict', `${kind.kind} ${address.name} is being deleted; wait until it is gone`);
+        if (isEqual(previous, next)) {
+          // Saying it again is how an owner asks for another try.
+          if (previous.state === 'error' && behaviour.reconcile !== undefined) await tx.nudge(kind.kind, previous.uid);
+          return { resource: previous, created: false };
+        }
+        assertUnchanged(kind, previous.spec, next.spec);
+      }
+      const admission = await admit(behaviour, tx, { address, next, previous, subject });
+      const conditions = conditionsOf(admission, previous === undefined);
+      const resource = await tx.put({
+        kind,
+        address,
+        ...next,
+        ...(admission.status === undefined ? {} : { status: admission.status as Readonly<Record<string, unknown>> }),
+        ...(admission.references === undefined ? {} : { references: admission.references }),
+        state: conditions[0]?.state ?? 'pending',
+        conditions,
+      });
+      await tx.audit({
+        subject: subject.name,
+        remote: subject.remote,
+        verb: 'put',
+        resource: urnFromAddress(kind, address),
+        code: previous === undefined ? 201 : 200,
+        ...(previous === undefined ? {} : { before: fingerprint(previous) }),
+        after: fingerprint(resource),
+      });
+      if (behaviour.reconcile !== undefined) await tx.nudge(kind.kind, resource.uid);
+      return { resource, created: previous === undefined };
+    });
+  };
+}
+
+async function admit(
+  behaviour: KindBehaviour,
+  tx: StoreTransaction,
+  request: Parameters<NonNullable<KindBehaviour['admitPut']>>[1],
+): Promise<Admission<unknown>> {
+  if (behaviour.admitPut !== undefined) return await behaviour.admitPut(tx, request);
+  return { outcome: behaviour.reconcile === undefined ? 'active' : 'creating' };
+}
+
+/** Newest first. */
+function conditionsOf(admission: Admission<unknown>, created: boolean): readonly NewCondition[] {
+  const why = {
+    ...(admission.type === undefined ? {} : { type: admission.type }),
+    ...(admission.reason === undefined ? {} : { reason: admission.reason }),
+    ...(admission.message === undefined ? {} : { message: admission.message }),
+  };
+  const passing: NewCondition = { state: created ? 'creating' : 'updating' };
+  const before: readonly NewCondition[] = created ? [{ state: 'pending' }] : [];
+  return admission.outcome === 'active' ? [{ state: 'active', ...why }, passing, ...before] : [{ ...passing, ...why }, ...before];
+}
+
+/** A resource is made only in a parent that stands, which is held so that it cannot go at the same moment. */
+async function assertParent(
+  tx: StoreTransaction,
+  kind: Kind,
+  { tenant = '', workspace: inWorkspace = '', network: inNetwork = '' }: Address,
+): Promise<void> {
+  if (kind.scope !== 'workspace' && kind.scope !== 'network') return;
+  await assertStanding(tx, workspace, { tenant, name: inWorkspace }, 'workspace');
+  if (kind.scope === 'network') await assertStanding(tx, network, { tenant, workspace: inWorkspace, name: inNetwork }, 'network');
+}
+
+async function assertStanding(tx: StoreTransaction, kind: Kind, address: Address, parameter: string): Promise<void> {
+  const parent = await tx.share(kind, address);
+  const sources = [{ parameter }];
+  if (parent === undefined) throw new Problem('not-found', `there is no ${kind.kind} ${address.name}; make it first`, { sources });
+  if (parent.deletedAt !== undefined) throw new Problem('conflict', `${kind.kind} ${address.name} is being deleted`, { sources });
+}
+
+function isEqual(previous: StoredResource, next: ResourceBody): boolean {
+  return (
+    jsonEqual(previous.spec, next.spec) &&
+    jsonEqual(previous.labels, next.labels) &&
+    jsonEqual(previous.annotations, next.annotations) &&
+    jsonEqual(previous.extensions, next.extensions)
+  );
+}
+
+/** For the audit: what was said, without saying it; specs may hold what must not be in a log. */
+function fingerprint(resource: StoredResource): string {
+  const said = JSON.stringify([resource.labels, resource.annotations, resource.extensions, resource.spec]);
+  return `version ${resource.resourceVersion} sha256 ${createHash('sha256').update(said).digest('hex')}`;
+}

@@ -1,0 +1,183 @@
+import { buffer } from 'node:stream/consumers';
+import {
+  blockStorage,
+  host,
+  image,
+  imageImport,
+  instance,
+  migration,
+  network,
+  Problem,
+  region,
+  site,
+  storageSku,
+  subnet,
+  workspace,
+} from '@virt8ra/contract';
+import { createRecordedLog, type RecordedLog, startTestPostgres } from '@virt8ra/engine/testing';
+import type { LightMyRequestResponse } from 'fastify';
+import type { Pool } from 'pg';
+import { Registry } from 'prom-client';
+import type { KindBehaviour, Subject } from '../../kinds/behaviour.js';
+import { createStore } from '../../resources/create-store.js';
+import { resourceMigrations } from '../../resources/migrations.js';
+import type { Store } from '../../resources/store.js';
+import { createHttpServer, type HttpServer, type HttpServerOptions } from '../http-server.js';
+
+const subjects: Readonly<Record<string, Omit<Subject, 'remote'>>> = {
+  'operator-token': { name: 'operator', operator: true, tenants: 'all' },
+  'acme-token': { name: 'ann', operator: false, tenants: ['acme', 'second'] },
+  'other-token': { name: 'bob', operator: false, tenants: ['other'] },
+};
+
+export interface Call {
+  readonly body?: unknown;
+  readonly token?: string | null;
+  readonly headers?: Readonly<Record<string, string>>;
+}
+
+/** The HTTP server on a real PostgreSQL, with behaviours that are just enough of each sort of kind. */
+export interface TestServer {
+  readonly http: HttpServer;
+  readonly store: Store;
+  readonly pool: Pool;
+  readonly log: RecordedLog;
+  readonly nudged: string[];
+  readonly content: { bytes: Buffer };
+  call(method: 'GET' | 'PUT' | 'POST' | 'DELETE' | 'PATCH' | 'HEAD', path: string, call?: Call): Promise<LightMyRequestResponse>;
+  stop(): Promise<void>;
+}
+
+export const workspacesPath = '/providers/seca.workspace/v1/tenants/acme/workspaces';
+export const disksPath = '/providers/seca.storage/v1/tenants/acme/workspaces/prod/block-storages';
+export const instancesPath = '/providers/seca.compute/v1/tenants/acme/workspaces/prod/instances';
+export const importsPath = '/providers/virt8ra.image/v1beta1/tenants/acme/image-imports';
+export const sitesPath = '/providers/virt8ra.topology/v1beta1/sites';
+export const eventsPath = '/providers/virt8ra.events/v1beta1/tenants/acme/events';
+export const siteSpec = { accountRef: 'accounts/a', country: 'PL', tier: 'edge' };
+
+export async function startTestServer(options: Partial<HttpServerOptions> = {}): Promise<TestServer> {
+  const postgres = await startTestPostgres();
+  const { pool } = await postgres.createDatabase(resourceMigrations);
+  const log = createRecordedLog();
+  const nudged: string[] = [];
+  const content = { bytes: Buffer.alloc(0) };
+  const store = createStore({ pool, queue: { nudge: async (keys) => void nudged.push(String(keys)) } });
+  const http = createHttpServer({
+    store,
+    pool,
+    log,
+    behaviours: testBehaviours,
+    authenticate: async ({ authorization, remote }) => {
+      const subject = subjects[authorization?.replace(/^Bearer /, '') ?? ''];
+      if (subject === undefined) throw new Problem('unauthorized', 'the token is missing or not valid');
+      return { ...subject, remote };
+    },
+    region: 'eu-test',
+    metrics: new Registry(),
+    contents: {
+      'image-import': {
+        head: async (resource) => ({ offset: content.bytes.length, sizeBytes: sizeOf(resource.spec) }),
+        append: async (resource, _offset, octets) => {
+          content.bytes = Buffer.concat([content.bytes, await buffer(octets)]);
+          return { offset: content.bytes.length, sizeBytes: sizeOf(resource.spec) };
+        },
+      },
+    },
+    ...options,
+  });
+  return {
+    http,
+    store,
+    pool,
+    log,
+    nudged,
+    content,
+    async call(method, path, { body, token = 'acme-token', headers = {} } = {}) {
+      return await http.app.inject({
+        method,
+        url: path,
+        headers: {
+          ...(token === null ? {} : { authorization: `Bearer ${token}` }),
+          ...(body === undefined ? {} : { 'content-type': 'application/json' }),
+          ...headers,
+        },
+        ...(body === undefined ? {} : { payload: typeof body === 'string' || Buffer.isBuffer(body) ? body : JSON.stringify(body) }),
+      });
+    },
+    async stop() {
+      await http.stop();
+      await postgres.stop();
+    },
+  };
+}
+
+function sizeOf(spec: unknown): number {
+  return (spec as { readonly source: { readonly upload: { readonly sizeBytes: number } } }).source.upload.sizeBytes;
+}
+
+const done = async () => ({ done: true }) as const;
+
+const testBehaviours: readonly KindBehaviour[] = [
+  { kind: region },
+  {
+    kind: workspace,
+    async admitDelete(tx, resource) {
+      const held = await tx.count(undefined, {
+        ...(resource.address.tenant ? { tenant: resource.address.tenant } : {}),
+        workspace: resource.address.name,
+      });
+      if (held > 0) throw new Problem('conflict', `workspace ${resource.address.name} still holds ${held} resources`);
+    },
+    async present(reader, resources) {
+      return await Promise.all(
+        resources.map(async ({ address: { tenant = '', name } }) => ({
+          resourceCount: await reader.count(undefined, { tenant, workspace: name }),
+        })),
+      );
+    },
+  },
+  { kind: storageSku },
+  {
+    kind: blockStorage,
+    async admitPut(_tx, { next, previous }) {
+      const { sizeGB } = next.spec as { readonly sizeGB: number };
+      if (previous !== undefined && sizeGB < (previous.spec as { readonly sizeGB: number }).sizeGB) {
+        throw new Problem('validation', '/spec/sizeGB may only grow', { sources: [{ pointer: '/spec/sizeGB' }] });
+      }
+      return { outcome: 'active', status: { sizeGB }, type: 'Placed', reason: 'WaitingForFirstConsumer' };
+    },
+  },
+  { kind: image },
+  {
+    kind: imageImport,
+    actions: { cancel: async () => undefined },
+    reconcile: done,
+  },
+  {
+    kind: instance,
+    async admitPut() {
+      return { outcome: 'creating', status: { powerState: 'off' } };
+    },
+    reconcile: done,
+    actions: {
+      start: async (tx, resource) => await tx.setStatus(resource.uid, { powerState: 'on' }, { state: 'updating' }),
+      stop: async () => {
+        throw new Problem('conflict', 'it is off');
+      },
+      restart: async () => undefined,
+    },
+  },
+  { kind: network },
+  { kind: subnet },
+  { kind: site },
+  {
+    kind: host,
+    actions: {
+      enrol: async (_tx, resource) => ({ token: 'once', host: resource.address.name }),
+      cordon: async () => undefined,
+      uncordon: async () => undefined,
+    },
+  },
+  { kind: migration, actions: { cancel: async () => undefined }, reconcile: done },
+];
