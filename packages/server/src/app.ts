@@ -1,4 +1,6 @@
+import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { imageImport, Problem } from '@virt8ra/contract';
 import { createDrivers } from '@virt8ra/drivers';
 import { createReconciler, createRunner, createWorkQueue, engineMigrations, type Log, type Workflow } from '@virt8ra/engine';
 import type { Pool } from 'pg';
@@ -6,6 +8,7 @@ import { createSiteConnections } from './accounts/site-connections.js';
 import { type ArtifactStore, openArtifactStore } from './artifacts/artifact-store.js';
 import { startCollector, usedArtifacts } from './artifacts/collector.js';
 import { createEgress } from './artifacts/egress.js';
+import { createImageContent } from './artifacts/image-content.js';
 import { capacityMigrations } from './capacity/claims.js';
 import type { Config } from './config.js';
 import { databaseEpoch, type MigrationList, migrate } from './database/migrations.js';
@@ -14,17 +17,19 @@ import { startDatabase } from './database/supervisor.js';
 import { withFileLock } from './files/file-lock.js';
 import { createFleet, type Fleet } from './fleet/fleet.js';
 import { fleetMigrations } from './fleet/migrations.js';
+import { createHttpServer, type HttpServer } from './http/http-server.js';
 import { type AdminToken, ensureAdminToken } from './identity/admin-token.js';
+import { createAuthenticate } from './identity/authenticate.js';
 import { type Issuer, openIssuer } from './identity/issuer.js';
 import type { KindBehaviour } from './kinds/behaviour.js';
 import { workspaceBehaviour } from './kinds/workspace/index.js';
 import { createStore } from './resources/create-store.js';
-import { createFeedHub } from './resources/feed-hub.js';
 import { startHousekeeping } from './resources/housekeeping.js';
 import { resourceMigrations } from './resources/migrations.js';
 import { reconcileHandlers, workKeysOfRealizations } from './resources/reconcile-handlers.js';
 import { prepareStateDirectory, takeReplicaName } from './state-directory.js';
 import { createMetrics } from './telemetry/metrics.js';
+import { addServerGauges } from './telemetry/server-gauges.js';
 import { serverVersion } from './version.js';
 
 /** The running control plane. */
@@ -79,6 +84,7 @@ async function build(config: Config, log: Log, stops: (() => Promise<void> | voi
   const epoch = await databaseEpoch(pool);
 
   const metrics = createMetrics({ version: serverVersion() });
+  addServerGauges(metrics, pool);
   const artifacts = await openArtifactStore({
     directory: config.artifacts.directory,
     limits: config.artifacts,
@@ -89,7 +95,6 @@ async function build(config: Config, log: Log, stops: (() => Promise<void> | voi
 
   const queue = createWorkQueue({ pool, log, owner: replica.name, metrics: metrics.engine });
   const store = createStore({ pool, queue });
-  const feed = createFeedHub({ pool, log });
   stops.push(startHousekeeping({ pool, log }));
 
   const fleet = await openFleet({ config, pool, epoch, replica: replica.name, artifacts, queue, log });
@@ -108,10 +113,27 @@ async function build(config: Config, log: Log, stops: (() => Promise<void> | voi
   stops.push(async () => await queue.stop());
   stops.push(async () => await runner.stop());
   await queue.start();
-  stops.push(() => feed.stop());
-  void issuer;
+  const http = createHttpServer({
+    store,
+    pool,
+    behaviours,
+    authenticate: createAuthenticate(issuer, config.tenants),
+    region: config.region,
+    log,
+    metrics: metrics.registry,
+    contents: {
+      [imageImport.kind]: createImageContent({
+        artifacts,
+        onComplete: async ({ kind, uid }) => await queue.nudge(`${kind}/${uid}`),
+      }),
+    },
+    ...(config.api.publicUrl === undefined ? {} : { publicUrl: config.api.publicUrl }),
+    ...(config.api.tls === undefined ? {} : { tls: await readTls(config.api.tls) }),
+  });
+  stops.push(async () => await http.stop());
+  const url = await listenOn(http, config.api.listen);
   log.info('the control plane is up', { region: config.region, epoch, replica: replica.name, agents: fleet.url });
-  return { url: `http://${config.api.listen.host}:${config.api.listen.port}`, adminToken, stop };
+  return { url, adminToken, stop };
 }
 
 async function openFleet(parts: {
@@ -146,6 +168,26 @@ async function openFleet(parts: {
     onHostChanged: (host) => log.debug('a host changed', { host }),
     onProgress: (progress) => log.debug('a transfer goes on', { transferId: progress.transferId, bytes: progress.bytes }),
   });
+}
+
+async function listenOn(http: HttpServer, { host, port }: Config['api']['listen']): Promise<string> {
+  try {
+    return await http.listen({ host, port });
+  } catch (cause) {
+    throw new Problem(
+      'unavailable',
+      `the API cannot listen on ${host}:${port}: ${(cause as Error).message}; choose another with --api-listen`,
+      { cause },
+    );
+  }
+}
+
+async function readTls(files: { readonly certificate: string; readonly key: string }): Promise<{ certificate: string; key: string }> {
+  const read = async (path: string): Promise<string> =>
+    await readFile(path, 'utf8').catch((cause: unknown) => {
+      throw new Problem('validation', `the PEM file ${path} cannot be read: ${(cause as Error).message}`, { cause });
+    });
+  return { certificate: await read(files.certificate), key: await read(files.key) };
 }
 
 /** Servers that start together on a new state directory must agree on one key. */

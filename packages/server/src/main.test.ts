@@ -1,5 +1,8 @@
+import { execFileSync } from 'node:child_process';
 import { once } from 'node:events';
+import { readFileSync } from 'node:fs';
 import { chmod, mkdtemp, readFile, rm, stat } from 'node:fs/promises';
+import { get } from 'node:https';
 import { join } from 'node:path';
 import { afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { processesIn, signalProcess } from './database/processes.js';
@@ -78,6 +81,112 @@ describe('server process', { timeout: 120_000 }, () => {
     await server.ready();
     server.child.kill('SIGTERM');
     expect(await server.ended).toEqual({ code: 0, signal: null });
+  });
+
+  it('answers over HTTP, and keeps what it stored over a kill of everything', async () => {
+    const first = start();
+    const url = await first.ready();
+    const authorization = `Bearer ${await first.adminToken()}`;
+    const path = '/providers/seca.workspace/v1/tenants/default/workspaces/kept';
+    const put = async (base: string): Promise<Response> =>
+      await fetch(`${base}${path}`, {
+        method: 'PUT',
+        headers: { authorization, 'content-type': 'application/json' },
+        body: JSON.stringify({ labels: { a: 'b' }, spec: {} }),
+      });
+    expect((await put(url)).status).toBe(201);
+    expect((await fetch(`${url}${path}`)).status).toBe(401);
+    expect((await fetch(`${url}${path}`, { headers: { authorization: `${authorization}x` } })).status).toBe(401);
+    expect((await fetch(`${url}${path.replace('/default/', '/elsewhere/')}`, { headers: { authorization } })).status).toBe(403);
+    for (const pid of [...(await databasePids()), first.child.pid ?? 0]) signalProcess(pid, 'SIGKILL');
+    await first.ended;
+
+    const second = start();
+    const again = await second.ready();
+    expect((await put(again)).status).toBe(200);
+    expect(await (await fetch(`${again}${path}`, { headers: { authorization } })).json()).toMatchObject({ labels: { a: 'b' } });
+    expect((await fetch(`${again}/readyz`)).status).toBe(200);
+    expect(await (await fetch(`${again}/metrics`)).text()).toContain('virt8ra_fleet_connections 0');
+    second.child.kill('SIGTERM');
+    expect(await second.ended).toEqual({ code: 0, signal: null });
+  });
+
+  it('answers 503 while its database is away, and goes on when it is back', async () => {
+    const server = start();
+    const url = await server.ready();
+    const authorization = `Bearer ${await server.adminToken()}`;
+    const list = async (): Promise<Response> =>
+      await fetch(`${url}/providers/seca.workspace/v1/tenants/default/workspaces`, { headers: { authorization } });
+    expect((await list()).status).toBe(200);
+    const [postmaster] = (await readFile(join(state, 'pg', 'data', 'postmaster.pid'), 'utf8')).split('\n');
+    // Stopped processes neither answer nor end: what a restart could hide is seen.
+    for (const pid of await databasePids()) signalProcess(pid, 'SIGKILL');
+
+    const statuses = new Set<number>();
+    await expect
+      .poll(
+        async () => {
+          const answer = await list();
+          statuses.add(answer.status);
+          if (answer.status === 503) expect(answer.headers.get('retry-after')).not.toBeNull();
+          return answer.status === 200 && !(await databasePids()).includes(Number(postmaster));
+        },
+        { timeout: 30_000, interval: 20 },
+      )
+      .toBe(true);
+
+    expect([...statuses].sort()).toEqual([200, 503]);
+    server.child.kill('SIGTERM');
+    expect(await server.ended).toEqual({ code: 0, signal: null });
+  });
+
+  it('speaks TLS where others can reach it', async () => {
+    const [certificate, key] = [join(outside, 'c.pem'), join(outside, 'k.pem')];
+    execFileSync(
+      'openssl',
+      [
+        'req',
+        '-x509',
+        '-newkey',
+        'ec',
+        '-pkeyopt',
+        'ec_paramgen_curve:P-256',
+        '-nodes',
+        '-days',
+        '1',
+        '-subj',
+        '/CN=localhost',
+        '-keyout',
+        key,
+        '-out',
+        certificate,
+      ],
+      { stdio: 'ignore' },
+    );
+    const server = startServer(state, ['--api-tls-certificate', certificate, '--api-tls-key', key, '--api-listen', '0.0.0.0:0']);
+    servers.push(server);
+    const { port, protocol } = new URL(await server.ready());
+    expect(protocol).toBe('https:');
+    const status = await new Promise<number | undefined>((resolve, reject) => {
+      get({ host: '127.0.0.1', port, path: '/healthz', ca: readFileSync(certificate), servername: 'localhost' }, (answer) =>
+        resolve(answer.statusCode),
+      ).once('error', reject);
+    });
+    expect(status).toBe(200);
+    server.child.kill('SIGTERM');
+    await server.ended;
+  });
+
+  it('says which address is taken', async () => {
+    const first = start();
+    const { host } = new URL(await first.ready());
+    const second = startServer(state, ['--api-listen', host]);
+    servers.push(second);
+    expect((await second.ended).code).toBe(8);
+    expect(second.log()).toContain(`the API cannot listen on ${host}`);
+    expect(await databasePids()).not.toEqual([]);
+    first.child.kill('SIGTERM');
+    await first.ended;
   });
 
   it('goes on when its database is killed', async () => {

@@ -59,8 +59,11 @@ export async function startPostmaster(
   place: ClusterPlace,
   binaries: Binaries,
 ): Promise<{ readonly child: ChildProcess; readonly logOffset: number }> {
-  // A pid file whose number a stranger has by now would make postgres refuse.
-  if ((await findPostmaster(place)) === undefined) await rm(join(place.data, 'postmaster.pid'), { force: true });
+  // Lock files whose number a stranger or a corpse nobody buried has by now would make postgres refuse.
+  if ((await findPostmaster(place)) === undefined) {
+    for (const stale of [join(place.data, 'postmaster.pid'), join(place.socketDirectory, '.s.PGSQL.5432.lock')])
+      await rm(stale, { force: true });
+  }
   const logHandle = await open(place.logFile, 'a', 0o600);
   try {
     const { size } = await logHandle.stat();

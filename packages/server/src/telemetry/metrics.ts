@@ -3,18 +3,13 @@ import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom
 
 /** Figures of this server in Prometheus' text format. */
 export interface Metrics {
-  /** `route` is the pattern, never the path: paths are endless. */
-  requestEnded(request: { readonly method: string; readonly route: string; readonly status: number; readonly seconds: number }): void;
+  /** For parts that add figures of their own. */
+  readonly registry: Registry;
   readonly engine: EngineMetrics;
-  /** Seconds from a change's commit to its delivery to the feed's readers. */
-  feedDelivered(lagSeconds: number): void;
   /** A figure that is asked for when metrics are read. Must be quick; when it throws the figure is left out. */
   gauge(name: `virt8ra_${string}`, help: string, read: () => number | Promise<number>): void;
-  readonly contentType: string;
-  text(): Promise<string>;
 }
 
-const requestBuckets = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10];
 const workBuckets = [0.005, 0.025, 0.1, 0.5, 2, 10, 60, 300];
 
 export function createMetrics(facts: { readonly version: string }): Metrics {
@@ -25,13 +20,6 @@ export function createMetrics(facts: { readonly version: string }): Metrics {
     { version: facts.version },
     1,
   );
-  const requests = new Histogram({
-    name: 'virt8ra_http_request_seconds',
-    help: 'Requests answered, by route pattern.',
-    labelNames: ['method', 'route', 'status'],
-    buckets: requestBuckets,
-    registers,
-  });
   const work = new Histogram({
     name: 'virt8ra_work_seconds',
     help: 'Attempts of reconciles and runs on the work queue.',
@@ -46,12 +34,6 @@ export function createMetrics(facts: { readonly version: string }): Metrics {
     buckets: workBuckets,
     registers,
   });
-  const feedLag = new Histogram({
-    name: 'virt8ra_feed_lag_seconds',
-    help: 'From commit to delivery on the change feed.',
-    buckets: requestBuckets,
-    registers,
-  });
   const unread = new Counter({
     name: 'virt8ra_metrics_unread_total',
     help: 'Figures that could not be read.',
@@ -59,12 +41,11 @@ export function createMetrics(facts: { readonly version: string }): Metrics {
     registers,
   });
   return {
-    requestEnded: ({ method, route, status, seconds }) => requests.observe({ method, route, status }, seconds),
+    registry,
     engine: {
       worked: (kind, outcome, seconds) => work.observe({ kind, outcome }, seconds),
       runEnded: (workflow, state, seconds) => runs.observe({ workflow, state }, seconds),
     },
-    feedDelivered: (lagSeconds) => feedLag.observe(Math.max(0, lagSeconds)),
     gauge(name, help, read) {
       new Gauge({
         name,
@@ -81,7 +62,5 @@ export function createMetrics(facts: { readonly version: string }): Metrics {
         },
       });
     },
-    contentType: registry.contentType,
-    text: async () => await registry.metrics(),
   };
 }
