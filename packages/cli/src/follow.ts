@@ -1,4 +1,4 @@
-import { type Address, type Kind, Problem, type Progress, type Resource, urnFromAddress } from '@virt8ra/contract';
+import { type Address, type Kind, Problem, type Progress, type Resource, toProblem, urnFromAddress } from '@virt8ra/contract';
 import { type Client, type Feed, rest } from './client/index.js';
 
 /** What is known of a resource at a moment; `resource` is undefined only after a positive not-found or its deletion on the feed. */
@@ -34,9 +34,9 @@ export async function* followResource(client: Client, kind: Kind, address: Addre
     wake();
   };
   const listening = feed === undefined ? Promise.resolve() : listen(feed, ref, announce);
-  let failure: unknown;
+  let failure: Problem | undefined;
   listening.catch((error: unknown) => {
-    failure = error;
+    failure = toProblem(error);
     wake();
   });
 

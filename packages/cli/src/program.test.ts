@@ -1,3 +1,4 @@
+import { spawnSync } from 'node:child_process';
 import { mkdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { blockStorage, host, imageImport, instance, migration, network, nic, site, subnet, workspace } from '@virt8ra/contract';
@@ -389,6 +390,25 @@ describe('migrate', () => {
     await plane.streamOpened();
     plane.setStatus(migration, inW('m1'), { phase: 'done' });
     expect((await again.finished).code).toBe(0);
+  });
+
+  const noScript = spawnSync('script', ['--version']).error !== undefined;
+  it.skipIf(noScript)(`redraws one coloured line on a terminal${noScript ? ' (skipped: no script command here)' : ''}`, async () => {
+    const quoted = (command: readonly string[]) => command.map((word) => `'${word}'`).join(' ');
+    const through = (command: readonly string[]) => ['script', '-qec', quoted(command), '/dev/null'];
+    const moving = home.start(['migrate', 'web', '--to', 'south', '--name', 'm3'], { through, variables: { TERM: 'xterm' } });
+    await plane.streamOpened();
+    plane.setProgress(migration, inW('m3'), { phase: 'copy', ...step });
+    await moving.printed('\r\u001b[Kcopy      [############');
+    plane.setProgress(migration, inW('m3'), { phase: 'copy', ...step, bytes: 1024 });
+    await moving.printed('\r\u001b[Kcopy      [########################] 100%');
+    plane.setStatus(migration, inW('m3'), { phase: 'done' });
+    expect((await moving.finished).code).toBe(0);
+    plane.set(instance, web, { spec });
+    expect((await home.run(['get', 'instances'], { through, variables: { TERM: 'xterm' } })).out).toContain('\u001b[32mactive\u001b[0m');
+    const plain = await home.run(['get', 'instances'], { through, variables: { TERM: 'xterm', NO_COLOR: '1' } });
+    expect(plain.out).toContain('active');
+    expect(plain.out).not.toContain('\u001b[32m');
   });
 
   it('detaches', async () => {

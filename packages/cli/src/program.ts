@@ -22,7 +22,9 @@ export async function run(words: readonly string[], terminal: Terminal): Promise
   const surroundings: Surroundings = {};
   const program = buildProgram(terminal, surroundings);
   try {
-    await program.parseAsync(words, { from: 'user' });
+    // Half a command line must not be parsed as one: its flags belong to what is being typed.
+    if (words[0] === '__complete') await complete(program, terminal, words.slice(1));
+    else await program.parseAsync(words, { from: 'user' });
     return 0;
   } catch (error) {
     if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : usageExitCode;
@@ -32,6 +34,12 @@ export async function run(words: readonly string[], terminal: Terminal): Promise
     terminal.err(problemText(problem, surroundings));
     return problem.exitCode;
   }
+}
+
+async function complete(program: Command, terminal: Terminal, words: readonly string[]): Promise<void> {
+  const { completeWords } = await import('./completion/complete-words.js');
+  const candidates = await completeWords(terminal, words, commandWords(program));
+  terminal.out(candidates.map((candidate) => `${candidate}\n`).join(''));
 }
 
 const usageExitCode = 2;
@@ -290,20 +298,10 @@ function addSelfCommands(program: Command, terminal: Terminal): void {
     .action(async (shell: string) =>
       (await import('./commands/completion-print.js')).completionPrint(terminal, shell, commandWords(program)),
     );
-  program
-    .command('__complete', { hidden: true })
-    .argument('[words...]')
-    .allowUnknownOption()
-    .helpOption(false)
-    .action(async (words: string[]) => {
-      const { completeWords } = await import('./completion/complete-words.js');
-      const candidates = await completeWords(terminal, words, commandWords(program));
-      terminal.out(candidates.map((candidate) => `${candidate}\n`).join(''));
-    });
 }
 
 function commandWords(program: Command): CommandWords {
-  const visible = program.commands.filter((command) => !command.name().startsWith('__'));
+  const visible = program.commands;
   const optionsOf = (name: string) => [...(visible.find((command) => command.name() === name)?.options ?? []), ...program.options];
   return {
     names: visible.map((command) => command.name()),
