@@ -1,10 +1,10 @@
 #!/usr/bin/env node
-import { toProblem } from '@virt8ra/contract';
 import type { Log } from '@virt8ra/engine';
 import { startApp } from './app.js';
 import { parseConfig, printableConfig } from './config.js';
 import { helpText } from './config-options.js';
-import { createLog } from './telemetry/log.js';
+import { problemOf } from './database/database-problem.js';
+import { createLog, maskText } from './telemetry/log.js';
 import { createToken } from './token-command.js';
 import { serverVersion } from './version.js';
 
@@ -71,8 +71,8 @@ async function firstSignal(log: Log): Promise<string> {
 // A reader that went away (a closed terminal, `| head`) is no reason to end.
 for (const stream of [process.stdout, process.stderr]) stream.on('error', () => undefined);
 run(process.argv.slice(2)).catch((error: unknown) => {
-  const problem = toProblem(error);
-  process.stderr.write(`virt8ra-server: ${problem.message}\n`);
-  if (problem.kind === 'internal' && error instanceof Error && error !== problem) process.stderr.write(`${error.stack ?? ''}\n`);
+  const problem = problemOf(error);
+  process.stderr.write(`virt8ra-server: ${maskText(problem.message)}\n`);
+  if (problem.kind === 'internal' && error instanceof Error && error !== problem) process.stderr.write(`${maskText(error.stack ?? '')}\n`);
   process.exit(problem.exitCode);
 });

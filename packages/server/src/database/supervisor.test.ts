@@ -1,10 +1,11 @@
 import { execFileSync } from 'node:child_process';
 import { once } from 'node:events';
 import { existsSync, mkdtempSync, rmdirSync } from 'node:fs';
-import { chown, mkdir, readFile, rm, stat, statfs, writeFile } from 'node:fs/promises';
+import { chown, mkdir, readdir, readFile, rm, stat, statfs, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { startTestPostgres } from '@virt8ra/engine/testing';
 import { afterEach, beforeAll, describe, expect, it } from 'vitest';
+import { awaitGivenDatabase } from './given-database.js';
 import { processesIn, processIdentity, signalProcess } from './processes.js';
 import { buildHolder, type Holder, type StateDirectory, temporaryState, unprivileged } from './testing/database-holder.js';
 
@@ -79,6 +80,15 @@ describe('own database', { timeout: 120_000 }, () => {
     expect(await holder.stop()).toBe(0);
   });
 
+  it.skipIf(!root)('falls back to nobody, with a warning, where no account can be made', async () => {
+    const { path, hold } = await state();
+    const holder = await hold({ flags: ['--database-user', 'no such: name'] });
+
+    expect(holder.log()).toContain('nobody is used');
+    expect((await stat(join(path, 'pg', 'data'))).uid).toBe(unprivileged.uid);
+    await holder.stop();
+  });
+
   it('falls back to the binaries of the npm package, and keeps to them once the data are theirs', async () => {
     const { path, hold } = await state();
     const first = await hold({ environment: { DEBIAN_ROOT: noDebian } });
@@ -86,8 +96,8 @@ describe('own database', { timeout: 120_000 }, () => {
     expect(await readFile(join(path, 'pg', 'data', 'PG_VERSION'), 'utf8')).toBe(`${Number.parseInt(version?.server_version ?? '', 10)}\n`);
     await first.stop();
     if (root) {
-      const brought = join(path, 'pg', '18.4.0-beta.17');
-      expect((await stat(join(brought, 'bin', 'postgres'))).mode & 0o005).toBe(0o005);
+      const [brought = ''] = (await readdir(join(path, 'pg'))).filter((name) => /^\d+\./.test(name));
+      expect((await stat(join(path, 'pg', brought, 'bin', 'postgres'))).mode & 0o005).toBe(0o005);
     }
 
     const second = await hold();
@@ -286,6 +296,23 @@ describe('own database', { timeout: 120_000 }, () => {
 });
 
 describe('database by URL', { timeout: 60_000 }, () => {
+  it('says that it refuses us, or that it is not there', async () => {
+    const postgres = await startTestPostgres();
+    const { config } = await postgres.createDatabase();
+    const log = { debug: () => undefined, info: () => undefined, warn: () => undefined, error: () => undefined };
+    const at = (database: string): string => `postgres://postgres@localhost/${database}?host=${encodeURIComponent(config.host ?? '')}`;
+    try {
+      await expect(awaitGivenDatabase(at(config.database ?? ''), log)).resolves.toBeUndefined();
+      await expect(awaitGivenDatabase(at('missing'), log)).rejects.toMatchObject({
+        kind: 'validation',
+        message: expect.stringContaining('refuses us'),
+      });
+    } finally {
+      await postgres.stop();
+    }
+    await expect(awaitGivenDatabase(at('missing'), log, 10)).rejects.toMatchObject({ kind: 'unavailable' });
+  });
+
   it('is used and left running', async () => {
     const postgres = await startTestPostgres();
     const { config } = await postgres.createDatabase();

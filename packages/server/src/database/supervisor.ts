@@ -10,6 +10,7 @@ import { type FileLock, lockFile, withFileLock } from '../files/file-lock.js';
 import { databaseAccount } from './account.js';
 import { findBinaries } from './binaries.js';
 import { assertOwner, type ClusterPlace, clusterMajor, createCluster, databaseName, prepareDirectories, secondsSince } from './cluster.js';
+import { awaitGivenDatabase } from './given-database.js';
 import { awaitReady, endOrphans, findPostmaster, rotateLog, startPostmaster, stopPostmaster } from './postmaster.js';
 import { isAlive, type ProcessIdentity, processIdentity } from './processes.js';
 import { chooseSocketDirectory } from './socket-directory.js';
@@ -45,6 +46,7 @@ const rotateEveryMs = 60_000;
 export async function startDatabase(options: DatabaseOptions): Promise<Database> {
   const { config, log } = options;
   if (config.database.url !== undefined) {
+    await awaitGivenDatabase(config.database.url, log);
     log.info('the database is given by URL', { url: redactUrl(config.database.url) });
     return { origin: 'url', connection: { connectionString: config.database.url }, stop: async () => undefined };
   }
