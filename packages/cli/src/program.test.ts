@@ -437,11 +437,12 @@ describe('work', () => {
     };
     plane.faults.push({ method: 'PATCH', afterBytes: 700_000 });
     writeFileSync(join(home.folder, 'guest.raw'), content);
-    const done = await home.run(['image', 'import', 'guest', '--file', 'guest.raw']);
+    expect((await home.run(['image', 'import', 'guest', '--file', 'guest.raw'])).err).toContain('--format raw');
+    const done = await home.run(['image', 'import', 'guest', '--file', 'guest.raw', '--format', 'raw']);
     expect(done).toMatchObject({ code: 0, out: 'image/guest ready\n' });
     expect(plane.contentOf('guest').equals(content)).toBe(true);
     expect(plane.get(imageImport, { tenant: 't', name: 'guest' })?.spec).toMatchObject({ source: { upload: { sizeBytes: 2_000_000 } } });
-    expect((await home.run(['image', 'import', 'x', '--file', 'guest.raw', '--sha256', '0'.repeat(64)])).code).toBe(2);
+    expect((await home.run(['image', 'import', 'x', '--file', 'guest.raw', '--format', 'raw', '--sha256', '0'.repeat(64)])).code).toBe(2);
   });
 
   it('enrols a host and prints the command of its agent alone on standard output', async () => {

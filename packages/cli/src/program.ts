@@ -199,7 +199,7 @@ function addWorkCommands(program: Command, withSession: WithSession): void {
     .option('--sha256 <hex>', 'digest of the disk; required with --url')
     .addOption(new Option('--arch <architecture>', 'of the guest').choices(['amd64', 'arm64']).default('amd64'))
     .addOption(new Option('--boot <firmware>', 'how it boots').choices(['UEFI', 'BIOS']))
-    .addOption(new Option('--format <format>', 'what the content is').choices(['qcow2', 'raw']).default('qcow2'))
+    .addOption(new Option('--format <format>', 'of the disk; a raw one must be called so').choices(['qcow2', 'raw']).default('qcow2'))
     .addOption(new Option('--initializer <kind>', 'what sets the guest up').choices(['none', 'cloudinit-22']))
     .option('--detach', 'do not wait until the image is there')
     .option('--timeout <duration>', 'time limit of the wait')

@@ -209,6 +209,16 @@ describe('upload', () => {
     expect(plane.seen.filter((each) => each.method === 'PATCH')).toHaveLength(1);
   });
 
+  it('takes a server that wants no more for one that has all, when only the last reply was lost', async () => {
+    plane.set(imageImport, address, {});
+    plane.onChange = (kind, changed, verb) => {
+      if (verb === 'content') plane.setStatus(kind, changed, { phase: 'inspecting' });
+    };
+    plane.faults.push({ method: 'PATCH', cut: 'after' });
+    await client().upload(address, source);
+    expect(digest(plane.contentOf('guest'))).toBe(digest(content));
+  });
+
   it('stops at a refusal', async () => {
     plane.set(imageImport, address, {});
     plane.faults.push({ method: 'PATCH', status: 413 });

@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto';
 import { createReadStream } from 'node:fs';
-import { stat } from 'node:fs/promises';
+import { open, stat } from 'node:fs/promises';
 import { type ImageImportSpec, imageImport, Problem } from '@virt8ra/contract';
 import { awaitGoal, goalFromText } from '../await-resource.js';
 import { secondsOfFlag } from '../duration-flag.js';
@@ -31,7 +31,7 @@ export async function imageImportRun(session: Session, name: string, flags: Impo
   const target: Target = { kind: imageImport, address: addressOf(session, imageImport, name) };
   const line = createLiveLine(terminal);
   try {
-    const source = flags.file === undefined ? urlSource(flags) : await fileSource(session, flags.file, flags.sha256, line);
+    const source = flags.file === undefined ? urlSource(flags) : await fileSource(session, flags.file, flags, line);
     const spec: ImageImportSpec = {
       source,
       cpuArchitecture: flags.arch,
@@ -67,12 +67,7 @@ function urlSource(flags: ImportFlags): ImageImportSpec['source'] {
   return { url: flags.url ?? '', sha256: flags.sha256.toLowerCase() };
 }
 
-async function fileSource(
-  session: Session,
-  path: string,
-  expected: string | undefined,
-  line: LiveLine,
-): Promise<ImageImportSpec['source']> {
+async function fileSource(session: Session, path: string, flags: ImportFlags, line: LiveLine): Promise<ImageImportSpec['source']> {
   const { size } = await stat(path).catch((cause: unknown) => {
     throw new Problem('invalid-request', `cannot read ${path}: ${(cause as Error).message}`, { cause });
   });
@@ -81,16 +76,29 @@ async function fileSource(
   const hash = createHash('sha256');
   const startedAt = terminal.now();
   let bytes = 0;
+  if (flags.format !== 'raw' && !(await isQcow2(path))) {
+    throw new Problem('validation', `${path} is not a qcow2 disk; when it is a raw one, say so with --format raw`);
+  }
   for await (const chunk of createReadStream(path, { highWaterMark: 1024 * 1024, signal: terminal.signal })) {
     hash.update(chunk as Buffer);
     bytes += (chunk as Buffer).length;
     line.show(measured('digest', bytes, size, startedAt, terminal.now()));
   }
   const sha256 = hash.digest('hex');
-  if (expected !== undefined && expected.toLowerCase() !== sha256) {
+  if (flags.sha256 !== undefined && flags.sha256.toLowerCase() !== sha256) {
     throw new Problem('validation', `${path} is not the file you meant: its sha256 is ${sha256}`);
   }
   return { upload: { sizeBytes: bytes, sha256 } };
+}
+
+async function isQcow2(path: string): Promise<boolean> {
+  const file = await open(path);
+  try {
+    const { buffer, bytesRead } = await file.read(Buffer.alloc(4), 0, 4, 0);
+    return bytesRead === 4 && buffer.toString('latin1') === 'QFI\u00fb';
+  } finally {
+    await file.close();
+  }
 }
 
 async function send(session: Session, target: Target, path: string, line: LiveLine): Promise<void> {

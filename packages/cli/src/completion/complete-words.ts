@@ -65,6 +65,8 @@ async function flagValues(terminal: Terminal, flags: GlobalFlags, flag: string):
       return Object.keys((await readContexts(terminal.environment.configFolder)).contexts);
     case '--mode':
       return ['warm', 'cold'];
+    case '--format':
+      return ['qcow2', 'raw'];
     case '--arch':
       return ['amd64', 'arm64'];
     case '--boot':

@@ -174,7 +174,11 @@ export async function startTestControlPlane(): Promise<TestControlPlane> {
     if (lock !== undefined && resource !== undefined && Number(lock) !== resource.metadata.resourceVersion) {
       throw new Problem('precondition-failed', `${address.name} was changed`);
     }
-    if (action === 'content') return receive(request, response, address.name, body);
+    if (action === 'content') {
+      const phase = (resource?.status as { phase?: string } | undefined)?.phase;
+      if (phase === 'done' || phase === 'inspecting') throw new Problem('conflict', `${address.name} takes no content any more`);
+      return receive(request, response, address.name, body);
+    }
     if (request.method === 'GET') {
       const value = action === 'progress' ? progress.get(ref) : resource;
       if (value === undefined) throw absent();
