@@ -2,12 +2,13 @@ import { toProblem } from '@virt8ra/contract';
 import type { Log } from '@virt8ra/engine';
 import type { Pool } from 'pg';
 import type { WebSocket } from 'ws';
+import { createNotifications } from '../database/notifications.js';
 import type { HostObject } from './host-objects.js';
 import type { ObservedIntake } from './intake.js';
 import { type LinkPeer, type LinkSession, openLinkSession } from './link-session.js';
 import type { LinkStore } from './link-store.js';
 import { createProgressGate, type TransferProgress } from './progress-gate.js';
-import { createFleetSignals } from './signals.js';
+import { fleetChannel } from './signals.js';
 
 /** What the rest of the control plane is told. Calls may fail and may be lost; they are nudges, the truth is in the database. */
 export interface FleetEvents {
@@ -95,7 +96,7 @@ export function createLinks(options: LinksOptions): Links {
     if (chosen.length === 0) return;
     review(chosen).catch((error: unknown) => log.warn('links could not be reviewed', { problem: toProblem(error).message }));
   };
-  const signals = createFleetSignals(pool, log, onSignal);
+  const signals = createNotifications({ pool, channel: fleetChannel, log, onNotification: onSignal });
 
   return {
     accept(socket, peer) {

@@ -2,6 +2,7 @@ import { constants, X509Certificate } from 'node:crypto';
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { createServer, type Server } from 'node:https';
 import { type AddressInfo, isIP } from 'node:net';
+import { hostname } from 'node:os';
 import type { Duplex } from 'node:stream';
 import { TLSSocket } from 'node:tls';
 import { agentFrameBytes, documentFromProblem, EnrolRequest, Problem, RenewRequest, toProblem } from '@virt8ra/contract';
@@ -39,6 +40,8 @@ export interface AgentListener {
 const enrolShape = Compile(EnrolRequest);
 const renewShape = Compile(RenewRequest);
 const bodyBytes = 32 * 1024;
+/** Listen addresses that are no address to dial. */
+const everywhere = ['0.0.0.0', '::'];
 const renewalCheckMs = 3_600_000;
 
 export function createAgentListener(options: AgentListenerOptions): AgentListener {
@@ -113,10 +116,8 @@ export function createAgentListener(options: AgentListenerOptions): AgentListene
   };
 
   const serverNames = (): string[] => {
-    const { hostname } = options.publicUrl === undefined ? { hostname: options.listen.host } : new URL(options.publicUrl);
-    const bare = hostname.replace(/^\[|\]$/g, '');
-    const any = ['0.0.0.0', '::'];
-    return [...new Set([bare, options.listen.host, 'localhost', '127.0.0.1', '::1'])].filter((name) => !any.includes(name));
+    const named = options.publicUrl === undefined ? hostname() : new URL(options.publicUrl).hostname.replace(/^\[|\]$/g, '');
+    return [...new Set([named, options.listen.host, 'localhost', '127.0.0.1', '::1'])].filter((name) => !everywhere.includes(name));
   };
   const secureContext = async () => {
     const issued = await authority.issueServer(serverNames());
@@ -140,7 +141,9 @@ export function createAgentListener(options: AgentListenerOptions): AgentListene
   return {
     url() {
       const { host } = options.listen;
-      return options.publicUrl ?? `https://${isIP(host) === 6 ? `[${host}]` : host}:${port}`;
+      if (options.publicUrl !== undefined) return options.publicUrl;
+      const name = everywhere.includes(host) ? hostname() : host;
+      return `https://${isIP(name) === 6 ? `[${name}]` : name}:${port}`;
     },
     async listen() {
       const made = createServer({
