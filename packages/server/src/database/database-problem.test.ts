@@ -17,7 +17,7 @@ describe('database problem', () => {
       await pool.query('select 1');
       const caught = pool.query('select pg_sleep(30)').then(
         () => undefined,
-        (error: unknown) => problemOf(error),
+        (error: unknown) => error,
       );
       const admin = createPool({ connection: config, connections: 1, log: silent });
       await expect
@@ -29,14 +29,25 @@ describe('database problem', () => {
       await admin.query(
         `select pg_terminate_backend(pid) from pg_stat_activity where query like 'select pg_sleep%' and pid <> pg_backend_pid()`,
       );
-      await admin.end();
       expect(await caught).toMatchObject({ kind: 'unavailable', retryAfterSeconds: 1 });
       expect((await pool.query('select 1 as one')).rows).toEqual([{ one: 1 }]);
+
+      const client = await pool.connect();
+      client.on('error', () => undefined);
+      await client.query('begin');
+      await expect(client.query('select 1 / 0')).rejects.toMatchObject({ code: '22012' });
+      await client.query('rollback');
+      await admin.query(`select pg_terminate_backend(pid) from pg_stat_activity where state = 'idle' and pid <> pg_backend_pid()`);
+      await expect
+        .poll(async () => (await client.query('select 1').catch((error: unknown) => error)) as object)
+        .toMatchObject({ kind: 'unavailable' });
+      client.release(true);
+      await admin.end();
     } finally {
       await postgres.stop();
     }
-    const after = await pool.query('select 1').catch((error: unknown) => problemOf(error));
-    expect(after).toMatchObject({ kind: 'unavailable' });
+    await expect(pool.query('select 1')).rejects.toMatchObject({ kind: 'unavailable' });
+    await expect(pool.connect()).rejects.toMatchObject({ kind: 'unavailable' });
     await pool.end();
   });
 

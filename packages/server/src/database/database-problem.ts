@@ -8,23 +8,29 @@ const awayMessages =
 const repeatCodes = /^(40001|40P01|55P03)$/;
 const fullCodes = /^(53100|53200|53400)$/;
 
-/**
- * Any thrown value as a Problem, where what the `pg` library throws while the database is away becomes `unavailable` (503 with
- * Retry-After) instead of `internal`. For whoever answers requests or records failures.
- */
-export function problemOf(thrown: unknown): Problem {
-  if (thrown instanceof Problem) return thrown;
+/** `unavailable` when the thrown value says that the database is away; undefined for everything else. */
+export function absenceOf(thrown: unknown): Problem | undefined {
+  if (thrown instanceof Problem) return undefined;
   const code = errorCode(thrown) ?? '';
   const message = thrown instanceof Error ? thrown.message : String(thrown);
   // A file that is missing (ENOENT of open or stat) is no database that is away; connecting names itself.
   const connecting =
     typeof thrown === 'object' && thrown !== null && 'syscall' in thrown ? thrown.syscall === 'connect' || code !== 'ENOENT' : true;
-  if ((awayCodes.test(code) && connecting) || awayMessages.test(message)) {
-    return new Problem('unavailable', 'the database is not reachable at the moment; repeat the request', {
-      retryAfterSeconds: 1,
-      cause: thrown,
-    });
-  }
+  if (!(awayCodes.test(code) && connecting) && !awayMessages.test(message)) return undefined;
+  return new Problem('unavailable', 'the database is not reachable at the moment; repeat the request', {
+    retryAfterSeconds: 1,
+    cause: thrown,
+  });
+}
+
+/**
+ * Any thrown value as a Problem, where what the `pg` library throws while the database is away, too busy or full becomes `unavailable`
+ * (503 with Retry-After) instead of `internal`. For whoever answers requests or records failures.
+ */
+export function problemOf(thrown: unknown): Problem {
+  const absence = absenceOf(thrown);
+  if (absence !== undefined) return absence;
+  const code = errorCode(thrown) ?? '';
   if (repeatCodes.test(code)) {
     return new Problem('unavailable', 'the database was too busy with the same thing; repeat the request', {
       retryAfterSeconds: 1,

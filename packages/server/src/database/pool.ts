@@ -1,10 +1,12 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Log } from '@virt8ra/engine';
-import { Pool, type PoolConfig } from 'pg';
+import { Pool, type PoolClient, type PoolConfig } from 'pg';
+import { absenceOf } from './database-problem.js';
 
 /**
  * The server's one pool. It survives a restart of the database: broken connections are dropped and made anew on demand. Waiting for a
- * free connection ends after 5 s, so that requests fail instead of piling up.
+ * free connection ends after 5 s, so that requests fail instead of piling up. What fails because the database is away is `unavailable`,
+ * so that whoever uses it, a step of a run above all, tries again instead of giving up; other failures stay as `pg` throws them.
  */
 export function createPool(options: { readonly connection: PoolConfig; readonly connections: number; readonly log: Log }): Pool {
   const { connection, connections, log } = options;
@@ -20,7 +22,35 @@ export function createPool(options: { readonly connection: PoolConfig; readonly 
   });
   // Without a listener an idle connection that breaks would end the process.
   pool.on('error', (error) => log.warn('an idle database connection broke', { error: error.message }));
+  pool.on('connect', (client: PoolClient) => {
+    client.query = translated(client.query.bind(client)) as PoolClient['query'];
+  });
+  // `pool.query` goes through it too.
+  pool.connect = translated(pool.connect.bind(pool)) as Pool['connect'];
   return pool;
+}
+
+type Call = (...parameters: unknown[]) => unknown;
+
+/** `pg` calls a callback given last, else answers a promise; both get the translated error. */
+function translated(call: unknown): Call {
+  const original = call as Call;
+  return (...parameters) => {
+    const callback = parameters.at(-1);
+    if (typeof callback === 'function') {
+      const answer = (error: unknown, ...rest: unknown[]): unknown => (callback as Call)(error == null ? error : translate(error), ...rest);
+      return original(...parameters.slice(0, -1), answer);
+    }
+    const result = original(...parameters);
+    if (!(result instanceof Promise)) return result;
+    return result.catch((error: unknown) => {
+      throw translate(error);
+    });
+  };
+}
+
+function translate(error: unknown): unknown {
+  return absenceOf(error) ?? error;
 }
 
 /** A client that somebody still holds must not keep the server from ending: after 5 s the rest is left to the database's shutdown. */
