@@ -4,6 +4,7 @@ import { imageImport, Problem } from '@virt8ra/contract';
 import { createDrivers } from '@virt8ra/drivers';
 import { createReconciler, createRunner, createWorkQueue, engineMigrations, type Log, type Workflow } from '@virt8ra/engine';
 import type { Pool } from 'pg';
+import { accessMigrations } from './access/migrations.js';
 import { createSiteConnections } from './accounts/site-connections.js';
 import { type ArtifactStore, openArtifactStore } from './artifacts/artifact-store.js';
 import { startCollector, usedArtifacts } from './artifacts/collector.js';
@@ -46,6 +47,7 @@ const migrations: readonly MigrationList[] = [
   { area: 'resources', migrations: resourceMigrations },
   { area: 'capacity', migrations: capacityMigrations },
   { area: 'fleet', migrations: fleetMigrations },
+  { area: 'access', migrations: accessMigrations },
 ];
 
 /** Builds every part by hand, gives it its collaborators, and starts it. Raises a Problem that says what to mend. */

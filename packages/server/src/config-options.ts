@@ -57,6 +57,11 @@ const rows = {
     meaning: 'https URL of that listener as agents on other hosts see it.',
   },
   'access.listen': { type: 'text', default: '127.0.0.1', meaning: 'Address where access endpoints of instances stand.' },
+  'access.publicHost': {
+    type: 'text',
+    fallback: 'access.listen',
+    meaning: 'Host name or address of access endpoints as users are told it.',
+  },
   'access.ports': { type: 'text', default: '20000-20999', meaning: 'Ports that access endpoints take, FIRST-LAST.' },
   'log.level': {
     type: 'text',

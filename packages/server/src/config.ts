@@ -35,7 +35,11 @@ export interface Config {
     /** Where agents reach the listener; undefined: the listen address itself. */
     readonly publicUrl: string | undefined;
   };
-  readonly access: { readonly listen: string; readonly ports: { readonly first: number; readonly last: number } };
+  readonly access: {
+    readonly listen: string;
+    readonly publicHost: string | undefined;
+    readonly ports: { readonly first: number; readonly last: number };
+  };
   readonly log: { readonly level: LogLevel };
   readonly database: {
     /** Undefined: the server runs a PostgreSQL of its own. Holds a password. */
@@ -232,7 +236,7 @@ function build(raw: Raw, environment: Environment, uid: number): Config {
       listen: parseListen(word('agents.listen'), where('agents.listen')),
       publicUrl: parseUrl(text('agents.publicUrl'), where('agents.publicUrl'), ['https:']),
     },
-    access: { listen: accessListen, ports: parsePorts(word('access.ports'), where('access.ports')) },
+    access: { listen: accessListen, publicHost: text('access.publicHost'), ports: parsePorts(word('access.ports'), where('access.ports')) },
     log: { level: word('log.level') as LogLevel },
     database: {
       // DATABASE_URL without our prefix is what platforms set.
