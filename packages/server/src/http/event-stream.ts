@@ -39,14 +39,20 @@ export function createEventStream({ response, wants, frameOf, bufferBytes }: Eve
     response.end(
       `id: ${textFromPosition(reached)}\nevent: cut\ndata: ${JSON.stringify({ reason, cursor: textFromPosition(reached) })}\n\n`,
     );
+    // A client that does not even read this is not waited for.
+    const timer = setTimeout(() => response.destroy(), reason === 'stopping' ? stopGraceMs : cutGraceMs);
+    timer.unref();
+    response.once('close', () => clearTimeout(timer));
   }
 
-  async function write(entries: readonly FeedEntry[]): Promise<void> {
+  async function write(entries: readonly FeedEntry[], patient: boolean): Promise<void> {
     for (const entry of entries) {
-      if (ended) return;
       const frame = wants(entry) ? await frameOf(entry) : undefined;
-      if (ended) return;
-      if (frame !== undefined && response.writableLength > bufferBytes) return cut('too-slow');
+      if (frame !== undefined && response.writableLength > bufferBytes) {
+        if (!patient) cut('too-slow');
+        else await drained(response);
+      }
+      if (ended || response.destroyed) return;
       reached = entry.position;
       if (frame === undefined) continue;
       response.write(`id: ${textFromPosition(reached)}\n${frame}`);
@@ -54,29 +60,29 @@ export function createEventStream({ response, wants, frameOf, bufferBytes }: Eve
     }
   }
 
+  async function enqueue(entries: readonly FeedEntry[], patient: boolean): Promise<void> {
+    waiting += entries.length;
+    writing = writing
+      .then(() => write(entries, patient))
+      .catch(() => cut('failed'))
+      .finally(() => {
+        waiting -= entries.length;
+      });
+    await writing;
+  }
+
   return {
     watcher: {
       push(entries) {
         // Entries wait in memory while earlier ones are made into frames: bounded like the bytes.
-        if (waiting > 10_000) cut('too-slow');
+        if (waiting > mostWaiting) cut('too-slow');
         if (ended) return false;
-        waiting += entries.length;
-        writing = writing
-          .then(() => write(entries))
-          .catch(() => cut('failed'))
-          .finally(() => {
-            waiting -= entries.length;
-          });
+        void enqueue(entries, false);
         return true;
       },
-      async drained() {
-        await writing;
-        if (response.writableNeedDrain && !ended) {
-          await new Promise<void>((resolve) => {
-            response.once('drain', resolve);
-            response.once('close', resolve);
-          });
-        }
+      async fill(entries) {
+        await enqueue(entries, true);
+        return !ended;
       },
       end: (why) => cut(why),
     },
@@ -88,4 +94,21 @@ export function createEventStream({ response, wants, frameOf, bufferBytes }: Eve
     },
     cut,
   };
+}
+
+const mostWaiting = 10_000;
+const cutGraceMs = 30_000;
+const stopGraceMs = 2000;
+
+async function drained(response: ServerResponse): Promise<void> {
+  if (!response.writableNeedDrain) return;
+  await new Promise<void>((resolve) => {
+    const settle = (): void => {
+      response.off('drain', settle);
+      response.off('close', settle);
+      resolve();
+    };
+    response.once('drain', settle);
+    response.once('close', settle);
+  });
 }

@@ -11,6 +11,7 @@ export function replyProblem(log: Log, thrown: unknown, request: FastifyRequest,
     log.error('a request failed', { ...facts, error: thrown instanceof Error ? (thrown.stack ?? thrown.message) : String(thrown) });
   else if (problem.status > 500) log.warn('a request could not be served', { ...facts, reason: problem.message });
   else log.debug('a request was refused', { ...facts, reason: problem.message });
+  void reply.header('x-request-id', request.id);
   if (problem.retryAfterSeconds !== undefined) void reply.header('retry-after', String(Math.ceil(problem.retryAfterSeconds)));
   if (problem.status === 401) void reply.header('www-authenticate', 'Bearer');
   const instance = request.url.split('?', 1)[0] ?? request.url;

@@ -8,8 +8,8 @@ import { comparePositions, type FeedPosition } from './feed-position.js';
 export interface Watcher {
   /** Entries in order, each once. False: this watcher takes no more (it has left, or is too slow). */
   push(entries: readonly FeedEntry[]): boolean;
-  /** Resolves when more may be pushed without piling up; asked only while it catches up. */
-  drained(): Promise<void>;
+  /** The same while it catches up: resolves when it can take more, so that a long past is read no faster than the client reads. */
+  fill(entries: readonly FeedEntry[]): Promise<boolean>;
   /** The hub gives this watcher nothing any more; what it got last is where it may resume. */
   end(why: 'stopping' | 'lost'): void;
 }
@@ -163,8 +163,7 @@ export function createFeedHub(options: FeedHubOptions): FeedHub {
       // Everything up to `target` is final: nothing read means that nothing is there.
       at = entries.at(-1)?.position ?? target;
       if (entries.length > 0 && watchers.has(watcher)) {
-        if (!watcher.push(entries)) return forget(watcher);
-        await watcher.drained();
+        if (!(await watcher.fill(entries))) return forget(watcher);
       }
     }
   }

@@ -53,13 +53,14 @@ function collector() {
   const entries: FeedEntry[] = [];
   const checks = new Set<() => void>();
   const ends: string[] = [];
+  const push = (more: readonly FeedEntry[]): boolean => {
+    entries.push(...more);
+    for (const check of checks) check();
+    return true;
+  };
   const watcher: Watcher = {
-    push(more) {
-      entries.push(...more);
-      for (const check of checks) check();
-      return true;
-    },
-    drained: async () => undefined,
+    push,
+    fill: async (more) => push(more),
     end: (why) => ends.push(why),
   };
   const until = async (holds: (entries: readonly FeedEntry[]) => boolean): Promise<void> =>
@@ -278,7 +279,7 @@ describe('the feed hub', () => {
         pushes += 1;
         return false;
       },
-      drained: async () => undefined,
+      fill: async () => true,
       end: () => undefined,
     }));
     await hub.watch(undefined, () => good.watcher);
@@ -319,9 +320,10 @@ describe('the feed hub', () => {
     const ended = new Promise<string>((resolve) => {
       void small.watch(from, () => ({
         push: () => true,
-        drained: async () => {
+        fill: async () => {
           pruned ??= pruneResources(pool, new Date(), { feedRows: 1 });
           await pruned;
+          return true;
         },
         end: resolve,
       }));

@@ -7,7 +7,7 @@ import type { LabelTerm } from './store.js';
  * `>` `>=` `<` `<=` compare numbers. A key may carry a namespace (`ns:key`). `!=` also holds where the label is absent.
  */
 
-const termPattern = /^([^=!<>,\s]{1,128})\s*(!=|>=|<=|=|>|<)\s*([^\s=]?.*)$/s;
+const termPattern = /^([^=!<>,\s]{1,128})\s*(!=|>=|<=|=|>|<)\s*((?!=).*)$/s;
 const numberPattern = /^-?\d{1,30}(\.\d{1,30})?$/;
 const longest = 4096;
 const mostTerms = 32;
