@@ -68,6 +68,10 @@ export async function askListener(url: string, { method, path, body, identity, h
       });
     });
     outgoing.once('error', reject);
+    outgoing.once('upgrade', (response, socket) => {
+      socket.destroy();
+      resolve({ status: response.statusCode ?? 0, headers: response.headers, body: Buffer.alloc(0), caSha256 });
+    });
     outgoing.once('response', (response) => {
       const chunks: Buffer[] = [];
       response.on('data', (chunk: Buffer) => chunks.push(chunk));
