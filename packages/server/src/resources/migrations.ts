@@ -7,6 +7,8 @@ export const resourceMigrations: readonly Migration[] = [
     sql: `
 create sequence feed_position as bigint;
 
+-- One key serves look-ups, pages and counts. A second index that begins with parent is a trap: without statistics the planner takes it
+-- for look-ups by name and reads the whole collection for each.
 -- revision_xid is the transaction of the last change of any kind; it only grows, so that the feed tells a resource's changes in order.
 create table resource (
   uid text collate "C" primary key,
@@ -33,8 +35,6 @@ create table resource (
   deleted_at timestamptz,
   unique (kind, parent, name)
 ) with (fillfactor = 80, autovacuum_vacuum_scale_factor = 0.05);
--- For counts of everything below a parent, whatever its kind.
-create index resource_parent on resource (parent, kind);
 
 -- What is gone, for lists that ask for it. Pruned by age.
 create table tombstone (like resource including defaults, removed_at timestamptz not null, primary key (uid));

@@ -75,7 +75,7 @@ export function pageQuery(kind: Kind, range: ParentRange, query: ListQuery, driv
 }
 
 /** How far the choice between several equality terms counts. */
-const rare = 2000;
+const rare = 1000;
 
 /** Counts the rows of each equality term, up to a bound, so that the rarest can be walked; undefined when there is nothing to choose. */
 export function rarityQuery(kind: Kind, range: ParentRange, terms: readonly LabelTerm[]): PageQuery {

@@ -37,16 +37,14 @@ export function createResourceRows(client: PoolClient) {
     );
   }
 
-  async function removeLabels(uid: string, labels: StoredResource['labels']): Promise<void> {
-    const entries = Object.entries(labels);
-    if (entries.length === 0) return;
-    await client.query(
-      `delete from resource_label as held
-       using resource, unnest($2::text[], $3::text[]) as label (key, value)
-       where resource.uid = $1 and held.kind = resource.kind and held.parent = resource.parent
-         and held.key = label.key and held.value = label.value and held.name = resource.name`,
-      [uid, entries.map(([key]) => key), entries.map(([, value]) => value)],
-    );
+  async function removeLabels(kind: string, parent: string, name: string, labels: StoredResource['labels']): Promise<void> {
+    for (const [key, value] of Object.entries(labels)) {
+      await client.query({
+        name: 'label-remove',
+        text: 'delete from resource_label where kind = $1 and parent = $2 and key = $3 and value = $4 and name = $5',
+        values: [kind, parent, key, value, name],
+      });
+    }
   }
 
   return {
@@ -161,15 +159,14 @@ export function createResourceRows(client: PoolClient) {
       const row = rows[0];
       if (row === undefined) throw new RetryTransaction(`${held.uid} was changed by a transaction younger than this one`);
       if (relabelled) {
-        await removeLabels(held.uid, held.labels);
-        await insertLabels(row.kind, row.parent, row.name, change.labels);
+        await removeLabels(row.kind, row.parent, row.name, without(held.labels, change.labels));
+        await insertLabels(row.kind, row.parent, row.name, without(change.labels, held.labels));
       }
       return hold(row);
     },
 
     async remove(held: StoredResource, at: Date): Promise<void> {
-      await removeLabels(held.uid, held.labels);
-      const { rowCount } = await client.query({
+      const { rows } = await client.query<{ parent: string }>({
         name: 'resource-remove',
         text: `with gone as (
             delete from resource where uid = $1 and revision_xid <= pg_current_xact_id() returning *
@@ -180,15 +177,24 @@ export function createResourceRows(client: PoolClient) {
               coalesce(deleted_at, $2), $2
             from gone
             returning *
+          ), told as (
+            insert into feed (xid, seq, type, kind, uid, ref, tenant, labels, body)
+            select revision_xid, revision_seq, 'deleted', kind, uid, ref, tenant, labels, to_jsonb(kept) from kept
           )
-          insert into feed (xid, seq, type, kind, uid, ref, tenant, labels, body)
-          select revision_xid, revision_seq, 'deleted', kind, uid, ref, tenant, labels, to_jsonb(kept) from kept`,
+          select parent from kept`,
         values: [held.uid, at],
       });
-      if (rowCount === 0) throw new RetryTransaction(`${held.uid} was changed by a transaction younger than this one`);
+      const row = rows[0];
+      if (row === undefined) throw new RetryTransaction(`${held.uid} was changed by a transaction younger than this one`);
+      await removeLabels(held.kind, row.parent, held.address.name, held.labels);
       locked.delete(held.uid);
     },
   };
+}
+
+/** Labels of `these` that `those` do not have with the same value. */
+function without(these: StoredResource['labels'], those: StoredResource['labels']): StoredResource['labels'] {
+  return Object.fromEntries(Object.entries(these).filter(([key, value]) => !Object.hasOwn(those, key) || those[key] !== value));
 }
 
 const columnsOf = [

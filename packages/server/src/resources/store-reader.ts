@@ -1,4 +1,4 @@
-import { type Id, type Kind, type Progress, parentPath } from '@virt8ra/contract';
+import { type Id, type Kind, kinds, type Progress, parentPath } from '@virt8ra/contract';
 import type { Pool, PoolClient } from 'pg';
 import { createLedgerReader } from './ledger.js';
 import { pageQuery, rarityQuery, textFromPosition, walkableTerms } from './page-query.js';
@@ -58,9 +58,11 @@ export function createStoreReader(on: Pool | PoolClient): StoreReader {
     async count(kind, within) {
       const values: unknown[] = [];
       const bind = (value: unknown): string => `$${values.push(value)}`;
-      const ofKind = kind === undefined ? '' : `kind = ${bind(kind.kind)} and `;
+      // The key begins with the kind, so that all of them are named where none is given.
+      const names = kind === undefined ? kinds.map((each) => each.kind) : [kind.kind];
       const { rows } = await on.query<{ count: number }>(
-        `select count(*)::integer as count from resource where ${ofKind}${parentCondition(parentRange(kind, within), 'parent', bind)}`,
+        `select count(*)::integer as count from resource
+         where kind = any(${bind(names)}::text[]) and ${parentCondition(parentRange(kind, within), 'parent', bind)}`,
         values,
       );
       return rows[0]?.count ?? 0;
