@@ -141,7 +141,7 @@ describe('the change feed over HTTP', () => {
     expect(stream.events[1]?.data['resource']).toMatchObject({ labels: { env: 'test' } });
   });
 
-  it('shows a tenant nothing of another, and the operator everything at "-"', async () => {
+  it('shows a tenant nothing of another, and at "-" all that the caller may read', async () => {
     const mine = await watch(eventsPath);
     const foreign = await watch(eventsPath.replace('acme', 'other'), { token: 'other-token' });
     const stranger = await watch(eventsPath.replace('acme', '-'), { token: 'other-token' });

@@ -35,7 +35,7 @@ interface Query {
 
 /**
  * `GET /providers/virt8ra.events/v1beta1/tenants/{tenant}/events`: the change feed as text/event-stream. A tenant hears of its own
- * resources and of those without a tenant; `-` in its place is for those without one: there the operator hears of everything.
+ * resources and of those without a tenant; `-` in its place is for callers without one, who hear of everything they may read.
  */
 export function addEventRoutes(app: FastifyInstance, options: EventRoutesOptions): EventRoutes {
   const { hub, behaviours, beatSeconds = 15, longestSeconds = 3600, bufferBytes = 1024 * 1024 } = options;
@@ -111,9 +111,9 @@ function wantedEntries(
       },
     );
   }
-  const all = tenant === '-' && subject.operator && subject.tenants === 'all';
+  const tenants = tenant === '-' ? subject.tenants : [tenant];
   return (entry) => {
-    if (entry.tenant !== undefined && entry.tenant !== tenant && !all) return false;
+    if (entry.tenant !== undefined && tenants !== 'all' && !tenants.includes(entry.tenant)) return false;
     if (kinds.length > 0 && !kinds.includes(entry.kind)) return false;
     return matchesSelector(selector, entry.labels) || (entry.leftLabels !== undefined && matchesSelector(selector, entry.leftLabels));
   };

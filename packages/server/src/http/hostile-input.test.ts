@@ -31,6 +31,7 @@ interface Row {
 
 const rows: readonly Row[] = [
   { title: 'an empty body', body: '', status: 400, code: 'invalid-request', detail: /empty/ },
+  { title: 'nothing but spaces', body: ' \n ', status: 400, code: 'invalid-request', detail: /line 2, column 2/ },
   { title: 'a cut body', body: '{"spec":{"sizeGB":', status: 400, code: 'invalid-request', detail: /line 1, column 19/ },
   { title: 'a comma too many', body: '{\n  "spec": {},\n}', status: 400, code: 'invalid-request', detail: /line 3, column 1/ },
   { title: 'a bare word', body: '{"spec":nope}', status: 400, code: 'invalid-request', detail: /line 1, column 9/ },

@@ -266,6 +266,8 @@ describe('actions and progress', () => {
     const started = await server.call('POST', `${instancesPath}/i1/start`);
     expect([started.statusCode, started.body]).toEqual([202, '']);
     expect((await server.call('GET', `${instancesPath}/i1`)).json().status).toMatchObject({ state: 'updating', powerState: 'on' });
+    const typed = await server.call('POST', `${instancesPath}/i1/restart`, { headers: { 'content-type': 'application/json' } });
+    expect(typed.statusCode).toBe(202);
     expect((await server.call('POST', `${instancesPath}/i1/stop`)).statusCode).toBe(409);
     expect((await server.call('POST', `${instancesPath}/i2/start`)).statusCode).toBe(404);
     expect((await server.call('POST', `${instancesPath}/i1/explode`)).statusCode).toBe(404);

@@ -2,7 +2,7 @@ import { randomUUID } from 'node:crypto';
 import type { AddressInfo } from 'node:net';
 import { type Kind, Problem, region as regionKind } from '@virt8ra/contract';
 import type { Log } from '@virt8ra/engine';
-import fastify, { type FastifyInstance } from 'fastify';
+import fastify, { type FastifyInstance, type FastifyRequest } from 'fastify';
 import type { Pool } from 'pg';
 import { Histogram, type Registry } from 'prom-client';
 import type { KindBehaviour, Subject } from '../kinds/behaviour.js';
@@ -36,7 +36,7 @@ export interface HttpServerOptions {
   readonly metrics: Registry;
   /** By kind: what takes the bytes of `…/NAME/content`. */
   readonly contents?: Readonly<Record<string, ContentHandler>>;
-  /** Base URL as clients reach it. Default: what the server listens on. */
+  /** Base URL as clients reach it. Default: the host of each request. */
   readonly publicUrl?: string;
   readonly tls?: { readonly certificate: string; readonly key: string };
   /** Raises why this server should get no requests. The database is always asked. */
@@ -59,8 +59,9 @@ export function createHttpServer(options: HttpServerOptions): HttpServer {
   const { store, pool, behaviours, authenticate, region, log, metrics } = options;
   const app = createApp(options);
   let stopping = false;
-  let url = options.publicUrl?.replace(/\/+$/, '');
-  const publicUrl = (): string => url ?? `http://localhost`;
+  const configuredUrl = options.publicUrl?.replace(/\/+$/, '');
+  // Without one, the name under which this client has just reached us is the best we know.
+  const publicUrl = (request: FastifyRequest): string => configuredUrl ?? `${request.protocol}://${request.host}`;
   const kinds: readonly Kind[] = [
     regionKind,
     ...behaviours.map((behaviour) => behaviour.kind).filter((kind) => kind.kind !== regionKind.kind),
@@ -103,9 +104,7 @@ export function createHttpServer(options: HttpServerOptions): HttpServer {
       await app.listen(address);
       const { port } = app.server.address() as AddressInfo;
       const host = address.host.includes(':') ? `[${address.host}]` : address.host;
-      const own = `${options.tls === undefined ? 'http' : 'https'}://${host}:${port}`;
-      url ??= own;
-      return own;
+      return `${options.tls === undefined ? 'http' : 'https'}://${host}:${port}`;
     },
     async stop() {
       stopping = true;
@@ -126,7 +125,10 @@ function createApp({ log, tls }: HttpServerOptions): FastifyInstance {
     ...(tls === undefined ? {} : { https: { cert: tls.certificate, key: tls.key } }),
   }) as unknown as FastifyInstance;
   app.removeAllContentTypeParsers();
-  app.addContentTypeParser('application/json', { parseAs: 'buffer' }, async (_request: unknown, body: Buffer) => parseJsonBody(body));
+  app.addContentTypeParser('application/json', { parseAs: 'buffer' }, async (_request: unknown, body: Buffer) =>
+    // Some clients name a type although they send nothing, as with actions.
+    body.length === 0 ? undefined : parseJsonBody(body),
+  );
   app.setErrorHandler((error, request, reply) => replyProblem(log, error, request, reply));
   app.setNotFoundHandler((request, reply) => {
     const path = request.url.split('?', 1)[0]?.slice(0, 300) ?? '';

@@ -17,8 +17,10 @@ export function parseJsonBody(octets: Uint8Array): unknown {
   } catch (cause) {
     const fault = jsonFault(text);
     const place = fault === undefined ? '' : ` at line ${fault.line}, column ${fault.column}`;
-    const what = text.trim() === '' ? 'the body is empty; a JSON object is needed' : `the body is not JSON: wrong${place || ' somewhere'}`;
-    throw new Problem('invalid-request', what, { cause, ...(fault === undefined ? {} : { facts: { ...fault } }) });
+    throw new Problem('invalid-request', `the body is not JSON: wrong${place}`, {
+      cause,
+      ...(fault === undefined ? {} : { facts: { ...fault } }),
+    });
   }
   assertStorable(value);
   return value;

@@ -1,5 +1,5 @@
 import type { Kind } from '@virt8ra/contract';
-import type { FastifyInstance } from 'fastify';
+import type { FastifyInstance, FastifyRequest } from 'fastify';
 import type { Registry } from 'prom-client';
 import { openApiOf } from './open-api.js';
 import { endpointsOf } from './region-routes.js';
@@ -7,7 +7,7 @@ import { endpointsOf } from './region-routes.js';
 export interface OperationRoutesOptions {
   readonly kinds: readonly Kind[];
   readonly metrics: Registry;
-  readonly publicUrl: () => string;
+  readonly publicUrl: (request: FastifyRequest) => string;
   /** Raises why this server should get no requests. */
   readonly ready: () => Promise<void>;
 }
@@ -17,9 +17,9 @@ export function addOperationRoutes(app: FastifyInstance, { kinds, metrics, publi
   const open = { config: { open: true } };
   const description = openApiOf(kinds);
 
-  app.get('/.wellknown/secapi', open, async () => ({
+  app.get('/.wellknown/secapi', open, async (request) => ({
     version: 'v1',
-    endpoints: endpointsOf(kinds, publicUrl()).map(({ provider, url }) => ({ provider, url })),
+    endpoints: endpointsOf(kinds, publicUrl(request)).map(({ provider, url }) => ({ provider, url })),
   }));
   app.get('/openapi.json', open, async () => description);
   app.get('/healthz', open, async () => ({ status: 'ok' }));

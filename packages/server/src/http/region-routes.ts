@@ -1,5 +1,5 @@
 import { type Kind, region as regionKind, site } from '@virt8ra/contract';
-import type { FastifyInstance } from 'fastify';
+import type { FastifyInstance, FastifyRequest } from 'fastify';
 import { matchesSelector } from '../resources/label-selector.js';
 import type { Store } from '../resources/store.js';
 import type { StoredResource } from '../resources/stored-resource.js';
@@ -13,7 +13,7 @@ export interface RegionRoutesOptions {
   readonly region: string;
   readonly kinds: readonly Kind[];
   /** Base URL as clients reach it, without a trailing slash. */
-  readonly publicUrl: () => string;
+  readonly publicUrl: (request: FastifyRequest) => string;
 }
 
 /** SECA bound: `any` and 31 sites; the topology lists all. */
@@ -26,21 +26,21 @@ export function addRegionRoutes(app: FastifyInstance, options: RegionRoutesOptio
 
   app.get(collection, async (request) => {
     const query = listQueryOf(request.query as Readonly<Record<string, unknown>>, request.headers.accept, 'region');
-    const items = matchesSelector(query.selector, {}) && query.deleted !== 'only' ? [await current()] : [];
+    const items = matchesSelector(query.selector, {}) && query.deleted !== 'only' ? [await current(request)] : [];
     return { items, metadata: { provider: `${regionKind.provider}/${regionKind.version}`, resource: regionKind.collection, verb: 'GET' } };
   });
 
   app.get<{ Params: { readonly name: string } }>(`${collection}/:name`, async (request) => {
     if (request.params.name !== region) throw absentResource(regionKind, request.params.name.slice(0, 150));
-    return await current();
+    return await current(request);
   });
 
-  async function current() {
+  async function current(request: FastifyRequest) {
     const stored = (await store.get(regionKind, { name: region })) ?? (await first());
     const sites = await store.list(site, {}, { selector: [], limit: sitesShown, after: undefined });
     const spec = {
       availableZones: ['any', ...sites.items.filter((each) => each.deletedAt === undefined).map((each) => each.address.name)],
-      providers: endpointsOf(kinds, publicUrl()).map(({ provider, version, url }) => ({ name: provider, version, url })),
+      providers: endpointsOf(kinds, publicUrl(request)).map(({ provider, version, url }) => ({ name: provider, version, url })),
     };
     return resourceDocument(regionKind, { ...stored, spec }, 'GET', region);
   }

@@ -20,7 +20,7 @@ const otherKeyPattern = /^[^\s]{1,128}$/u;
 
 /**
  * Reads the body of a PUT: labels, annotations, extensions and spec. Status and metadata are the server's and ignored, as SECA clients send
- * dummies; only a region or name that contradicts the path is refused. Raises `validation` with every fault.
+ * dummies; only a region or name that contradicts the path is refused. Raises `validation` with every fault, `invalid-request` without a body.
  */
 export function createResourceBodyParser(kind: Kind, region: string): ParseResourceBody {
   const checkSpec = createShapeCheck(kind.spec);
@@ -31,6 +31,7 @@ export function createResourceBodyParser(kind: Kind, region: string): ParseResou
   };
 
   return (body, address) => {
+    if (body === undefined) throw new Problem('invalid-request', 'the body is empty; a JSON object with a spec is needed');
     if (!isObject(body)) throw new Problem('validation', 'the body must be a JSON object with a spec', { sources: [{ pointer: '' }] });
     const faults: Fault[] = [];
     for (const name of Object.keys(body)) {

@@ -132,5 +132,9 @@ export interface AuditEntry {
 }
 
 export interface Store extends StoreReader {
+  /**
+   * Runs `work` in one transaction. It is begun again when others got in the way, so that it must do nothing outside of `tx`. Once it has
+   * resolved, all of it is committed. It holds one connection: everything in it is to be read through `tx`.
+   */
   transaction<Value>(work: (tx: StoreTransaction) => Promise<Value>): Promise<Value>;
 }
