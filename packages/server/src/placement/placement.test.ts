@@ -1,0 +1,65 @@
+import { describe, expect, it } from 'vitest';
+import { type Candidate, explainRefusals, type Requirement, rankCandidates } from './placement.js';
+
+const host: Candidate = {
+  site: 'alpha',
+  host: 'a1',
+  connected: true,
+  cordoned: false,
+  architecture: 'amd64',
+  firmwares: ['BIOS'],
+  capacity: { vCPU: 8, memoryMiB: 8192, storageBytes: 100e9 },
+  claimed: { vCPU: 0, memoryMiB: 0, storageBytes: 0 },
+};
+const need: Requirement = { zone: 'any', architecture: 'amd64', firmware: 'BIOS', vCPU: 2, memoryMiB: 2048, storageBytes: 10e9 };
+
+describe('placement', () => {
+  it('prefers the host that keeps the larger share of its tightest resource free', () => {
+    const busy: Candidate = { ...host, site: 'beta', host: 'b1', claimed: { vCPU: 4, memoryMiB: 0, storageBytes: 0 } };
+
+    const ranked = rankCandidates([busy, host], need);
+
+    expect(ranked.map((verdict) => verdict.host)).toEqual(['a1', 'b1']);
+    expect(ranked[0]?.score).toBeCloseTo(0.75);
+    expect(ranked[1]?.score).toBeCloseTo(0.25);
+  });
+
+  it('gives equal candidates an order that does not depend on input order', () => {
+    const twin: Candidate = { ...host, site: 'beta', host: 'b1' };
+
+    expect(rankCandidates([twin, host], need)).toEqual(rankCandidates([host, twin], need));
+  });
+
+  it.each([
+    { title: 'another zone', candidate: host, requirement: { ...need, zone: 'beta' }, reason: 'the zone asks for beta' },
+    { title: 'another host', candidate: host, requirement: { ...need, host: 'a2' }, reason: 'its block storages are on a2' },
+    { title: 'a host that is away', candidate: { ...host, connected: false }, requirement: need, reason: 'the host is not connected' },
+    { title: 'a cordoned host', candidate: { ...host, cordoned: true }, requirement: need, reason: 'the host is cordoned' },
+    {
+      title: 'another architecture',
+      candidate: host,
+      requirement: { ...need, architecture: 'arm64' },
+      reason: 'the host is amd64, the image arm64',
+    },
+    { title: 'another firmware', candidate: host, requirement: { ...need, firmware: 'UEFI' }, reason: 'the host offers BIOS firmware' },
+    {
+      title: 'too little memory',
+      candidate: host,
+      requirement: { ...need, memoryMiB: 8193 },
+      reason: '8192 MiB memory free of 8192 MiB memory, 8193 MiB memory needed',
+    },
+  ])('refuses $title and says why and how to mend it', ({ candidate, requirement, reason }) => {
+    const [verdict] = rankCandidates([candidate], requirement);
+
+    expect(verdict).toMatchObject({ fits: false, reason });
+    expect(verdict?.mend).toBeTruthy();
+    expect(explainRefusals([verdict ?? { site: '', host: '', fits: false, reason: '', score: 0 }])).toContain(reason);
+  });
+
+  it('fills a host to the last unit and not beyond', () => {
+    const full: Requirement = { ...need, vCPU: 8, memoryMiB: 8192, storageBytes: 100e9 };
+
+    expect(rankCandidates([host], full)[0]?.fits).toBe(true);
+    expect(rankCandidates([{ ...host, claimed: { vCPU: 1, memoryMiB: 0, storageBytes: 0 } }], full)[0]?.fits).toBe(false);
+  });
+});

@@ -1,0 +1,126 @@
+/**
+ * Placement: a pure function of candidates and a requirement. Every candidate gets a verdict that says what decided, and a refusal says
+ * the smallest change that would make it fit.
+ */
+
+export interface Capacity {
+  readonly vCPU: number;
+  readonly memoryMiB: number;
+  readonly storageBytes: number;
+}
+
+export interface Candidate {
+  readonly site: string;
+  readonly host: string;
+  readonly connected: boolean;
+  readonly cordoned: boolean;
+  /** Node-style names are not used here: `amd64` or `arm64`. */
+  readonly architecture: string;
+  readonly firmwares: readonly string[];
+  readonly capacity: Capacity;
+  readonly claimed: Capacity;
+}
+
+export interface Requirement extends Capacity {
+  /** A site, or `any`. */
+  readonly zone: string;
+  readonly architecture: string;
+  readonly firmware: string;
+  /** Set when something already lives on one host, such as a block storage. */
+  readonly host?: string;
+}
+
+export interface Verdict {
+  readonly site: string;
+  readonly host: string;
+  readonly fits: boolean;
+  /** The rule or number that decided. */
+  readonly reason: string;
+  /** For a refusal: what would make it fit. */
+  readonly mend?: string;
+  /** Share of the host's tightest resource left free afterwards, 0–1; higher is better. */
+  readonly score: number;
+}
+
+/** Ranks candidates, fitting ones first, then by free share, then by name so that equal inputs give equal answers. */
+export function rankCandidates(candidates: readonly Candidate[], requirement: Requirement): readonly Verdict[] {
+  return candidates
+    .map((candidate) => judge(candidate, requirement))
+    .sort((a, b) => Number(b.fits) - Number(a.fits) || b.score - a.score || compareText(a.site, b.site) || compareText(a.host, b.host));
+}
+
+function judge(candidate: Candidate, requirement: Requirement): Verdict {
+  const refuse = (reason: string, mend: string): Verdict => ({
+    site: candidate.site,
+    host: candidate.host,
+    fits: false,
+    reason,
+    mend,
+    score: 0,
+  });
+  if (requirement.zone !== 'any' && requirement.zone !== candidate.site) {
+    return refuse(`the zone asks for ${requirement.zone}`, `use zone ${candidate.site} or any`);
+  }
+  if (requirement.host !== undefined && requirement.host !== candidate.host) {
+    return refuse(`its block storages are on ${requirement.host}`, 'migrate the block storages together with their instance');
+  }
+  if (!candidate.connected) return refuse('the host is not connected', 'bring its agent back');
+  if (candidate.cordoned) return refuse('the host is cordoned', `uncordon ${candidate.host}`);
+  if (candidate.architecture !== requirement.architecture) {
+    return refuse(
+      `the host is ${candidate.architecture}, the image ${requirement.architecture}`,
+      `use an image for ${candidate.architecture}`,
+    );
+  }
+  if (!candidate.firmwares.includes(requirement.firmware)) {
+    return refuse(
+      `the host offers ${candidate.firmwares.join(', ')} firmware`,
+      `use an image that boots with ${candidate.firmwares.join(' or ')}`,
+    );
+  }
+  const free = subtract(candidate.capacity, candidate.claimed);
+  for (const [resource, unit] of capacityUnits) {
+    if (requirement[resource] > free[resource]) {
+      const short = requirement[resource] - free[resource];
+      return refuse(
+        `${unit(free[resource])} free of ${unit(candidate.capacity[resource])}, ${unit(requirement[resource])} needed`,
+        `free ${unit(short)} on ${candidate.host}`,
+      );
+    }
+  }
+  const left = subtract(free, requirement);
+  const score = Math.min(
+    ...capacityUnits.map(([resource]) => (candidate.capacity[resource] === 0 ? 0 : left[resource] / candidate.capacity[resource])),
+  );
+  return {
+    site: candidate.site,
+    host: candidate.host,
+    fits: true,
+    reason: `fits, ${Math.round(score * 100)} % of its tightest resource stays free`,
+    score,
+  };
+}
+
+const capacityUnits: readonly (readonly [keyof Capacity, (amount: number) => string])[] = [
+  ['vCPU', (amount) => `${amount} vCPU`],
+  ['memoryMiB', (amount) => `${amount} MiB memory`],
+  ['storageBytes', (amount) => `${(amount / 1e9).toFixed(1)} GB storage`],
+];
+
+export function subtract(a: Capacity, b: Capacity): Capacity {
+  return { vCPU: a.vCPU - b.vCPU, memoryMiB: a.memoryMiB - b.memoryMiB, storageBytes: a.storageBytes - b.storageBytes };
+}
+
+function compareText(a: string, b: string): number {
+  if (a === b) return 0;
+  return a < b ? -1 : 1;
+}
+
+/** One sentence for a condition when nothing fits: the verdicts nearest to fitting, most common reason first. */
+export function explainRefusals(verdicts: readonly Verdict[]): string {
+  if (verdicts.length === 0) return 'no site has a host yet; enrol one with: virt8ra enrol HOST --site SITE';
+  return verdicts
+    .slice(0, 8)
+    .map((verdict) => `${verdict.site}/${verdict.host}: ${verdict.reason}${verdict.mend === undefined ? '' : ` (${verdict.mend})`}`)
+    .join('; ');
+}
