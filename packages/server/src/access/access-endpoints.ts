@@ -87,7 +87,12 @@ export function createAccessEndpoints(options: AccessEndpointsOptions): AccessEn
     const forwarder = createForwarder({
       host: options.listen,
       port: listenPort,
-      lookup: async () => await lookup(instance, port),
+      // What cannot be looked up now is nowhere for now: the client waits.
+      lookup: async () =>
+        await lookup(instance, port).catch((error: unknown) => {
+          log.debug('an access endpoint could not be looked up', { instance, port, problem: toProblem(error).message });
+          return undefined;
+        }),
       patienceMs,
       connectionsMost: limits.perEndpoint,
       admit: () => {

@@ -14,6 +14,7 @@ export interface ArtifactReader {
 
 /** Streams of all hosts at the same time; beyond it they are asked to come again. */
 const streamsMost = 64;
+const stallMs = 60_000;
 
 /**
  * GET of an artifact by an agent, with Range (RFC 9110, one range). A host gets what one of its volumes is made from and nothing else.
@@ -45,6 +46,8 @@ export function createArtifactRoute(pool: Pool, artifacts: ArtifactReader) {
         etag: `"${sha256}"`,
         ...(range === undefined ? {} : { 'content-range': `bytes ${start}-${end}/${bytes}` }),
       });
+      // A host that stops reading gives its place away; it goes on by Range.
+      response.setTimeout(stallMs, () => response.destroy());
       await pipeline(body, response);
     } finally {
       streams -= 1;

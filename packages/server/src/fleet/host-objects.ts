@@ -15,6 +15,7 @@ import { inTransaction, type Queryable } from '@virt8ra/engine';
 import type { Pool } from 'pg';
 import { Compile } from 'typebox/compile';
 import { tellFleet } from './signals.js';
+import { isStorable } from './storable-json.js';
 
 export interface DesiredByType {
   readonly network: DesiredNetwork;
@@ -228,6 +229,7 @@ async function assertRoom(client: Queryable, host: string, type: HostObjectType,
 /** Names the place, never the value: user data may hold secrets. */
 function assertShape(type: HostObjectType, desired: unknown): void {
   const shape = shapes[type];
+  if (!isStorable(desired)) throw new Problem('unsupported', `a ${type} cannot hold NUL or broken surrogate pairs in its texts`);
   if (shape.Check(desired)) return;
   const [first] = shape.Errors(desired);
   throw new Problem('unsupported', `agents cannot take this ${type}: ${first?.instancePath ?? ''} ${first?.message ?? 'has another form'}`);

@@ -2,6 +2,7 @@ import type { AgentMessageOf, HostObjectType } from '@virt8ra/contract';
 import { Problem } from '@virt8ra/contract';
 import type { Pool } from 'pg';
 import type { HostObject } from './host-objects.js';
+import { storableJson } from './storable-json.js';
 
 /** A live link, as the database knows it. */
 export interface LinkIdentity {
@@ -29,8 +30,8 @@ export function createObservedIntake(pool: Pool, epoch: string): ObservedIntake 
       const stored = await pool.query<{ type: HostObjectType; key: string }>(takeObservedSql, [
         host,
         linkId,
-        JSON.stringify(rows),
-        JSON.stringify(message.removed),
+        storableJson(rows),
+        storableJson(message.removed),
         message.full,
         message.generation,
         seenAt(message.at),
@@ -42,7 +43,7 @@ export function createObservedIntake(pool: Pool, epoch: string): ObservedIntake 
       await pool.query(
         `update fleet.link set inventory = $3::jsonb, inventory_at = least($4::timestamptz, clock_timestamp())
           where host = $1 and link_id = $2`,
-        [host, linkId, JSON.stringify(message.inventory), seenAt(message.at)],
+        [host, linkId, storableJson(message.inventory), seenAt(message.at)],
       );
     },
   };

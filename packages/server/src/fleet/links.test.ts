@@ -307,6 +307,23 @@ describe.skipIf(!(await postgresIsThere()))('links', () => {
     link.close();
   });
 
+  it('store whatever text an agent reports', async () => {
+    const link = await openRawLink(fixture.fleet.url, await enrolAlpha(fixture));
+    await link.next('welcome');
+    const problem = { code: 'internal', message: 'NUL \0, half a pair \ud800, a whole one \u{1f600}, escaped \\u0000' };
+    link.send({ ...report(0), networks: [{ ...ready('n1'), state: 'failed', problem }] });
+    const stored = await fixture.until('it is stored', async () => {
+      const { observed } = await fixture.fleet.port.look('here', { host: 'alpha', type: 'network', key: 'n1' });
+      return observed?.object.problem?.message;
+    });
+    expect(stored).toBe('NUL \ufffd, half a pair \ufffd, a whole one \u{1f600}, escaped \\u0000');
+    link.close();
+    const desired = { ...blankVolume('v1'), digestRequest: 'NUL \0' };
+    await expect(fixture.fleet.port.declare('here', { host: 'alpha', type: 'volume', key: 'v1', desired }, 'keep')).rejects.toMatchObject({
+      kind: 'unsupported',
+    });
+  });
+
   it('take a time ahead of ours for now', async () => {
     const link = await openRawLink(fixture.fleet.url, await enrolAlpha(fixture));
     await link.next('welcome');

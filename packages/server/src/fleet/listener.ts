@@ -40,6 +40,7 @@ export interface AgentListener {
 const enrolShape = Compile(EnrolRequest);
 const renewShape = Compile(RenewRequest);
 const bodyBytes = 32 * 1024;
+const connectionsMost = 20_000;
 /** Listen addresses that are no address to dial. */
 const everywhere = ['0.0.0.0', '::'];
 const renewalCheckMs = 3_600_000;
@@ -160,13 +161,12 @@ export function createAgentListener(options: AgentListenerOptions): AgentListene
         route(request, response).catch((error: unknown) => fail(response, error));
       });
       made.on('upgrade', (request, socket, head) => {
-        const onError = (): void => void socket.destroy();
-        socket.on('error', onError);
-        upgrade(request, socket, head)
-          .catch((error: unknown) => refuseUpgrade(socket, toProblem(error)))
-          .finally(() => socket.off('error', onError));
+        // Kept for good: whoever is refused may break the connection while it is told.
+        socket.on('error', () => socket.destroy());
+        upgrade(request, socket, head).catch((error: unknown) => refuseUpgrade(socket, toProblem(error)));
       });
       made.on('tlsClientError', (error) => log.debug('a TLS handshake failed', { problem: error.message }));
+      made.maxConnections = connectionsMost;
       server = made;
       await new Promise<void>((resolve, reject) => {
         made.once('error', (cause: Error) => {
