@@ -1,4 +1,4 @@
-import { existsSync, readFileSync } from 'node:fs';
+import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { setTimeout as pause } from 'node:timers/promises';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { readProcessIdentity } from './system/process-identity.js';
@@ -231,5 +231,33 @@ describe.skipIf(!qemu)('an agent with a real guest', () => {
     });
     expect(instance.problem).toMatchObject({ code: 'exhausted', message: expect.stringContaining('memory') });
     expect(plane.view('alpha').instances.get('i1')).toMatchObject({ state: 'waiting', waitingFor: 'volume v1' });
+  });
+
+  it('starts its guests from the ledger after a reboot without a control plane, and not those it gave up', async () => {
+    const image = plane.addArtifact(tinyGuestImage());
+    const permit = { epoch: 1, holder: 'alpha' };
+    plane.want('alpha', {
+      volumes: [imageVolume('v1', image, tinyGuestBytes), imageVolume('v2', image, tinyGuestBytes)],
+      instances: [smallInstance('i1', 'v1', permit), smallInstance('i2', 'v2', permit, { surrenderEpoch: 1 })],
+    });
+    agent.start();
+    const { pid } = await running();
+    await plane.until('the other one is given up', () => plane.view('alpha').instances.get('i2')?.surrender);
+    await agent.stop('SIGKILL');
+    await plane.stop();
+    process.kill(pid ?? 0, 'SIGKILL');
+    // What a reboot changes: the boot id, and every process is gone.
+    const file = `${agent.state}/instances/i1/instance.json`;
+    const record = JSON.parse(readFileSync(file, 'utf8')) as { launch: { bootId: string; pid: number } };
+    writeFileSync(file, JSON.stringify({ ...record, launch: { ...record.launch, bootId: 'another boot' } }));
+    agent.start();
+    const launched = (key: string) =>
+      (JSON.parse(readFileSync(`${agent.state}/instances/${key}/instance.json`, 'utf8')) as { launch?: { pid?: number } }).launch?.pid;
+    await expect.poll(() => launched('i1') !== undefined && launched('i1') !== pid, { timeout: 15_000 }).toBe(true);
+    const serial = () => counterFrom(agent.serial('i1'));
+    const before = serial();
+    await expect.poll(serial, { timeout: 15_000 }).toBeGreaterThan(before);
+    expect(launched('i2')).toBeUndefined();
+    process.kill(launched('i1') ?? 0, 'SIGKILL');
   });
 });

@@ -6,6 +6,9 @@ import { signalProcess } from '../system/process-identity.js';
 import { guestPaths } from './guest-starter.js';
 import type { InstanceStore } from './instance-store.js';
 
+/** Longest time from the record of a launch to the pid file of its process. */
+const startingMs = 2_000;
+
 /**
  * The guests that an earlier agent left running in this boot, by instance key. One that lives and does not answer is ended: whether it
  * still writes cannot be known, so that nothing else may be done before. Taps that belong to no guest are removed.
@@ -18,7 +21,7 @@ export async function adoptGuests(context: HostContext, store: InstanceStore): P
     const process =
       launch.pid === undefined || launch.startTicks === undefined ? undefined : { pid: launch.pid, startTicks: launch.startTicks };
     try {
-      const guest = await attachGuest(launch.id, guestPaths(context, store, key), process);
+      const guest = await attachGuest(launch.id, guestPaths(context, store, key), process, startingMs);
       if (guest === undefined) continue;
       guests.set(key, guest);
       log.info('a running guest was adopted', { instance, key, pid: guest.process.pid });

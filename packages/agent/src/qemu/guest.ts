@@ -18,6 +18,7 @@ export interface Guest {
 
 const launchMs = 20_000;
 const quitMs = 10_000;
+const hurryMs = 1_000;
 
 /**
  * Starts a guest's process, paused before its first instruction, in a session of its own so that it outlives this agent. `onSpawn` hears
@@ -77,12 +78,17 @@ async function lastWords(log: string): Promise<string> {
 }
 
 /**
- * Finds a guest that an earlier agent started: its process by pid and start time where they were recorded, else by the pid file, and in either case only if
+ * Finds a guest that an earlier agent started (`freshMs` ago it may have been starting still, and its pid file is waited for as long): its process by pid and start time where they were recorded, else by the pid file, and in either case only if
  * its monitor answers with the name of that launch. Undefined when the process is gone. Raises Problem unavailable when the process lives but its
  * monitor does not answer.
  */
-export async function attachGuest(launchId: string, paths: GuestPaths, recorded: ProcessIdentity | undefined): Promise<Guest | undefined> {
-  const process = recorded ?? (await fromPidFile(paths.pid));
+export async function attachGuest(
+  launchId: string,
+  paths: GuestPaths,
+  recorded: ProcessIdentity | undefined,
+  freshMs = 0,
+): Promise<Guest | undefined> {
+  const process = recorded ?? (await fromPidFile(paths.pid, freshMs));
   if (process === undefined || !(await isAlive(process))) return undefined;
   const monitor = await connectWhenThere(paths.qmp, recorded === undefined ? 2_000 : 5_000);
   const answer = (await monitor.run('query-name')) as { name?: string };
@@ -93,9 +99,14 @@ export async function attachGuest(launchId: string, paths: GuestPaths, recorded:
   return undefined;
 }
 
-async function fromPidFile(path: string): Promise<ProcessIdentity | undefined> {
-  const pid = Number((await readText(path))?.trim());
-  return Number.isSafeInteger(pid) && pid > 1 ? await readProcessIdentity(pid) : undefined;
+async function fromPidFile(path: string, waitMs: number): Promise<ProcessIdentity | undefined> {
+  const end = performance.now() + waitMs;
+  for (;;) {
+    const pid = Number((await readText(path))?.trim());
+    if (Number.isSafeInteger(pid) && pid > 1) return await readProcessIdentity(pid);
+    if (performance.now() >= end) return undefined;
+    await new Promise((resolve) => setTimeout(resolve, 50));
+  }
 }
 
 /** QEMU's own word for what the guest does: `running`, `paused`, `prelaunch`, `shutdown`, `io-error`, … */
@@ -104,8 +115,12 @@ export async function guestStatus(guest: Guest): Promise<string> {
   return answer.status;
 }
 
-/** Asks the guest to shut down, waits for at most `graceMs`, and ends its process. */
+/**
+ * Asks the guest to shut down, waits for at most `graceMs`, and ends its process. Without grace not even QEMU is waited for: where a permit
+ * ran out, a process that does not answer at once is killed.
+ */
 export async function shutDownGuest(guest: Guest, graceMs: number): Promise<void> {
+  if (graceMs === 0) return await quitGuest(guest, hurryMs);
   const { monitor } = guest;
   const over = new Promise<void>((resolve) => {
     const stop = monitor.onEvent(({ event }) => {
@@ -116,8 +131,7 @@ export async function shutDownGuest(guest: Guest, graceMs: number): Promise<void
       resolve();
     });
   });
-  const running = await guestStatus(guest).catch(() => 'gone');
-  if (running === 'running' && graceMs > 0) {
+  if ((await guestStatus(guest).catch(() => 'gone')) === 'running') {
     await monitor.run('system_powerdown').catch(() => {});
     let timer: NodeJS.Timeout | undefined;
     const late = new Promise<void>((resolve) => {
@@ -129,10 +143,13 @@ export async function shutDownGuest(guest: Guest, graceMs: number): Promise<void
   await quitGuest(guest);
 }
 
-/** Ends the guest's process and returns when it is gone. What the guest had not written is lost, as when the power fails. */
-export async function quitGuest(guest: Guest): Promise<void> {
-  await guest.monitor.run('quit', undefined, quitMs).catch(() => {});
-  if (!(await awaitExit(guest.process, quitMs))) {
+/**
+ * Ends the guest's process and returns when it is gone; one that has not ended after `patienceMs` is killed. What the guest had not
+ * written is lost, as when the power fails. Raises Problem unavailable when the kernel does not let the process go.
+ */
+export async function quitGuest(guest: Guest, patienceMs = quitMs): Promise<void> {
+  await guest.monitor.run('quit', undefined, patienceMs).catch(() => {});
+  if (!(await awaitExit(guest.process, patienceMs))) {
     await signalProcess(guest.process, 'SIGKILL');
     if (!(await awaitExit(guest.process, quitMs))) {
       throw new Problem(

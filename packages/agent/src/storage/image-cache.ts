@@ -84,8 +84,7 @@ export class ImageCache {
       }
       if (offset < bytes) {
         this.#log.info('an image is being fetched', { sha256, bytes, offset });
-        for await (const chunk of await this.#source.open(sha256, offset, signal)) {
-          const data = chunk as Buffer;
+        for await (const data of whole(await this.#source.open(sha256, offset, signal))) {
           offset += data.length;
           if (offset > bytes) break;
           hash.update(data);
@@ -120,5 +119,16 @@ async function sizeOf(path: string): Promise<number | undefined> {
   } catch (error) {
     if (errorCode(error) === 'ENOENT') return undefined;
     throw error;
+  }
+}
+
+/** A download's chunks; a connection that breaks is Problem unavailable. */
+async function* whole(stream: Readable): AsyncGenerator<Buffer> {
+  try {
+    for await (const chunk of stream) yield chunk as Buffer;
+  } catch (cause) {
+    throw new Problem('unavailable', `the image’s download broke off: ${cause instanceof Error ? cause.message : String(cause)}`, {
+      cause,
+    });
   }
 }
