@@ -234,6 +234,20 @@ describe('references', () => {
   });
 });
 
+describe('a reference to another tenant', () => {
+  it('is refused as if nothing were there, but for the catalogue of a shared tenant', async () => {
+    const at = (kind: Kind, address: ResourceWrite['address']): ResourceWrite => ({ ...disk('x'), kind, address });
+    await put(at(blockStorage, { tenant: 'other', workspace: 'prod', name: 'secret' }));
+    await put(at(storageSku, { tenant: 'other', name: 'own' }));
+    await put(at(storageSku, { tenant: 'seca', name: 'rd500' }));
+    const resolve = async (kind: Kind, reference: string) =>
+      await store.transaction(async (tx) => (await tx.resolve(kind, reference, place, '/spec/x')).target.address);
+    expect(await resolve(storageSku, 'tenants/seca/skus/rd500')).toEqual({ tenant: 'seca', name: 'rd500' });
+    await expect(resolve(storageSku, 'tenants/other/skus/own')).rejects.toThrow(/does not exist/);
+    await expect(resolve(blockStorage, 'tenants/other/workspaces/prod/block-storages/secret')).rejects.toThrow(/does not exist/);
+  });
+});
+
 describe('the ledger', () => {
   it('never repeats a key, also when an intent was forgotten', async () => {
     const { uid } = await put(disk('d1'));

@@ -14,6 +14,8 @@ export interface StoreOptions {
   readonly queue: Pick<WorkQueue, 'nudge'>;
   /** Clock of everything that is written. Default: the system's. */
   readonly now?: () => Date;
+  /** Tenants whose images and SKUs everybody may refer to. Default: `seca` and `public`, as SECA's texts do. */
+  readonly sharedTenants?: readonly string[];
   /** How often a transaction may begin again before it gives up with `conflict`. Default 10. */
   readonly attempts?: number;
 }
@@ -22,7 +24,7 @@ export interface StoreOptions {
 const repeatableCodes = new Set(['40001', '40P01']);
 
 export function createStore(options: StoreOptions): Store {
-  const { pool, queue, now = () => new Date(), attempts = 10 } = options;
+  const { pool, queue, now = () => new Date(), sharedTenants = ['seca', 'public'], attempts = 10 } = options;
   const bell = createFeedBell(pool);
 
   return {
@@ -30,7 +32,7 @@ export function createStore(options: StoreOptions): Store {
     async transaction(work) {
       for (let attempt = 1; ; attempt += 1) {
         try {
-          const value = await inTransaction(pool, (client) => work(createStoreTransaction({ client, queue, now })));
+          const value = await inTransaction(pool, (client) => work(createStoreTransaction({ client, queue, now, sharedTenants })));
           bell.ring();
           return value;
         } catch (error) {

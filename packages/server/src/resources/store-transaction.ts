@@ -1,4 +1,4 @@
-import { addressFromReference, type Id, newId, Problem, parentPath, urnFromAddress } from '@virt8ra/contract';
+import { type Address, addressFromReference, type Id, type Kind, newId, Problem, parentPath, urnFromAddress } from '@virt8ra/contract';
 import type { WorkQueue } from '@virt8ra/engine';
 import type { PoolClient } from 'pg';
 import { grownHistory, repeatsNewest, stateWhileGoing } from './conditions.js';
@@ -14,11 +14,13 @@ export interface TransactionOptions {
   readonly client: PoolClient;
   readonly queue: Pick<WorkQueue, 'nudge'>;
   readonly now: () => Date;
+  /** Tenants whose images and SKUs everybody may refer to. */
+  readonly sharedTenants: readonly string[];
 }
 
 type Fields = Pick<StoredResource, 'labels' | 'annotations' | 'extensions' | 'spec'>;
 
-export function createStoreTransaction({ client, queue, now }: TransactionOptions): StoreTransaction {
+export function createStoreTransaction({ client, queue, now, sharedTenants }: TransactionOptions): StoreTransaction {
   const rows = createResourceRows(client);
   const reader = createStoreReader(client);
 
@@ -94,7 +96,8 @@ export function createStoreTransaction({ client, queue, now }: TransactionOption
     lockAt: rows.lockAt as StoreTransaction['lockAt'],
     async resolve(kind, reference, from, pointer) {
       const address = addressFromReference(kind, reference, from, pointer);
-      const target = await rows.share(kind, address);
+      // A foreign tenant's resource is answered like one that is not there, so that nothing can be found out by asking.
+      const target = isWithinReach(kind, address, from, sharedTenants) ? await rows.share(kind, address) : undefined;
       if (target === undefined || target.deletedAt !== undefined) {
         const why = target === undefined ? 'does not exist' : 'is being deleted';
         throw new Problem('validation', `${kind.kind} ${urnFromAddress(kind, address)} ${why}`, { sources: [{ pointer }] });
@@ -173,6 +176,12 @@ export function createStoreTransaction({ client, queue, now }: TransactionOption
       );
     },
   };
+}
+
+/** Nothing of another tenant can be referred to, but for the catalogue of a shared one. */
+function isWithinReach(kind: Kind, target: Address, from: Omit<Address, 'name'>, sharedTenants: readonly string[]): boolean {
+  if (target.tenant === undefined || from.tenant === undefined || target.tenant === from.tenant) return true;
+  return kind.scope === 'tenant' && sharedTenants.includes(target.tenant);
 }
 
 function fieldsOf(resource: StoredResource): Fields {

@@ -50,7 +50,10 @@ export interface LedgerReader {
 /** Writes; all of one transaction, with feed row, audit row and nudges. Raises `conflict` after serialization retries are used up. */
 export interface StoreTransaction extends StoreReader {
   readonly client: PoolClient;
-  /** Resolves and locks (FOR SHARE) the target of a reference. Raises `validation` with the pointer when it does not exist or is going. */
+  /**
+   * Resolves and locks (FOR SHARE) the target of a reference. Raises `validation` with the pointer when it does not exist, is going, or
+   * belongs to another tenant (images and SKUs of shared tenants excepted).
+   */
   resolve<Spec = unknown, Status = unknown>(
     kind: Kind,
     reference: Reference,
