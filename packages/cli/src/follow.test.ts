@@ -1,4 +1,4 @@
-import { instance } from '@virt8ra/contract';
+import { instance, Problem } from '@virt8ra/contract';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { type Client, createClient } from './client/index.js';
 import { followResource } from './follow.js';
@@ -54,6 +54,21 @@ describe('following a resource', () => {
     }
     expect(plane.openStreams).toBe(0);
     expect(count).toBeGreaterThan(1);
+  });
+
+  it('opens the feed when the server is back', async () => {
+    plane.set(instance, web, {});
+    let attempts = 0;
+    const unlucky: Client = {
+      ...client,
+      events: async (options) => {
+        attempts += 1;
+        if (attempts < 3) throw new Problem('unavailable', 'the server is away');
+        return await client.events(options);
+      },
+    };
+    for await (const _sighting of followResource(unlucky, instance, web)) break;
+    expect(attempts).toBe(3);
   });
 
   it('reads again from time to time, so that an event missed only delays', async () => {

@@ -71,6 +71,7 @@ export async function* followResource(client: Client, kind: Kind, address: Addre
   }
 }
 
+/** Nothing when this server or this caller has no feed. While the server is away it is waited for as long as the client's patience lasts. */
 async function feedOrNothing(
   client: Client,
   kind: Kind,
@@ -78,20 +79,26 @@ async function feedOrNothing(
   options: FollowOptions,
   signal: AbortSignal,
 ): Promise<Feed | undefined> {
-  try {
-    return await client.events({
-      tenant: address.tenant ?? '-',
-      kinds: [kind.kind],
-      signal,
-      ...(options.onCut === undefined ? {} : { onCut: options.onCut }),
-      onResume: () => options.onResume?.(),
-    });
-  } catch (error) {
-    // Reading the resource itself will tell what is wrong, and is repeated by the client where that helps.
-    if (error instanceof Problem && error.kind !== 'cancelled') return undefined;
-    throw error;
+  for (let attempt = 0; attempt < openAttempts; attempt += 1) {
+    try {
+      return await client.events({
+        tenant: address.tenant ?? '-',
+        kinds: [kind.kind],
+        signal,
+        ...(options.onCut === undefined ? {} : { onCut: options.onCut }),
+        onResume: () => options.onResume?.(),
+      });
+    } catch (error) {
+      if (!(error instanceof Problem) || error.kind === 'cancelled') throw error;
+      if (error.retry === 'never') return undefined;
+      // A read is repeated until the server is back; the feed is not.
+      await client.find(kind, address, signal);
+    }
   }
+  return undefined;
 }
+
+const openAttempts = 5;
 
 async function listen(
   feed: Feed,
