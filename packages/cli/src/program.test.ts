@@ -121,6 +121,13 @@ describe('apply', () => {
     }
   });
 
+  it('asks for another try of what is in error', async () => {
+    const text = 'kind: disk\nmetadata: { name: root }\nspec: { sizeGB: 10, skuRef: skus/D }\n';
+    await home.run(['apply', '-f', '-'], { stdin: text });
+    plane.setStatus(blockStorage, inW('root'), { state: 'error' });
+    expect((await home.run(['apply', '-f', '-'], { stdin: text })).out).toBe('block-storage/root retried\n');
+  });
+
   it('tells every fault with file, line and pointer, and sends nothing', async () => {
     const file = write(
       'bad.yaml',

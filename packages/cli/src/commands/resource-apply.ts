@@ -16,7 +16,8 @@ export interface ApplyFlags {
   readonly dryRun?: boolean;
 }
 
-type Outcome = 'created' | 'updated' | 'unchanged' | 'valid';
+/** `retried`: nothing differs, but it is in state `error`, and the same PUT asks for another try. */
+type Outcome = 'created' | 'updated' | 'unchanged' | 'retried' | 'valid';
 
 interface Done {
   readonly outcome: Outcome;
@@ -59,11 +60,11 @@ export async function resourceApply(session: Session, flags: ApplyFlags): Promis
 async function applyOne(session: Session, document: ManifestDocument): Promise<Done> {
   const { kind, address, draft } = document;
   const before = await session.client.find(kind, address);
-  if (before !== undefined && before.metadata.deletedAt === undefined && sameDraft(before, draft)) {
-    return { outcome: 'unchanged', document, resource: before };
-  }
+  const same = before !== undefined && before.metadata.deletedAt === undefined && sameDraft(before, draft);
+  const failed = (before?.status as { readonly state?: string } | undefined)?.state === 'error';
+  if (same && !failed) return { outcome: 'unchanged', document, resource: before };
   const { resource } = await session.client.put(kind, address, draft);
-  return { outcome: before === undefined ? 'created' : 'updated', document, resource };
+  return { outcome: before === undefined ? 'created' : same ? 'retried' : 'updated', document, resource };
 }
 
 /** Whether a PUT would change nothing: the server keeps the caller's words as they are. */

@@ -62,6 +62,8 @@ function belongsTo(kind: Kind, places: readonly Omit<Address, 'name'>[]): (event
   return (event) => starts.some((start) => event.ref.startsWith(start));
 }
 
+const roomFor: Readonly<Record<string, string>> = { EVENT: 'placement', NAME: 'twelve-chars', STATE: 'creating', ACTIVITY: 'starting' };
+
 interface Change extends Partial<Omit<FeedEvent, 'type' | 'resource' | 'progress'>> {
   readonly type: string;
   readonly resource: Resource | undefined;
@@ -80,11 +82,7 @@ function printer(session: Session, kind: Kind, items: readonly Resource[], every
   const paint = paintFor(terminal, 'stdout');
   const present = items.map((item) => cells('placement', item));
   // Rows to come may be longer than those of today: leave the words of state their room.
-  const widths = tableWidths(
-    titles,
-    [...present, titles.map((title) => (title === 'STATE' || title === 'ACTIVITY' ? 'creating' : ''))],
-    terminal.columns,
-  );
+  const widths = tableWidths(titles, [...present, titles.map((title) => roomFor[title] ?? '')], terminal.columns);
   // Scripts get whole cells; a terminal gets lines that do not wrap.
   const fitted = (row: readonly string[]) =>
     terminal.columns === undefined ? tableWidths(row, [], undefined).map((each, column) => Math.max(each, widths[column] ?? 0)) : widths;
