@@ -1,5 +1,6 @@
 import { once } from 'node:events';
 import { type AddressInfo, connect, createServer, type Server, type Socket } from 'node:net';
+import { setTimeout as pause } from 'node:timers/promises';
 import { createRecordedLog, hasPostgres, startTestPostgres, type TestDatabase, type TestPostgres } from '@virt8ra/engine/testing';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { type AccessEndpoints, type AccessEndpointsOptions, createAccessEndpoints } from './access-endpoints.js';
@@ -102,7 +103,7 @@ describe.skipIf(!ready)('access endpoints', () => {
     await expect(ask(endpoint?.address)).rejects.toThrow(/ECONNRESET/);
   });
 
-  it('carry the answer to a client that has ended its side, whole', async () => {
+  it('carry the answer whole to a slow client that has ended its side', async () => {
     const big = Buffer.alloc(8_000_000, 'x');
     const endpoints = await start();
     const [endpoint] = await endpoints.ensure('res_a', [80]);
@@ -116,7 +117,7 @@ describe.skipIf(!ready)('access endpoints', () => {
         socket.on('end', () => socket.end(big));
       }),
     );
-    const answer = await ask(endpoint?.address, 'the whole question');
+    const answer = await ask(endpoint?.address, 'the whole question', 1);
     expect(asked).toBe('the whole question');
     expect(answer.length).toBe(big.length);
   });
@@ -206,12 +207,15 @@ async function closeOf(socket: Socket): Promise<void> {
 }
 
 /** Sends, ends, and answers everything that comes back. */
-async function ask(address: string | undefined, question = 'hello?'): Promise<string> {
+async function ask(address: string | undefined, question = 'hello?', pauseMs = 0): Promise<string> {
   const [host, port] = (address ?? '').split(':');
   const socket = connect({ host: host ?? '', port: Number(port), allowHalfOpen: true });
   socket.end(question);
   const chunks: Buffer[] = [];
-  for await (const chunk of socket) chunks.push(chunk as Buffer);
+  for await (const chunk of socket) {
+    chunks.push(chunk as Buffer);
+    if (pauseMs > 0) await pause(pauseMs);
+  }
   return Buffer.concat(chunks).toString();
 }
 

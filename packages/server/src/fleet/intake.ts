@@ -100,7 +100,6 @@ select distinct type, key from (
   union all select type, key from confirmed
   union all select type, key from woken
   union all select type, key from current
-  union all select report.type, report.key from report, sender where sender.silent and $5::boolean
 ) as touched`;
 
 function objectsOfReport(
