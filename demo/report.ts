@@ -1,0 +1,37 @@
+/** What `--report` writes; `null` where a field does not apply. tools/verify-report.mjs judges it. */
+export interface Report {
+  readySeconds: number | null;
+  sites: string[];
+  guest: { bootSeconds: number; bootId: string; accelerator: string | null } | null;
+  moves: MoveReport[];
+  killed: KillReport | null;
+  server: { rssMiB: number | null };
+  agents: { site: string; rssMiB: number | null }[];
+}
+
+export interface MoveReport {
+  readonly mode: 'warm' | 'cold';
+  readonly from: string;
+  readonly to: string;
+  /** The longest time without an answer that the client saw. */
+  readonly gapMs: number;
+  /** Source guest stopped → last byte durable at the target; null for a cold move. */
+  readonly pauseMs: number | null;
+  readonly bytes: number | null;
+  readonly digestEqual: boolean;
+  readonly sameBoot: boolean;
+  readonly counterBefore: number;
+  readonly counterAfter: number;
+}
+
+export interface KillReport {
+  readonly chunkBytes: number;
+  readonly streams: number;
+  readonly resentBytes: number;
+  /** Server killed → the restarted one showed that the move went on. */
+  readonly resumedSeconds: number;
+}
+
+export function emptyReport(): Report {
+  return { readySeconds: null, sites: [], guest: null, moves: [], killed: null, server: { rssMiB: null }, agents: [] };
+}
