@@ -20,6 +20,7 @@ export interface FleetFixture {
   readonly hostChanges: string[];
   readonly progress: TransferProgress[];
   readonly artifacts: Map<string, Buffer>;
+  /** Resolves when the host's first report is stored. */
   enrol(host: string, site: string, options?: Partial<SimulatedAgentOptions>): Promise<SimulatedAgent>;
   /** Resolves when `found` answers something; asked again whenever the fleet tells of anything, and now and then. */
   until<Found>(
@@ -71,7 +72,7 @@ export async function startFleetFixture(database: TestDatabase, options: Partial
     stateDirectory,
   });
   await fleet.listen();
-  return {
+  const fixture: FleetFixture = {
     fleet,
     log,
     stateDirectory,
@@ -84,6 +85,9 @@ export async function startFleetFixture(database: TestDatabase, options: Partial
       const enrolment = await fleet.createEnrolment(host, site);
       const agent = await startSimulatedAgent({ enrolment, hosts, ...agentOptions });
       agents.push(agent);
+      await fixture.until('the host reports', async () => {
+        return (await fleet.port.look(site, { host, type: 'network', key: 'none' })).reportedAt;
+      });
       return agent;
     },
     async until(what, found, timeoutMs = 10_000) {
@@ -112,4 +116,5 @@ export async function startFleetFixture(database: TestDatabase, options: Partial
       if (own !== undefined) await rm(own, { recursive: true, force: true });
     },
   };
+  return fixture;
 }
