@@ -101,6 +101,7 @@ beforeEach(async () => {
     clock: { bootId: 'b', sinceBootMs: () => 0, wallMs: () => Date.now() },
     ledger,
     board,
+    permits: { hasSurrendered: () => released.length > 0 },
     dataAddress: () => '127.0.0.1',
     nudge: () => {},
   } as unknown as HostContext;
@@ -213,6 +214,19 @@ describe('a transfer that sends', () => {
     expect(state()?.state).toBe('aborted');
     expect(released).toEqual([]);
     expect(transfers.claimOn('i1')).toBeUndefined();
+  });
+});
+
+describe('an order to abort', () => {
+  it('counts as long as nothing was given up, though the mover is done', async () => {
+    await volume('ready');
+    await want(send('finish'));
+    await transfers.pass('t1');
+    movers.say({ type: 'finished', roots: ['root'] });
+    await want(send('abort'));
+    await transfers.pass('t1');
+    expect(released).toEqual([]);
+    expect(state()?.state).toBe('aborted');
   });
 });
 

@@ -102,6 +102,11 @@ export class TransferReconciler implements TransferClaims, VolumeTransfers {
       if (outcome?.type === 'failed') {
         this.#outcomes.delete(id);
         await this.#interrupted(desired, outcome);
+      } else if (outcome?.type === 'finished' && this.#isRecalled(desired)) {
+        // All is there, but nothing was given up yet: the order to abort counts, and another mover takes its traces out of the guest.
+        this.#outcomes.delete(id);
+        await this.#running.get(id)?.mover.kill();
+        this.#running.delete(id);
       } else if (outcome !== undefined) {
         await this.#conclude(desired, outcome);
         this.#outcomes.delete(id);
@@ -113,6 +118,12 @@ export class TransferReconciler implements TransferClaims, VolumeTransfers {
       this.#observe(id, { problem: troubleFrom(problem) });
       throw problem;
     }
+  }
+
+  #isRecalled(desired: DesiredTransfer): boolean {
+    if (desired.role !== 'send' || desired.goal !== 'abort') return false;
+    const instance = this.#context.ledger.state.instances.find(({ key }) => key === desired.instanceKey)?.instance;
+    return instance !== undefined && !this.#context.permits.hasSurrendered(instance, desired.epoch);
   }
 
   /** Ends the movers; the next agent's movers go on where they were. */
