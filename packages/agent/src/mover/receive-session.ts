@@ -1,0 +1,210 @@
+import type { TLSSocket } from 'node:tls';
+import { Problem, toProblem } from '@virt8ra/contract';
+import { chunkBytes, chunkLength, digestOf } from './chunks.js';
+import type { Frame } from './frame-reader.js';
+import type { NbdClient } from './nbd/client.js';
+import type { ReceiveJournal } from './receive-journal.js';
+import {
+  ackFrame,
+  badFrame,
+  type ChunkHead,
+  codec,
+  frameType,
+  jsonFrame,
+  numbersFrame,
+  readChunkHead,
+  readError,
+  readFinal,
+  readNumbers,
+} from './wire.js';
+
+/** The disks a receiver writes, and its word on what they hold. */
+export class ReceiveTarget {
+  readonly disks: readonly NbdClient[];
+  readonly journal: ReceiveJournal;
+  #checkpoint: Promise<void> = Promise.resolve();
+
+  constructor(disks: readonly NbdClient[], journal: ReceiveJournal) {
+    this.disks = disks;
+    this.journal = journal;
+  }
+
+  /** Makes durable what was journaled before the call. */
+  async checkpoint(): Promise<void> {
+    const turn = this.#checkpoint.then(async () => {
+      const { mark } = this.journal;
+      await Promise.all(this.disks.map(async (disk) => await disk.flush()));
+      await this.journal.checkpoint(mark);
+    });
+    this.#checkpoint = turn.catch(() => {});
+    await turn;
+  }
+}
+
+export interface ReceiveListener {
+  onChunk(contentBytes: number, resent: boolean): void;
+  onPassEnd(): void;
+  onComplete(): void;
+  onBye(): void;
+  onTargetFailure(problem: Problem): void;
+}
+
+/** One run of a sender: its connections and what they did. */
+export class ReceiveSession {
+  readonly id: string;
+  /** When everything of the session before is settled. */
+  ready: Promise<void> = Promise.resolve();
+  readonly #target: ReceiveTarget;
+  readonly #listener: ReceiveListener;
+  readonly #streams = new Map<number, TLSSocket>();
+  /** Chunks that came in the current pass, by disk. */
+  readonly #seen: Uint8Array[];
+  readonly #inFlight = new Set<Promise<void>>();
+  #pass: number;
+  #over = false;
+
+  constructor(id: string, target: ReceiveTarget, listener: ReceiveListener) {
+    this.id = id;
+    this.#target = target;
+    this.#listener = listener;
+    this.#pass = target.journal.pass;
+    this.#seen = target.journal.tables.map(({ count }) => new Uint8Array(count));
+  }
+
+  /** Raises Problem conflict when the stream is there already. */
+  join(stream: number, socket: TLSSocket): void {
+    if (this.#streams.has(stream)) throw new Problem('conflict', `stream ${stream} is connected already`);
+    this.#streams.set(stream, socket);
+  }
+
+  leave(socket: TLSSocket): void {
+    for (const [stream, joined] of this.#streams) if (joined === socket) this.#streams.delete(stream);
+  }
+
+  /** Cuts the connections and waits for what they still write. */
+  async end(): Promise<void> {
+    this.#over = true;
+    for (const socket of this.#streams.values()) socket.destroy();
+    await Promise.allSettled(this.#inFlight);
+  }
+
+  async handle(socket: TLSSocket, frame: Frame): Promise<void> {
+    if (this.#over) throw new Problem('conflict', 'a newer run of the sender took over');
+    const work = this.#handle(socket, frame);
+    const { type } = frame;
+    if (type !== frameType.chunk) return await work;
+    this.#inFlight.add(work);
+    try {
+      await work;
+    } finally {
+      this.#inFlight.delete(work);
+    }
+  }
+
+  async #handle(socket: TLSSocket, { type, body, content }: Frame): Promise<void> {
+    switch (type) {
+      case frameType.chunk:
+        return await this.#takeChunk(socket, readChunkHead(body), content);
+      case frameType.passEnd:
+        return await this.#endPass(socket, readNumbers(body, 1)[0] ?? 0);
+      case frameType.final:
+        return await this.#complete(socket, readFinal(body).roots);
+      case frameType.bye:
+        if (!this.#target.journal.complete) throw badFrame('a goodbye before the end');
+        return this.#listener.onBye();
+      case frameType.error:
+        throw readError(body);
+      case frameType.hello:
+      case frameType.welcome:
+      case frameType.held:
+      case frameType.ack:
+        throw badFrame(`a frame of type ${type} out of turn`);
+    }
+  }
+
+  /** Everything about a chunk is checked before a byte of it is written. */
+  #check({ disk, pass, index, codec: how, digest }: ChunkHead, content: Buffer): number {
+    const { journal } = this.#target;
+    const table = journal.tables[disk];
+    const seen = this.#seen[disk];
+    const place = { disk, pass, chunk: index };
+    if (journal.complete) throw new Problem('conflict', 'this transfer is complete; what arrived is not changed any more');
+    if (table === undefined || seen === undefined || index >= table.count) throw badFrame('a chunk outside of the disks', place);
+    const length = chunkLength(table.sizeBytes, index);
+    const expected = how === codec.zero ? 0 : length;
+    if ((how !== codec.raw && how !== codec.zero) || content.length !== expected) throw badFrame('a chunk of wrong length or codec', place);
+    if (pass < this.#pass || (pass > this.#pass && this.#inFlight.size > 0))
+      throw badFrame(`a chunk of pass ${pass} within pass ${this.#pass}`, place);
+    if (pass === this.#pass && seen[index] === 1) throw new Problem('conflict', 'a chunk came twice in one pass', { facts: place });
+    const actual = how === codec.zero ? table.zero(index) : digestOf(content);
+    if (!actual.equals(digest)) throw badFrame('a chunk that is not what its digest says', place);
+    if (pass > this.#pass) {
+      this.#pass = pass;
+      for (const bits of this.#seen) bits.fill(0);
+    }
+    seen[index] = 1;
+    return length;
+  }
+
+  async #takeChunk(socket: TLSSocket, head: ChunkHead, content: Buffer): Promise<void> {
+    const length = this.#check(head, content);
+    const { disk, pass, index } = head;
+    const digest = Buffer.from(head.digest);
+    const { journal, disks } = this.#target;
+    const target = disks[disk];
+    if (target === undefined) throw badFrame('a chunk outside of the disks');
+    const resent = journal.tables[disk]?.equals(index, digest) === true;
+    await this.#onTarget(async () => {
+      if (head.codec === codec.zero) await target.writeZeroes(index * chunkBytes, length);
+      else await target.write(index * chunkBytes, content);
+      await journal.append({ disk, pass, index, digest });
+    });
+    this.#listener.onChunk(content.length, resent);
+    socket.write(ackFrame({ disk, pass, index }));
+  }
+
+  async #endPass(socket: TLSSocket, pass: number): Promise<void> {
+    if (pass < this.#pass || this.#inFlight.size > 0) throw badFrame(`the end of pass ${pass} within pass ${this.#pass}`);
+    this.#pass = pass;
+    for (const bits of this.#seen) bits.fill(0);
+    if (!this.#target.journal.complete) {
+      this.#target.journal.pass = Math.max(this.#target.journal.pass, pass);
+      await this.#onTarget(async () => await this.#target.checkpoint());
+    }
+    this.#listener.onPassEnd();
+    socket.write(numbersFrame(frameType.passEnd, [pass]));
+  }
+
+  async #complete(socket: TLSSocket, roots: readonly string[]): Promise<void> {
+    if (this.#inFlight.size > 0) throw badFrame('the end while chunks are in flight');
+    const { journal } = this.#target;
+    const own = journal.tables.map((table) => table.root());
+    const different = own.findIndex((root, disk) => root === undefined || root !== roots[disk]);
+    if (different >= 0 || roots.length !== own.length)
+      throw new Problem('conflict', `disk ${Math.max(different, 0)} did not arrive as it was sent: the root digests differ`, {
+        facts: { sender: roots, receiver: own },
+      });
+    if (!journal.complete) {
+      await this.#onTarget(async () => {
+        await this.#target.checkpoint();
+        await journal.finish();
+      });
+    }
+    this.#listener.onComplete();
+    socket.write(jsonFrame(frameType.final, { roots }));
+  }
+
+  /** A failure of the target ends the transfer here; the sender is told the same. */
+  async #onTarget(work: () => Promise<void>): Promise<void> {
+    try {
+      await work();
+    } catch (error) {
+      const problem = toProblem(error);
+      const message =
+        problem.kind === 'exhausted' ? 'the disk of the receiving host is full' : `the receiving host cannot write: ${problem.message}`;
+      const told = new Problem(problem.kind === 'exhausted' ? 'exhausted' : 'internal', message, { cause: error });
+      queueMicrotask(() => this.#listener.onTargetFailure(told));
+      throw told;
+    }
+  }
+}

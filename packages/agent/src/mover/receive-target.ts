@@ -1,0 +1,82 @@
+import { join } from 'node:path';
+import { Problem } from '@virt8ra/contract';
+import { makeDirectory, readJson, writeJsonAtomic } from '../disk/atomic-file.js';
+import type { BootClock } from '../system/boot-clock.js';
+import type { DigestTable } from './chunks.js';
+import { digestExport } from './digest.js';
+import { type LocalExport, openLocalExport, settleEarlierExport } from './local-export.js';
+import { allocationContext } from './nbd/extents.js';
+import { ReceiveJournal } from './receive-journal.js';
+import { ReceiveTarget } from './receive-session.js';
+
+export interface TargetOptions {
+  readonly transferId: string;
+  /** Durable folder: journal, and what the last mover left to the next. */
+  readonly directory: string;
+  /** Folder for sockets. */
+  readonly runtimeDirectory: string;
+  readonly disks: readonly { readonly file: string; readonly sizeBytes: number }[];
+  readonly bootId: BootClock['bootId'];
+}
+
+export interface OpenTarget {
+  readonly target: ReceiveTarget;
+  /** Port that the last mover of this transfer listened on. */
+  readonly lastPort: number | undefined;
+  /** Settles when a qemu-nbd ends although nobody closed it. */
+  readonly lost: Promise<Problem>;
+  rememberPort(port: number): Promise<void>;
+  close(): Promise<void>;
+}
+
+interface Left {
+  readonly bootId: string;
+  readonly port?: number;
+}
+
+/**
+ * Opens the disks of a transfer for writing, and the journal of what they hold. A journal that is new begins with a look at the disks, so that
+ * what both ends have already is not sent. Raises Problem conflict when a disk has another size than agreed.
+ */
+export async function openReceiveTarget(options: TargetOptions): Promise<OpenTarget> {
+  const { transferId, directory, runtimeDirectory, disks, bootId } = options;
+  await makeDirectory(directory);
+  await makeDirectory(runtimeDirectory, 0o711);
+  const leftFile = join(directory, 'receiver.json');
+  const left = (await readJson(leftFile)) as Left | undefined;
+  const sockets = disks.map((_, disk) => join(runtimeDirectory, `w${disk}`));
+  const ends = await Promise.all(sockets.map(settleEarlierExport));
+  // An export of this boot that left no trace is not known to have been closed.
+  const lostCache = left !== undefined && (left.bootId !== bootId || ends.some((end) => end !== 'closed'));
+  await writeJsonAtomic(leftFile, { ...left, bootId } satisfies Left);
+  const exports: LocalExport[] = [];
+  try {
+    for (const [disk, { file, sizeBytes }] of disks.entries()) {
+      const opened = await openLocalExport({ access: 'write', file }, sockets[disk] ?? '', [allocationContext]);
+      exports.push(opened);
+      if (opened.client.sizeBytes !== sizeBytes)
+        throw new Problem('conflict', `${file} has ${opened.client.sizeBytes} bytes, not the ${sizeBytes} of the transfer`);
+    }
+    const clients = exports.map(({ client }) => client);
+    const scan = async (): Promise<readonly DigestTable[]> => {
+      const tables: DigestTable[] = [];
+      for (const client of clients) tables.push(await digestExport(client));
+      return tables;
+    };
+    const sizes = disks.map(({ sizeBytes }) => sizeBytes);
+    const journal = await ReceiveJournal.open(join(directory, 'receive.journal'), transferId, sizes, lostCache, scan);
+    return {
+      target: new ReceiveTarget(clients, journal),
+      lastPort: left?.port,
+      lost: Promise.race(exports.map(async ({ ended }) => await ended)),
+      rememberPort: async (port) => await writeJsonAtomic(leftFile, { bootId, port } satisfies Left),
+      close: async () => {
+        await Promise.all(exports.map(async (entry) => await entry.close()));
+        await journal.close();
+      },
+    };
+  } catch (error) {
+    await Promise.allSettled(exports.map(async (entry) => await entry.close()));
+    throw error;
+  }
+}

@@ -1,0 +1,83 @@
+import { Problem, toProblem } from '@virt8ra/contract';
+import type { Log } from '../log.js';
+import type { MoverNotice, ReceiveConfig } from '../transfer/mover-port.js';
+import { chunkBytes } from './chunks.js';
+import type { PassCommands } from './passes.js';
+import { openReceiveTarget } from './receive-target.js';
+import { createReceiver, type ReceiveCounters } from './receiver.js';
+
+export interface ReceiveRun {
+  readonly config: ReceiveConfig;
+  readonly bootId: string;
+  readonly commands: Pick<PassCommands, 'signal' | 'aborting'>;
+  readonly log: Log;
+  readonly notify: (notice: MoverNotice) => void;
+}
+
+const countersMs = 1_000;
+
+/** Receives a guest's disks. The last notice is `finished`, `aborted` or `failed`; after `failed` another run goes on where this one was. */
+export async function runReceive(run: ReceiveRun): Promise<void> {
+  const { commands, log, notify } = run;
+  try {
+    const roots = await receiveAll(run);
+    notify({ type: 'finished', roots });
+  } catch (error) {
+    if (commands.signal.aborted) return commands.aborting ? notify({ type: 'aborted' }) : undefined;
+    const problem = toProblem(error);
+    log.error('a transfer cannot be received', { code: problem.kind, problem: problem.message });
+    notify({ type: 'failed', code: problem.kind, message: problem.message });
+  }
+}
+
+/** Root digests when everything is durable and the images are closed. */
+async function receiveAll({ config, bootId, commands, log, notify }: ReceiveRun): Promise<readonly string[]> {
+  const { transferId, directory, runtimeDirectory, disks, credentials, peerName, listen } = config;
+  const opened = await openReceiveTarget({ transferId, directory, runtimeDirectory, disks, bootId });
+  try {
+    const meter = countersMeter(notify);
+    const receiver = await createReceiver({
+      transferId,
+      target: opened.target,
+      tls: credentials,
+      peerName,
+      listen: { address: listen.address, ports: candidatePorts(listen.ports, opened.lastPort) },
+      log,
+      onCounters: meter,
+    });
+    try {
+      await opened.rememberPort(receiver.port);
+      notify({ type: 'listening', address: receiver.address, port: receiver.port });
+      const cancelled = new Promise<never>((_, reject) => {
+        const cancel = () => reject(new Problem('cancelled', 'the transfer was cancelled'));
+        if (commands.signal.aborted) cancel();
+        commands.signal.addEventListener('abort', cancel, { once: true });
+      });
+      const lost = opened.lost.then((problem) => Promise.reject(problem));
+      const roots = await Promise.race([receiver.finished, cancelled, lost]);
+      meter(receiver.counters, true);
+      return roots;
+    } finally {
+      await receiver.close();
+    }
+  } finally {
+    await opened.close();
+  }
+}
+
+function candidatePorts(range: ReceiveConfig['listen']['ports'], last: number | undefined): number[] {
+  const first = last === undefined ? [] : [last];
+  if (range === undefined) return [...first, 0];
+  const all = Array.from({ length: range.last - range.first + 1 }, (_, index) => range.first + index);
+  return [...first.filter((port) => all.includes(port)), ...all];
+}
+
+function countersMeter(notify: (notice: MoverNotice) => void): (counters: ReceiveCounters, last?: boolean) => void {
+  let at = Number.NEGATIVE_INFINITY;
+  return ({ passes, bytes, resentBytes, streams }, last = false) => {
+    const now = performance.now();
+    if (!last && now - at < countersMs) return;
+    at = now;
+    notify({ type: 'counters', passes, bytes, resentBytes, chunkBytes, streams });
+  };
+}

@@ -1,0 +1,174 @@
+import { rm } from 'node:fs/promises';
+import { join } from 'node:path';
+import { Problem } from '@virt8ra/contract';
+import { makeDirectory, readJson, writeJsonAtomic } from '../disk/atomic-file.js';
+import type { Log } from '../log.js';
+import { connectMonitor, type Monitor } from '../qemu/monitor.js';
+import type { MoverNotice, SendConfig } from '../transfer/mover-port.js';
+import { chunkBytes } from './chunks.js';
+import { fingerprintFiles, openColdSource } from './cold-source.js';
+import { GuestPoints } from './guest-points.js';
+import { type PassCommands, runPasses } from './passes.js';
+import { ProgressMeter } from './progress-meter.js';
+import { SendLedger } from './send-ledger.js';
+import { Sender } from './sender.js';
+
+export interface SendRun {
+  readonly config: SendConfig;
+  readonly bootId: string;
+  readonly commands: PassCommands;
+  readonly log: Log;
+  readonly notify: (notice: MoverNotice) => void;
+  readonly tuning?: Partial<SendTuning>;
+}
+
+export interface SendTuning {
+  /** Parallel connections, each with one chunk in flight. */
+  readonly streams: number;
+  readonly reconnectMs: number;
+  readonly targetPauseMs: number;
+  readonly intervalMs: number;
+}
+
+const defaults: SendTuning = { streams: 4, reconnectMs: 10_000, targetPauseMs: 500, intervalMs: 5_000 };
+
+interface Finished {
+  readonly roots: readonly string[];
+  readonly pauseMs?: number;
+}
+
+/**
+ * Sends a guest's disks: warm, in passes while it runs, or cold, in one. The last notice is `finished`, `aborted` or `failed`; with `failed` the
+ * source is untouched, and another run goes on where this one was.
+ */
+export async function runSend(run: SendRun): Promise<void> {
+  const { config, notify, log, commands } = run;
+  try {
+    await makeDirectory(config.directory);
+    if (config.mode.type === 'warm') await sendWarm(run, config.mode);
+    else await sendCold(run, config.mode.runtimeDirectory);
+  } catch (error) {
+    if (commands.signal.aborted) return commands.aborting ? notify({ type: 'aborted' }) : undefined;
+    const problem =
+      error instanceof Problem ? error : new Problem('internal', error instanceof Error ? error.message : String(error), { cause: error });
+    log.error('a transfer cannot be sent', {
+      code: problem.kind,
+      problem: problem.message,
+      stack: problem.kind === 'internal' ? problem.stack : undefined,
+    });
+    notify({ type: 'failed', code: problem.kind, message: problem.message });
+  }
+}
+
+function openSender({ config, commands, log, notify, tuning }: SendRun, ledger: SendLedger, meter: ProgressMeter): Sender {
+  const { streams, reconnectMs } = { ...defaults, ...tuning };
+  const counters = () => {
+    const { passes, bytes, resentBytes } = ledger;
+    notify({ type: 'counters', passes, bytes, resentBytes, chunkBytes, streams });
+  };
+  return new Sender({
+    transferId: config.transferId,
+    sizes: config.disks.map(({ sizeBytes }) => sizeBytes),
+    connect: { host: config.peer.address, port: config.peer.port },
+    tls: config.credentials,
+    peerName: config.peer.name,
+    ledger,
+    streams,
+    reconnectMs,
+    log,
+    signal: commands.signal,
+    onProgress: (progress) => {
+      if (meter.report(progress)) counters();
+    },
+    onPassEnd: counters,
+  });
+}
+
+async function sendWarm(run: SendRun, mode: Extract<SendConfig['mode'], { type: 'warm' }>): Promise<void> {
+  const { config, notify, log, commands, tuning } = run;
+  const { targetPauseMs, intervalMs } = { ...defaults, ...tuning };
+  const { directory, transferId } = config;
+  const finishedFile = join(directory, 'finished.json');
+  const pausedFile = join(directory, 'paused.json');
+  const monitor = await connectMonitor(mode.qmpSocket);
+  const points = new GuestPoints({
+    monitor,
+    qmpSocket: mode.qmpSocket,
+    transferId,
+    disks: config.disks,
+    directory,
+    runtimeDirectory: mode.runtimeDirectory,
+    signal: commands.signal,
+  });
+  const sizes = config.disks.map(({ sizeBytes }) => sizeBytes);
+  // What the bitmaps in QEMU cover is what this ledger is good for; without them it is forgotten.
+  const ledger = SendLedger.open({ directory, transferId, sizes, validity: 'guest' });
+  const meter = new ProgressMeter(notify);
+  const sender = openSender(run, ledger, meter);
+  try {
+    const earlier = (await readJson(finishedFile)) as Finished | undefined;
+    if (earlier !== undefined && (await isPaused(monitor)) && (await points.isUnchanged())) return notify({ type: 'finished', ...earlier });
+    await rm(finishedFile, { force: true });
+    const outcome = await runPasses({
+      points,
+      monitor,
+      sender,
+      ledger,
+      minPasses: config.minPasses,
+      targetPauseMs,
+      intervalMs,
+      log,
+      commands,
+      onPass: ({ dirtyBytes, converged }) => {
+        meter.dirty(dirtyBytes);
+        if (converged) notify({ type: 'converged' });
+      },
+      onPausing: async () => {
+        await writeJsonAtomic(pausedFile, {});
+        meter.phase('last pass');
+        notify({ type: 'paused', at: new Date().toISOString() });
+      },
+    });
+    const finished: Finished = { roots: outcome.roots, pauseMs: outcome.pauseMs };
+    await writeJsonAtomic(finishedFile, finished);
+    notify({ type: 'finished', ...finished });
+    await outcome.release().catch((error: unknown) => log.warn('the exports of a finished transfer stay', { problem: String(error) }));
+  } catch (error) {
+    if (commands.aborting) {
+      await points.clear();
+      if ((await readJson(pausedFile)) !== undefined && (await isPaused(monitor))) await monitor.run('cont');
+    }
+    throw error;
+  } finally {
+    sender.close();
+    ledger.close();
+    monitor.close();
+  }
+}
+
+async function isPaused(monitor: Monitor): Promise<boolean> {
+  return ((await monitor.run('query-status')) as { readonly status: string }).status === 'paused';
+}
+
+async function sendCold(run: SendRun, runtimeDirectory: string): Promise<void> {
+  const { config, bootId, notify, commands } = run;
+  const { directory, transferId, disks } = config;
+  const source = await openColdSource(disks, runtimeDirectory);
+  const sizes = disks.map(({ sizeBytes }) => sizeBytes);
+  const ledger = SendLedger.open({ directory, transferId, sizes, validity: `${bootId}\n${await fingerprintFiles(disks)}` });
+  const meter = new ProgressMeter(notify);
+  const sender = openSender(run, ledger, meter);
+  try {
+    await sender.sendPass(await sender.firstPass(), source.disks);
+    notify({ type: 'converged' });
+    while (!commands.finishing) {
+      commands.signal.throwIfAborted();
+      await commands.wait(60_000);
+    }
+    notify({ type: 'finished', roots: await sender.complete() });
+  } finally {
+    sender.close();
+    ledger.close();
+    await source.close();
+  }
+}

@@ -1,0 +1,176 @@
+import { closeSync, existsSync, openSync, readSync, writeSync } from 'node:fs';
+import { join } from 'node:path';
+import { chunkLength, DigestTable, digestBytes, digestOf } from './chunks.js';
+
+/**
+ * What a sender knows: the digest of each chunk as the receiver acknowledged it, and its counters. One file: a head with counters and the
+ * chunks in flight, then 32 bytes for each chunk, all written in place. It must survive a killed process, for which the kernel's cache is
+ * enough; after a power loss neither dirty bitmaps nor this are believed, and everything is read anew.
+ */
+const magic = 'V8RASND1';
+const slotCount = 64;
+const slotBytes = 12;
+const headBytes = 96 + slotCount * slotBytes;
+
+export interface SendLedgerOptions {
+  readonly directory: string;
+  readonly transferId: string;
+  readonly sizes: readonly number[];
+  /** The digests are forgotten when this differs from the last time: another boot, a changed file. */
+  readonly validity: string;
+}
+
+export class SendLedger {
+  readonly tables: readonly DigestTable[];
+  /** Pass that was begun last. */
+  pass = 0;
+  /** Passes that ended. */
+  passes = 0;
+  /** Content bytes sent, over all attempts. */
+  bytes = 0;
+  /** Of these, bytes sent again because nobody knew whether they had arrived. */
+  resentBytes = 0;
+  readonly #file: number;
+  readonly #head = Buffer.alloc(headBytes);
+  readonly #starts: readonly number[];
+  /** Chunks in flight: place → slot. Those of an earlier process stay until they are sent again. */
+  readonly #flying = new Map<string, number>();
+  readonly #freeSlots: number[] = [];
+
+  private constructor(file: number, tables: readonly DigestTable[]) {
+    this.#file = file;
+    this.tables = tables;
+    const starts: number[] = [];
+    let start = headBytes;
+    for (const { bytes } of tables) {
+      starts.push(start);
+      start += bytes.length;
+    }
+    this.#starts = starts;
+  }
+
+  static open({ directory, transferId, sizes, validity }: SendLedgerOptions): SendLedger {
+    const path = join(directory, 'send.ledger');
+    const found = existsSync(path);
+    const ledger = new SendLedger(
+      openSync(path, found ? 'r+' : 'w+', 0o600),
+      sizes.map((sizeBytes) => new DigestTable(sizeBytes)),
+    );
+    const identity = digestOf(Buffer.from(JSON.stringify({ transferId, sizes })));
+    const point = digestOf(Buffer.from(validity));
+    if (found) ledger.#load(identity, point);
+    else ledger.#resetSlots();
+    ledger.#head.write(magic, 0, 'latin1');
+    identity.copy(ledger.#head, 8);
+    point.copy(ledger.#head, 40);
+    ledger.#saveHead();
+    return ledger;
+  }
+
+  #load(identity: Buffer, point: Buffer): void {
+    const head = this.#head;
+    readSync(this.#file, head, 0, headBytes, 0);
+    if (head.toString('latin1', 0, 8) !== magic || !head.subarray(8, 40).equals(identity)) {
+      head.fill(0);
+      this.#resetSlots();
+      this.forget();
+      return;
+    }
+    this.pass = head.readUInt32BE(72);
+    this.passes = head.readUInt32BE(76);
+    this.bytes = Number(head.readBigUInt64BE(80));
+    this.resentBytes = Number(head.readBigUInt64BE(88));
+    for (let slot = 0; slot < slotCount; slot += 1) {
+      const at = 96 + slot * slotBytes;
+      if (head.readUInt32BE(at) === 0) this.#freeSlots.push(slot);
+      else this.#flying.set(placeKey(head.readUInt32BE(at + 4), head.readUInt32BE(at + 8)), slot);
+    }
+    if (!head.subarray(40, 72).equals(point)) this.forget();
+    else for (const [disk, { bytes }] of this.tables.entries()) readSync(this.#file, bytes, 0, bytes.length, this.#starts[disk] ?? 0);
+  }
+
+  #resetSlots(): void {
+    for (let slot = 0; slot < slotCount; slot += 1) this.#freeSlots.push(slot);
+  }
+
+  /** Nothing is known any more of what the chunks were. */
+  forget(): void {
+    for (const [disk, { bytes }] of this.tables.entries()) {
+      bytes.fill(0);
+      this.save(disk);
+    }
+  }
+
+  beginPass(pass: number): void {
+    this.pass = pass;
+    this.#saveHead();
+  }
+
+  endPass(): void {
+    this.passes += 1;
+    this.#saveHead();
+  }
+
+  /** A chunk of that length goes out. */
+  sending(disk: number, index: number, contentBytes: number): void {
+    const key = placeKey(disk, index);
+    let slot = this.#flying.get(key);
+    if (slot !== undefined) this.resentBytes += contentBytes;
+    else {
+      slot = this.#freeSlots.pop() ?? 0;
+      this.#flying.set(key, slot);
+      const at = 96 + slot * slotBytes;
+      this.#head.writeUInt32BE(1, at);
+      this.#head.writeUInt32BE(disk, at + 4);
+      this.#head.writeUInt32BE(index, at + 8);
+    }
+    this.bytes += contentBytes;
+    this.#saveHead();
+  }
+
+  /** The receiver holds this content: it acknowledged it, or said so when the connection was made. */
+  held(disk: number, index: number, digest: Buffer): void {
+    const table = this.tables[disk];
+    if (table === undefined) return;
+    table.set(index, digest);
+    writeSync(this.#file, digest, 0, digestBytes, (this.#starts[disk] ?? 0) + index * digestBytes);
+    const key = placeKey(disk, index);
+    const slot = this.#flying.get(key);
+    if (slot === undefined) return;
+    this.#flying.delete(key);
+    this.#freeSlots.push(slot);
+    this.#head.writeUInt32BE(0, 96 + slot * slotBytes);
+    this.#saveHead();
+  }
+
+  /** Writes the whole table of a disk, after changes to it in memory. */
+  save(disk: number): void {
+    const bytes = this.tables[disk]?.bytes;
+    if (bytes !== undefined) writeSync(this.#file, bytes, 0, bytes.length, this.#starts[disk] ?? 0);
+  }
+
+  /** Bytes of the chunks whose content is not known. */
+  unknownBytes(): number {
+    let sum = 0;
+    for (const table of this.tables)
+      for (let index = 0; index < table.count; index += 1) if (!table.isKnown(index)) sum += chunkLength(table.sizeBytes, index);
+    return sum;
+  }
+
+  close(): void {
+    closeSync(this.#file);
+  }
+
+  #saveHead(): void {
+    const head = this.#head;
+    head.writeUInt32BE(this.pass, 72);
+    head.writeUInt32BE(this.passes, 76);
+    head.writeBigUInt64BE(BigInt(this.bytes), 80);
+    head.writeBigUInt64BE(BigInt(this.resentBytes), 88);
+    writeSync(this.#file, head, 0, headBytes, 0);
+  }
+}
+
+function placeKey(disk: number, index: number): string {
+  return `${disk}/${index}`;
+}

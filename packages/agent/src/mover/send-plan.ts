@@ -1,0 +1,70 @@
+import { Problem } from '@virt8ra/contract';
+import { chunkBytes, chunkLength, type DigestTable } from './chunks.js';
+import type { NbdClient } from './nbd/client.js';
+import { allocationContext, bitmapContext, dirtyFlag, eachExtent, zeroFlag } from './nbd/extents.js';
+import type { SendLedger } from './send-ledger.js';
+
+/** A disk at a frozen point. */
+export interface SourceDisk {
+  readonly client: NbdClient;
+  /** Dirty bitmap that holds what changed since the point before; undefined: nobody kept one. */
+  readonly bitmap?: string;
+}
+
+/** What is to be done with a chunk in a pass. */
+export const need = { nothing: 0, zero: 1, content: 2 } as const;
+
+/** One entry of `need` for each chunk. */
+export type SendPlan = Uint8Array;
+
+/**
+ * What a pass must look at: chunks that changed since the point before, and those whose content at the receiver is not known. Raises Problem
+ * internal when the server does not offer the bitmap.
+ */
+export async function planPass({ client, bitmap }: SourceDisk, table: DigestTable): Promise<SendPlan> {
+  const plan = new Uint8Array(table.count);
+  for (let index = 0; index < table.count; index += 1) if (!table.isKnown(index)) plan[index] = need.content;
+  const changed = bitmap === undefined ? undefined : bitmapContext(bitmap);
+  if (changed !== undefined && !client.contexts.includes(changed))
+    throw new Problem('internal', `QEMU does not offer the bitmap ${bitmap}`);
+  const hasContent = new Uint8Array(table.count);
+  await eachExtent(client, (context, start, end, flags) => {
+    const first = Math.floor(start / chunkBytes);
+    const after = Math.ceil(end / chunkBytes);
+    if (context === changed && (flags & dirtyFlag) !== 0) plan.fill(need.content, first, after);
+    if (context === allocationContext && (flags & zeroFlag) === 0) hasContent.fill(1, first, after);
+  });
+  if (client.contexts.includes(allocationContext))
+    for (let index = 0; index < table.count; index += 1)
+      if (plan[index] === need.content && hasContent[index] === 0) plan[index] = need.zero;
+  return plan;
+}
+
+/**
+ * Strikes from a plan what need not be sent because the receiver holds it, and adds what it lost. `sent`: chunks that were dealt with in this
+ * pass already. Answers the content bytes that are left to be read.
+ */
+export function trimPlan(plan: SendPlan, sent: Uint8Array, disk: number, ledger: SendLedger, held: DigestTable): number {
+  const table = ledger.tables[disk];
+  if (table === undefined) return 0;
+  let left = 0;
+  let changed = false;
+  for (let index = 0; index < table.count; index += 1) {
+    const lost = table.isKnown(index) && !held.equals(index, table.get(index));
+    if (sent[index] === 1) plan[index] = need.nothing;
+    if (lost && plan[index] === need.nothing) {
+      plan[index] = need.content;
+      sent[index] = 0;
+    }
+    if (plan[index] === need.zero && held.isZero(index)) {
+      // In memory first: a disk may have millions of these.
+      table.set(index, table.zero(index));
+      changed = true;
+      plan[index] = need.nothing;
+      sent[index] = 1;
+    }
+    if (plan[index] === need.content) left += chunkLength(table.sizeBytes, index);
+  }
+  if (changed) ledger.save(disk);
+  return left;
+}

@@ -1,0 +1,198 @@
+import { Problem, toProblem } from '@virt8ra/contract';
+import type { Log } from '../log.js';
+import { BufferPool } from './buffer-pool.js';
+import { ChunkFeed } from './chunk-feed.js';
+import { chunkBytes, chunkLength } from './chunks.js';
+import type { MoverTls } from './peer.js';
+import type { SendLedger } from './send-ledger.js';
+import { need, planPass, type SendPlan, type SourceDisk, trimPlan } from './send-plan.js';
+import { SendSession } from './send-session.js';
+import { chunkFrame, contentOffset } from './wire.js';
+
+export interface SenderOptions {
+  readonly transferId: string;
+  readonly sizes: readonly number[];
+  readonly connect: { readonly host: string; readonly port: number };
+  readonly tls: MoverTls;
+  /** DNS name that the receiver's certificate must carry. */
+  readonly peerName: string;
+  readonly ledger: SendLedger;
+  readonly streams: number;
+  /** How long a lost connection is made anew before the transfer gives up. */
+  readonly reconnectMs: number;
+  readonly log: Log;
+  readonly signal: AbortSignal;
+  /** Heard whenever a chunk was dealt with. */
+  readonly onProgress?: (progress: PassProgress) => void;
+  readonly onPassEnd?: () => void;
+}
+
+/** Content bytes of the pass under way. `doneBytes`: sent or found to be at the receiver already. */
+export interface PassProgress {
+  readonly pass: number;
+  readonly doneBytes: number;
+  readonly totalBytes: number;
+}
+
+export interface PassResult {
+  readonly sentBytes: number;
+  readonly totalBytes: number;
+  readonly ms: number;
+}
+
+const readAhead = 3;
+const pauseMs = 100;
+
+/** The sending end of a transfer, over as many connections in turn as it takes. */
+export class Sender {
+  readonly #options: SenderOptions;
+  readonly #pool: BufferPool;
+  #session: SendSession | undefined;
+  #acknowledged = 0;
+
+  constructor(options: SenderOptions) {
+    this.#options = options;
+    this.#pool = new BufferPool(options.streams + readAhead, contentOffset + chunkBytes);
+  }
+
+  /**
+   * The number that the next pass of a fresh start must have at least. Connects. Raises what connecting raises, after trying for
+   * `reconnectMs`.
+   */
+  async firstPass(): Promise<number> {
+    const { ledger } = this.#options;
+    return await this.#withSession((session) => Promise.resolve(Math.max(session.welcome.pass, ledger.pass)));
+  }
+
+  /**
+   * Sends what changed up to a frozen point and returns when it is durable at the receiver. Lost connections are made anew. Raises Problem
+   * unavailable when the receiver stays away, exhausted when its disk is full, conflict or forbidden when it refuses, or what the source raised.
+   */
+  async sendPass(pass: number, disks: readonly SourceDisk[]): Promise<PassResult> {
+    const { ledger } = this.#options;
+    const begin = performance.now();
+    const sentBefore = ledger.bytes;
+    ledger.beginPass(pass);
+    const plans: SendPlan[] = [];
+    for (const [disk, table] of ledger.tables.entries()) {
+      const source = disks[disk];
+      if (source === undefined || source.client.sizeBytes !== table.sizeBytes)
+        throw new Problem('conflict', `disk ${disk} of the transfer has another size than it had`);
+      plans.push(await planPass(source, table));
+    }
+    const sent = ledger.tables.map(({ count }) => new Uint8Array(count));
+    const progress = { doneBytes: 0, totalBytes: 0 };
+    await this.#withSession(async (session) => {
+      if (session.welcome.complete !== undefined)
+        throw new Problem('conflict', 'the receiver has this transfer as complete and takes nothing more');
+      let left = 0;
+      for (const [disk, plan] of plans.entries()) {
+        const held = session.held[disk];
+        const marks = sent[disk];
+        if (held !== undefined && marks !== undefined) left += trimPlan(plan, marks, disk, ledger, held);
+      }
+      progress.totalBytes = progress.doneBytes + left;
+      await this.#sendChunks(session, pass, disks, plans, sent, progress);
+      await session.endPass(pass);
+    });
+    ledger.endPass();
+    this.#options.onPassEnd?.();
+    return { sentBytes: ledger.bytes - sentBefore, totalBytes: progress.totalBytes, ms: performance.now() - begin };
+  }
+
+  /** Compares root digests with the receiver and closes the transfer. Everything known must be durable there. */
+  async complete(): Promise<readonly string[]> {
+    const roots = this.#options.ledger.tables.map((table) => table.root());
+    const known = roots.filter((root) => root !== undefined);
+    if (known.length !== roots.length) throw new Problem('internal', 'the transfer cannot end: not every chunk was sent');
+    await this.#withSession(async (session) => {
+      const { complete } = session.welcome;
+      if (complete !== undefined && complete.join() !== known.join())
+        throw new Problem('conflict', 'the receiver has this transfer as complete with other content');
+      await session.complete(known);
+    });
+    await this.#session?.sayGoodbye();
+    return known;
+  }
+
+  close(): void {
+    this.#session?.close();
+    this.#session = undefined;
+  }
+
+  async #sendChunks(
+    session: SendSession,
+    pass: number,
+    disks: readonly SourceDisk[],
+    plans: readonly SendPlan[],
+    sent: readonly Uint8Array[],
+    progress: { doneBytes: number; totalBytes: number },
+  ): Promise<void> {
+    const { ledger, onProgress } = this.#options;
+    const report = (contentBytes: number) => {
+      progress.doneBytes += contentBytes;
+      onProgress?.({ pass, ...progress });
+    };
+    const feed = new ChunkFeed({ disks, plans, sent, ledger, session, pool: this.#pool, onSkip: report });
+    const work = async (stream: number) => {
+      for (let chunk = await feed.next(); chunk !== undefined; chunk = await feed.next()) {
+        const { disk, index, digest, contentBytes } = chunk;
+        try {
+          ledger.sending(disk, index, contentBytes);
+          const place = { disk, pass, index };
+          await session.sendChunk(stream, chunkFrame(chunk.buffer, { ...place, codec: chunk.codec, digest }, contentBytes), place);
+          this.#acknowledged += 1;
+          ledger.held(disk, index, digest);
+          session.held[disk]?.set(index, digest);
+          sent[disk]?.fill(1, index, index + 1);
+        } finally {
+          feed.done(chunk);
+        }
+        const read = plans[disk]?.[index] === need.content;
+        report(read ? chunkLength(ledger.tables[disk]?.sizeBytes ?? 0, index) : 0);
+      }
+    };
+    const works = Array.from({ length: session.streams }, async (_, stream) => {
+      try {
+        await work(stream);
+      } catch (error) {
+        session.fail(toProblem(error));
+        await feed.stop(error);
+        throw error;
+      }
+    });
+    const results = await Promise.allSettled(works);
+    const failed = results.find((result) => result.status === 'rejected');
+    if (failed !== undefined) {
+      await feed.stop(failed.reason);
+      throw failed.reason;
+    }
+  }
+
+  /** Runs work on a session; when the connection is lost, on a new one, for as long as connections come about. */
+  async #withSession<Result>(work: (session: SendSession) => Promise<Result>): Promise<Result> {
+    const { connect, reconnectMs, log, signal } = this.#options;
+    let giveUp = performance.now() + reconnectMs;
+    for (;;) {
+      const acknowledged = this.#acknowledged;
+      let session = this.#session;
+      try {
+        if (session === undefined || session.failure !== undefined) {
+          session = await SendSession.connect({ ...this.#options, ...connect });
+          this.#session = session;
+        }
+        return await work(session);
+      } catch (error) {
+        const problem = toProblem(error);
+        const lost = session === undefined || session.failure !== undefined;
+        session?.close();
+        // A connection counts as made anew when it got something done.
+        if (this.#acknowledged > acknowledged) giveUp = performance.now() + reconnectMs;
+        if (signal.aborted) throw new Problem('cancelled', 'the transfer was cancelled', { cause: error });
+        if (!lost || problem.kind !== 'unavailable' || performance.now() > giveUp) throw problem;
+        log.info('the connection with the receiver is made anew', { problem: problem.message });
+        await new Promise((resolve) => setTimeout(resolve, pauseMs));
+      }
+    }
+  }
+}

@@ -1,0 +1,110 @@
+import { spawn } from 'node:child_process';
+import { createHash } from 'node:crypto';
+import { existsSync } from 'node:fs';
+import { join } from 'node:path';
+import { createInterface } from 'node:readline';
+import { fileURLToPath } from 'node:url';
+import { Problem, type ProblemKind, problemKinds } from '@virt8ra/contract';
+import type { Log } from '../log.js';
+import type { Mover, MoverNotice, MoverPort, ReceiveConfig, SendConfig } from '../transfer/mover-port.js';
+import { chunkBytes } from './chunks.js';
+import type { DigestConfig } from './run-digest.js';
+
+export type MoverRole =
+  | { readonly type: 'send'; readonly config: SendConfig }
+  | { readonly type: 'receive'; readonly config: ReceiveConfig }
+  | { readonly type: 'digest'; readonly config: DigestConfig };
+
+export interface SpawnedMover extends Mover {
+  readonly pid: number | undefined;
+}
+
+const termMs = 5_000;
+/** Content lives outside of JavaScript's heap, in a fixed number of buffers. */
+const nodeOptions = ['--max-old-space-size=48', '--max-semi-space-size=2'];
+
+/** Entry point in the build, also for tests that run from the sources. */
+function mainFile(): string {
+  const beside = fileURLToPath(new URL('mover-main.js', import.meta.url));
+  return existsSync(beside) ? beside : beside.replace('/src/', '/dist/');
+}
+
+/**
+ * Starts a mover in a process of its own. `onNotice` hears what it says; a process that ends without a last word is reported as `failed`.
+ * When this process dies the mover stops by itself.
+ */
+export function spawnMover(role: MoverRole, onNotice: (notice: MoverNotice) => void, log: Log): SpawnedMover {
+  const child = spawn(process.execPath, [...nodeOptions, mainFile()], { stdio: ['pipe', 'pipe', 'pipe'], cwd: '/' });
+  let over = false;
+  let killed = false;
+  const say = (message: object) => {
+    if (child.stdin.writable) child.stdin.write(`${JSON.stringify(message)}\n`);
+  };
+  child.stdin.on('error', () => {});
+  say(role);
+  const notices = createInterface({ input: child.stdout });
+  notices.on('line', (line) => {
+    if (killed) return;
+    const notice = JSON.parse(line) as MoverNotice;
+    over ||= notice.type === 'finished' || notice.type === 'aborted' || notice.type === 'failed';
+    onNotice(notice);
+  });
+  createInterface({ input: child.stderr }).on('line', (line) => log.debug('a mover says', { pid: child.pid, line }));
+  let fault = '';
+  child.once('error', (error) => {
+    fault = error.message;
+  });
+  const exited = new Promise<void>((resolve) => {
+    // After `close` everything it wrote has been read.
+    child.once('close', (status, signal) => {
+      if (!over && !killed) {
+        const how = fault === '' ? `it ended with ${signal ?? `status ${status}`}` : fault;
+        onNotice({ type: 'failed', code: 'unavailable', message: `the mover’s process is gone: ${how}` });
+      }
+      resolve();
+    });
+  });
+  return {
+    pid: child.pid,
+    exited,
+    finish: () => say({ order: 'finish' }),
+    abort: () => say({ order: 'abort' }),
+    kill: async () => {
+      killed = true;
+      child.kill('SIGTERM');
+      const timer = setTimeout(() => child.kill('SIGKILL'), termMs);
+      await exited;
+      clearTimeout(timer);
+    },
+  };
+}
+
+/** Movers as child processes of the agent. */
+export function spawnedMovers(log: Log): MoverPort {
+  return {
+    send: (config, onNotice) => spawnMover({ type: 'send', config }, onNotice, log),
+    receive: (config, onNotice) => spawnMover({ type: 'receive', config }, onNotice, log),
+    digest: async (file, _sizeBytes, directory, signal) => {
+      const name = createHash('sha256').update(file).digest('hex').slice(0, 12);
+      const root = await new Promise<string>((resolve, reject) => {
+        const onNotice = (notice: MoverNotice) => {
+          if (notice.type === 'finished') resolve(notice.roots[0] ?? '');
+          else if (notice.type === 'failed') reject(new Problem(kindFromCode(notice.code), notice.message));
+          else if (notice.type === 'aborted') reject(new Problem('cancelled', 'the image was not read to its end'));
+        };
+        const mover = spawnMover({ type: 'digest', config: { file, socketDirectory: join(directory, name) } }, onNotice, log);
+        const cancel = () => {
+          mover.kill().then(() => reject(new Problem('cancelled', 'the image was not read to its end')), reject);
+        };
+        if (signal.aborted) cancel();
+        signal.addEventListener('abort', cancel, { once: true });
+        void mover.exited.then(() => signal.removeEventListener('abort', cancel));
+      });
+      return { root, chunkBytes };
+    },
+  };
+}
+
+function kindFromCode(code: string): ProblemKind {
+  return problemKinds.find((kind) => kind === code) ?? 'internal';
+}
