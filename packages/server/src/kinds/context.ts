@@ -1,0 +1,13 @@
+import type { Log, Runner } from '@virt8ra/engine';
+import type { SiteConnections } from '../accounts/site-connections.js';
+import type { Store } from '../resources/store.js';
+
+/** What behaviours of kinds work with. */
+export interface KindContext {
+  readonly store: Store;
+  readonly sites: SiteConnections;
+  /** Usable once the server has started: workflows and behaviours are built before the runner that runs them. */
+  readonly runner: Runner;
+  readonly now: () => Date;
+  readonly log: Log;
+}
