@@ -1,0 +1,128 @@
+import { type Cidr, type NetworkSpec, network, networkSku, Problem, type SubnetSpec, subnet, toProblem } from '@virt8ra/contract';
+import type { Outcome } from '@virt8ra/engine';
+import type { StoreTransaction } from '../../resources/store.js';
+import type { StoredResource } from '../../resources/stored-resource.js';
+import type { Admission, KindBehaviour, PutRequest } from '../behaviour.js';
+import type { KindContext } from '../context.js';
+import { type IpRange, isInside, overlap, rangesOf } from './cidr.js';
+import { removeNetworkRealization } from './network-on-host.js';
+
+interface NetworkStatus {
+  cidr?: Cidr;
+  additionalCidrs?: Cidr[] | undefined;
+}
+type Network = StoredResource<NetworkSpec, NetworkStatus>;
+
+const lookAgainSeconds = 2;
+const unreachableSeconds = 15;
+/** The largest prefix that leaves room for a gateway and a few guests. */
+const longestPrefix = 29;
+
+export function createNetworkBehaviour(context: KindContext): KindBehaviour<NetworkSpec, NetworkStatus> {
+  return {
+    kind: network,
+    admitPut: admitNetwork,
+    async admitDelete(tx, { address }) {
+      const { name, ...within } = address;
+      const held = await tx.count(subnet, { ...within, network: name });
+      if (held > 0)
+        throw new Problem('conflict', `network ${name} still has ${held} ${held === 1 ? 'subnet' : 'subnets'}; delete them first`);
+    },
+    reconcile: async (resource) => await reconcileNetwork(context, resource),
+  };
+}
+
+async function admitNetwork(tx: StoreTransaction, request: PutRequest<NetworkSpec, NetworkStatus>): Promise<Admission<NetworkStatus>> {
+  const { address, next, previous } = request;
+  const { name, ...within } = address;
+  const { cidr, additionalCidrs } = next.spec;
+  const ranges = networkRanges(next.spec);
+  for (const [index, range] of ranges.entries()) {
+    if (range.family === 4 && range.prefix > longestPrefix) {
+      throw new Problem('validation', `an IPv4 range of a network is /${longestPrefix} or larger`, {
+        sources: [{ pointer: '/spec/cidr/ipv4' }],
+      });
+    }
+    if (ranges.slice(0, index).some((other) => overlap(range, other))) {
+      throw new Problem('validation', 'the ranges of a network must not overlap', { sources: [{ pointer: '/spec/additionalCidrs' }] });
+    }
+  }
+  const status = { cidr, additionalCidrs };
+  if (previous !== undefined) {
+    await assertSubnetsKept(tx, previous, next.spec);
+    return { status, outcome: 'active' };
+  }
+  const sku = await tx.resolve(networkSku, next.spec.skuRef, within, '/spec/skuRef');
+  return { references: [sku.reference], status, outcome: 'active' };
+}
+
+/** Every range of a network. Raises `validation` with the pointer. */
+export function networkRanges(spec: Pick<NetworkSpec, 'cidr' | 'additionalCidrs'>): readonly IpRange[] {
+  return [
+    ...rangesOf(spec.cidr, '/spec/cidr'),
+    ...(spec.additionalCidrs ?? []).flatMap((cidr, index) => rangesOf(cidr, `/spec/additionalCidrs/${index}`)),
+  ];
+}
+
+async function assertSubnetsKept(tx: StoreTransaction, previous: Network, next: NetworkSpec): Promise<void> {
+  const { name, ...within } = previous.address;
+  const moved = previous.spec.cidr.ipv4 !== next.cidr.ipv4 || previous.spec.cidr.ipv6 !== next.cidr.ipv6;
+  const outer = networkRanges(next);
+  for (const held of await subnetsOf(tx, { ...within, network: name })) {
+    const kept = rangesOf(held.spec.cidr, '/spec/cidr').every((inner) => outer.some((range) => isInside(inner, range)));
+    if (moved || !kept) {
+      throw new Problem('conflict', `subnet ${held.address.name} of network ${name} lies in the range that would change; delete it first`, {
+        sources: [{ pointer: moved ? '/spec/cidr' : '/spec/additionalCidrs' }],
+      });
+    }
+  }
+}
+
+/** All subnets of a network, those that are going included. */
+export async function subnetsOf(
+  reader: Pick<StoreTransaction, 'list'>,
+  within: Omit<StoredResource['address'], 'name'>,
+): Promise<readonly StoredResource<SubnetSpec>[]> {
+  const found: StoredResource<SubnetSpec>[] = [];
+  let after: string | undefined;
+  do {
+    const page = await reader.list<SubnetSpec>(subnet, within, { selector: [], limit: 1000, after });
+    found.push(...page.items);
+    after = page.next;
+  } while (after !== undefined);
+  return found;
+}
+
+/** Finishes removals on hosts; a network that is going goes when none is left. */
+async function reconcileNetwork(context: KindContext, resource: Network): Promise<Outcome> {
+  const going = resource.deletedAt !== undefined;
+  const realizations = await context.store.ledger.ofResource(resource.uid);
+  const waiting: string[] = [];
+  let waitSeconds = lookAgainSeconds;
+  for (const realization of realizations.filter(({ state }) => going || state === 'removing')) {
+    try {
+      const left = await removeNetworkRealization(context, realization);
+      if (left !== undefined) waiting.push(left);
+    } catch (thrown) {
+      const problem = toProblem(thrown);
+      if (problem.retry === 'never') throw thrown;
+      waitSeconds = Math.max(waitSeconds, problem.retryAfterSeconds ?? unreachableSeconds);
+      waiting.push(`${realization.site} cannot be asked: ${problem.message}`);
+    }
+  }
+  const reason = waiting.join('; ');
+  if (waiting.length > 0) {
+    if (going) {
+      await context.store.transaction(async (tx) => {
+        await tx.setStatus(resource.uid, {}, { state: 'deleting', type: 'Removed', reason: 'Waiting', message: reason });
+      });
+    }
+    return { waitSeconds, reason };
+  }
+  if (!going) return { done: true };
+  await context.store.transaction(async (tx) => {
+    await tx.client.query('delete from network_vni where resource_uid = $1', [resource.uid]);
+    await tx.remove(resource.uid);
+  });
+  return { gone: true };
+}
