@@ -20,6 +20,7 @@ import { type Identity, openIdentityStore } from './link/identity.js';
 import { type Link, openLink } from './link/link.js';
 import { keepRenewed } from './link/renewal.js';
 import type { Log } from './log.js';
+import { spawnedMovers } from './mover/spawn.js';
 import { NetworkReconciler } from './network/network-reconciler.js';
 import { probeBridging } from './network/taps.js';
 import { PermitBook } from './permits/permit-book.js';
@@ -29,7 +30,7 @@ import { ImageCache } from './storage/image-cache.js';
 import { VolumeReconciler } from './storage/volume-reconciler.js';
 import { VolumeStore } from './storage/volume-store.js';
 import { systemClock } from './system/boot-clock.js';
-import { moverProcesses } from './transfer/mover-processes.js';
+
 import { TransferReconciler } from './transfer/transfer-reconciler.js';
 import { TransferStore } from './transfer/transfer-store.js';
 
@@ -129,7 +130,7 @@ async function assemble(config: AgentConfig, log: Log, unlock: () => Promise<voi
     transferStore,
     volumeStore,
     () => self,
-    moverProcesses(log),
+    spawnedMovers(log),
     (progress) => link?.progress(progress),
   );
   const instances = new InstanceReconciler(context, instanceStore, volumeStore, transfers);
