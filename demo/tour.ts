@@ -27,7 +27,7 @@ import {
 /** Of the data disk: enough that a copy can be interrupted. */
 const dataBytes = 256 * 1024 * 1024;
 /** Connections that a mover opens to its receiver. */
-const moverStreams = 1;
+const moverStreams = 4;
 
 export interface TourOptions {
   readonly root: string;

@@ -1,0 +1,98 @@
+#!/usr/bin/env node
+import { writeFileSync } from 'node:fs';
+import { availableParallelism } from 'node:os';
+import { dirname, resolve } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { parseArgs } from 'node:util';
+import { measureAgent } from './agent-memory.js';
+import { measureMover } from './mover-speed.js';
+import { measureScale } from './scale.js';
+import { benchFolder, serve } from './served.js';
+import { allowedRatio, ratiosOf, tableOf } from './table.js';
+import { rounded } from './timing.js';
+
+const help = `npm run bench [-- OPTIONS]: what it costs, and how that grows
+
+  --quick         1,000 and 10,000 resources; without it 100,000 as well
+  --report FILE   write the figures as JSON
+  --help
+`;
+
+const root = dirname(dirname(dirname(fileURLToPath(import.meta.url))));
+
+/** Why a part could not be measured. */
+interface Skipped {
+  readonly skipped: string;
+}
+
+async function orSkipped<Result>(work: () => Promise<Result>): Promise<Result | Skipped> {
+  try {
+    return await work();
+  } catch (error) {
+    return { skipped: error instanceof Error ? error.message : String(error) };
+  }
+}
+
+async function main(): Promise<number> {
+  const { values } = parseArgs({ options: { quick: { type: 'boolean' }, report: { type: 'string' }, help: { type: 'boolean' } } });
+  const say = (text: string) => process.stdout.write(`${text}\n`);
+  if (values.help === true) {
+    process.stdout.write(help);
+    return 0;
+  }
+  const verdicts: { readonly what: string; readonly holds: boolean }[] = [];
+  const judge = (what: string, holds: boolean) => {
+    verdicts.push({ what, holds });
+    say(`${holds ? '✓' : '✗'} ${what}`);
+  };
+  const folder = await benchFolder();
+  try {
+    say(`machine: ${availableParallelism()} threads, Node ${process.versions.node}, ${new Date().toISOString().slice(0, 10)}`);
+    const first = await serve(root, folder.path);
+    const rows = await measureScale(first, values.quick === true ? [1_000, 10_000] : [1_000, 10_000, 100_000], say).finally(
+      first.program.stop,
+    );
+    say(`\nmedian in ms (99th percentile, ratio to the first row)\n${tableOf(rows)}\n`);
+    const ratios = ratiosOf(rows);
+    const worst = ratios.reduce((a, b) => (b.ratio > a.ratio ? b : a));
+    judge(
+      `nothing costs more than ${allowedRatio}x as the collection grows (worst: ${worst.what} ${worst.ratio}x)`,
+      worst.ratio <= allowedRatio,
+    );
+    const at10k = rows.find(({ resources }) => resources === 10_000)?.serverMiB ?? 0;
+    judge(`the server holds ${at10k} MiB at 10,000 resources (at most 200)`, at10k <= 200);
+
+    const second = await serve(root, folder.path);
+    const ready = rounded(second.readySeconds);
+    judge(`the server is ready on this database after ${ready} s (at most 3)`, ready <= 3);
+    const agent = await orSkipped(async () => await measureAgent(root, folder.path, second)).finally(second.program.stop);
+    if ('skipped' in agent) say(`- idle agent not measured: ${agent.skipped}`);
+    else judge(`an idle agent holds ${agent.idleMiB} MiB (at most 80)`, agent.idleMiB <= 80);
+
+    const mover = await orSkipped(async () => await measureMover(root, folder.path));
+    if ('skipped' in mover) say(`- mover not measured: ${mover.skipped}`);
+    else {
+      say(`mover ${mover.moverMiBs} MiB/s, nbdcopy over TLS ${mover.nbdcopyMiBs} MiB/s, ${mover.bytesMiB} MiB`);
+      judge(`the mover reaches ${Math.round(mover.share * 100)} % of nbdcopy (at least 70)`, mover.share >= 0.7);
+      judge(`a mover holds ${mover.memoryMiB} MiB at most (at most 128)`, mover.memoryMiB <= 128);
+    }
+    if (values.report !== undefined) {
+      const report = {
+        date: new Date().toISOString(),
+        threads: availableParallelism(),
+        rows,
+        ratios,
+        readySeconds: ready,
+        agent,
+        mover,
+        verdicts,
+      };
+      writeFileSync(resolve(values.report), `${JSON.stringify(report, null, 2)}\n`);
+    }
+    return 0;
+  } finally {
+    folder.remove();
+  }
+}
+
+process.exit(await main());
