@@ -97,7 +97,9 @@ export class Sender {
     });
     ledger.endPass();
     this.#options.onPassEnd?.();
-    return { sentBytes: ledger.bytes - sentBefore, totalBytes: progress.totalBytes, ms: performance.now() - begin };
+    const result = { sentBytes: ledger.bytes - sentBefore, totalBytes: progress.totalBytes, ms: performance.now() - begin };
+    this.#options.log.info('a pass is durable at the receiver', { pass, ...result });
+    return result;
   }
 
   /** Compares root digests with the receiver and closes the transfer. Everything known must be durable there. */
