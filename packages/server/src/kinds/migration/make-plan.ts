@@ -1,0 +1,209 @@
+import { type Id, type Placement, Problem } from '@virt8ra/contract';
+import type { StepContext } from '@virt8ra/engine';
+import { claimOnHost, releaseClaim } from '../../capacity/claims.js';
+import { explainRefusals, rankCandidates } from '../../placement/placement.js';
+import type { Realization } from '../../resources/ledger-types.js';
+import type { StoreTransaction } from '../../resources/store.js';
+import { blockStorageBytes, originOfVolume } from '../block-storage/index.js';
+import type { KindContext } from '../context.js';
+import { currentPermit, hostCandidates, type InstanceParts, instancePower, partsOfInstance, requirementOf } from '../instance/index.js';
+import { releaseNetworks } from './networks.js';
+import { type MoveInput, type MovePlan, type Place, plannedMove } from './plan.js';
+import { facetsAt, type SiteFacets, statusOf, write } from './site-facets.js';
+import { showPhase, subjectsOf } from './subjects.js';
+
+/** What was found at the source before anything was decided. */
+interface Survey {
+  readonly parts: InstanceParts;
+  readonly instance: Found;
+  readonly machine?: string;
+  readonly cpuModel?: string;
+  readonly volumes: readonly (Found & { readonly sizeBytes: number; readonly origin: MovePlan['volumes'][number]['origin'] })[];
+}
+
+interface Found {
+  readonly id: Id<'realization'>;
+  readonly handle: NonNullable<Realization['handle']>;
+}
+
+/**
+ * Decides where it goes: checks both ends, ranks the target's hosts, and in one transaction claims the room there and writes all intents.
+ * Raises `conflict` when nothing fits or something stands in the way, `unsupported` when a site cannot do it.
+ */
+export async function makePlan(context: KindContext, step: StepContext, input: MoveInput): Promise<MovePlan> {
+  const known = await plannedMove(context.store, input.migration);
+  if (known !== undefined) return known;
+  const { migration, instance } = await subjectsOf(context.store, input);
+  const { placement } = instance.status;
+  if (placement?.host === undefined) throw new Problem('conflict', `instance ${instance.address.name} is not placed yet`);
+  const from: Place = { site: placement.site, host: placement.host };
+  const { toSite, mode } = migration.spec;
+  const source = await facetsAt(context, from.site);
+  const target = await facetsAt(context, toSite);
+  for (const [site, { capabilities }] of [
+    [from.site, source],
+    [toSite, target],
+  ] as const) {
+    if (!capabilities.migrationModes.includes(mode)) throw new Problem('unsupported', `site ${site} cannot take part in a ${mode} move`);
+  }
+  const survey = await surveySource(context, source, input, mode);
+  const verdicts = rankCandidates(await hostCandidates(context, [toSite]), requirementOf(survey.parts, toSite, undefined));
+  const best = verdicts[0];
+  if (best?.fits !== true) throw new Problem('conflict', `nothing at ${toSite} can take it: ${explainRefusals(verdicts)}`);
+  const to: Place = { site: toSite, host: best.host };
+  const capacity = (await hostCandidates(context, [toSite])).find(({ host }) => host === to.host)?.capacity;
+  if (capacity === undefined) throw new Problem('unavailable', `host ${to.host} was there a moment ago; looking again`);
+
+  return await write(context, step, async (tx) => {
+    await tx.lock(input.migration);
+    const made = await plannedMove(tx, input.migration);
+    if (made !== undefined) return made;
+    await claimOnHost(tx.client, to.host, capacity, incomingClaims(input.instance, survey.parts, to));
+    const plan = await intendMove(tx, { input, survey, from, to, mode, minPasses: migration.spec.minPasses ?? 2, placement });
+    await tx.setStatus(input.migration, { phase: 'plan', from, to, startedAt: context.now().toISOString() });
+    return plan;
+  });
+}
+
+async function surveySource(context: KindContext, source: SiteFacets, input: MoveInput, mode: MovePlan['mode']): Promise<Survey> {
+  const { instance } = await subjectsOf(context.store, input);
+  const { name } = instance.address;
+  const parts = await partsOfInstance(context.store, instance);
+  const found = await primaryOf(context, input.instance, 'instances', `instance ${name}`);
+  const status = statusOf(await source.instances.observe(found.handle), `instance ${name}`);
+  if (status === undefined) throw new Problem('unavailable', `the site does not tell how instance ${name} is`);
+  if (mode === 'warm' && status.activity !== 'running')
+    throw new Problem('conflict', `instance ${name} is ${status.activity}; a warm move needs it running, use mode cold`);
+  const volumes: Survey['volumes'][number][] = [];
+  for (const volume of parts.volumes) {
+    const what = `block storage ${volume.address.name}`;
+    const disk = await primaryOf(context, volume.uid, 'blockStorages', what);
+    const seen = statusOf(await source.blockStorages.observe(disk.handle), what);
+    if (seen === undefined || seen.state === 'settling' || seen.state === 'arrived')
+      throw new Problem('unavailable', `${what} is not ready yet`);
+    if (seen.state !== 'ready') throw new Problem('conflict', `${what} is ${seen.state}; only a ready one can be moved`);
+    volumes.push({ id: disk.id, handle: disk.handle, sizeBytes: seen.sizeBytes, origin: await originOfVolume(context, volume, disk) });
+  }
+  const machine = status.machine ?? textFact(found, 'machine');
+  const cpuModel = status.cpuModel ?? textFact(found, 'cpuModel');
+  return {
+    parts,
+    instance: { id: found.id, handle: found.handle },
+    volumes,
+    ...(machine === undefined ? {} : { machine }),
+    ...(cpuModel === undefined ? {} : { cpuModel }),
+  };
+}
+
+async function primaryOf(
+  context: KindContext,
+  uid: Id<'resource'>,
+  facet: Realization['facet'],
+  what: string,
+): Promise<Realization & { readonly handle: NonNullable<Realization['handle']> }> {
+  const primary = (await context.store.ledger.ofResource(uid)).find((each) => each.facet === facet && each.role === 'primary');
+  if (primary?.handle === undefined) throw new Problem('conflict', `${what} was not made at its site yet; move it once it is active`);
+  return { ...primary, handle: primary.handle };
+}
+
+function textFact({ facts }: Realization, name: string): string | undefined {
+  const value = facts[name];
+  return typeof value === 'string' ? value : undefined;
+}
+
+function incomingClaims(instance: Id<'resource'>, parts: InstanceParts, { site, host }: Place): Parameters<typeof claimOnHost>[3] {
+  const at = { role: 'incoming', site, host } as const;
+  return [
+    { ...at, resourceUid: instance, vCPU: parts.sku.vCPU, memoryMiB: parts.sku.ram * 1024, storageBytes: 0 },
+    ...parts.volumes.map(({ uid, spec }) => ({
+      ...at,
+      resourceUid: uid,
+      vCPU: 0,
+      memoryMiB: 0,
+      storageBytes: blockStorageBytes(spec.sizeGB),
+    })),
+  ];
+}
+
+async function intendMove(
+  tx: StoreTransaction,
+  decided: {
+    readonly input: MoveInput;
+    readonly survey: Survey;
+    readonly from: Place;
+    readonly to: Place;
+    readonly mode: MovePlan['mode'];
+    readonly minPasses: number;
+    readonly placement: Placement;
+  },
+): Promise<MovePlan> {
+  const { input, survey, from, to, mode, minPasses, placement } = decided;
+  const instance = await tx.lock(input.instance);
+  if (instance === undefined || instance.deletedAt !== undefined) throw new Problem('conflict', 'the instance is being deleted');
+  const permit = await currentPermit(tx.client, input.instance);
+  if (permit === undefined || permit.holder !== from.host || permit.surrendered !== undefined)
+    throw new Problem('conflict', `host ${from.host} holds no run permit of instance ${instance.address.name}`);
+  const { power, restarts } = await instancePower(tx.client, input.instance);
+  const { machine, cpuModel } = survey;
+  const role = 'incoming' as const;
+  const transfer = await tx.ledger.intend({ resourceUid: input.migration, role, facet: 'disks', ...to });
+  const volumes: MovePlan['volumes'][number][] = [];
+  for (const [index, found] of survey.volumes.entries()) {
+    const volume = survey.parts.volumes[index];
+    if (volume === undefined) throw new Problem('internal', 'a disk without its block storage');
+    const facts = { origin: { type: 'incoming', transferId: transfer.key }, settle: false };
+    const made = await tx.ledger.intend({ resourceUid: volume.uid, role, facet: 'blockStorages', ...to, facts });
+    volumes.push({
+      uid: volume.uid,
+      name: volume.address.name,
+      sizeBytes: found.sizeBytes,
+      origin: found.origin,
+      source: { id: found.id, handle: found.handle },
+      target: { id: made.id, key: made.key },
+      revision: ((volume.status as { placement?: Placement }).placement?.revision ?? 0) + 1,
+    });
+  }
+  const facts = { ...(machine === undefined ? {} : { machine }), ...(cpuModel === undefined ? {} : { cpuModel }) };
+  const target = await tx.ledger.intend({ resourceUid: input.instance, role, facet: 'instances', ...to, facts });
+  const plan: MovePlan = {
+    mode,
+    minPasses,
+    from,
+    to,
+    instance: {
+      uid: input.instance,
+      name: instance.address.name,
+      source: survey.instance,
+      target: { id: target.id, key: target.key },
+      revision: placement.revision + 1,
+      power,
+      restarts,
+      ...facts,
+    },
+    volumes,
+    transfer: { id: transfer.id, key: transfer.key },
+    epoch: permit.epoch,
+  };
+  await tx.ledger.setFacts(transfer.id, { plan });
+  return plan;
+}
+
+/** Undo: gives the room at the target back and forgets the intents; the undos before have seen that nothing of them is there. */
+export async function dropPlan(context: KindContext, step: StepContext, input: MoveInput): Promise<void> {
+  const plan = await plannedMove(context.store, input.migration);
+  if (plan !== undefined) {
+    await write(context, step, async (tx) => {
+      for (const uid of [plan.instance.uid, ...plan.volumes.map((volume) => volume.uid)]) await releaseClaim(tx.client, uid, 'incoming');
+      for (const { target } of [plan.instance, ...plan.volumes]) await tx.ledger.forget(target.id);
+    });
+    // Networks stay where the ledger still has an instance; the plan itself goes last, so that a repetition still knows it.
+    await releaseNetworks(context, step, plan, plan.to);
+    await write(context, step, async (tx) => await tx.ledger.forget(plan.transfer.id));
+  }
+  await write(context, step, async (tx) => {
+    if ((await tx.lock(input.migration)) === undefined) return;
+    await tx.setProgress(input.migration, undefined);
+    await showPhase(tx, input.migration, 'returning');
+    await tx.nudge('migration', input.migration);
+  });
+}

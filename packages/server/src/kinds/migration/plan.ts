@@ -1,0 +1,75 @@
+import type { Id, MigrationSpec, VolumeSource } from '@virt8ra/contract';
+import type { Handle } from '@virt8ra/driver';
+import type { StoreReader } from '../../resources/store.js';
+
+/** What a run is started with. */
+export interface MoveInput {
+  readonly migration: Id<'resource'>;
+  readonly instance: Id<'resource'>;
+}
+
+export interface Place {
+  readonly site: string;
+  readonly host: string;
+}
+
+/** A realization that stands at the source. */
+export interface SourceObject {
+  readonly id: Id<'realization'>;
+  readonly handle: Handle;
+}
+
+/** A realization that is intended at the target. */
+export interface TargetObject {
+  readonly id: Id<'realization'>;
+  readonly key: string;
+}
+
+export interface PlannedVolume {
+  readonly uid: Id<'resource'>;
+  readonly name: string;
+  readonly sizeBytes: number;
+  /** What the source's disk was made from; every change of it must repeat that. */
+  readonly origin: VolumeSource;
+  readonly source: SourceObject;
+  readonly target: TargetObject;
+  /** Of its placement after the move. */
+  readonly revision: number;
+}
+
+/** Everything the steps of one move agree on. It is plain JSON, kept in the ledger with the transfer and in the run's journal. */
+export interface MovePlan {
+  readonly mode: MigrationSpec['mode'];
+  readonly minPasses: number;
+  readonly from: Place;
+  readonly to: Place;
+  readonly instance: {
+    readonly uid: Id<'resource'>;
+    readonly name: string;
+    readonly source: SourceObject;
+    readonly target: TargetObject;
+    readonly revision: number;
+    readonly power: 'on' | 'off';
+    readonly restarts: number;
+    readonly machine?: string;
+    readonly cpuModel?: string;
+  };
+  /** Boot volume first. */
+  readonly volumes: readonly PlannedVolume[];
+  /** Both ends of the transfer are known by one key: the ends tell each other. */
+  readonly transfer: TargetObject;
+  /** Epoch of the source's permit; the target gets the next. */
+  readonly epoch: number;
+}
+
+/** What the target was given before anything was copied, in the order of the plan. */
+export interface Prepared {
+  readonly volumes: readonly Handle[];
+  readonly receiver: Handle;
+}
+
+/** The plan as the ledger keeps it; undefined before it was made and after it was dropped. */
+export async function plannedMove(reader: StoreReader, migration: Id<'resource'>): Promise<MovePlan | undefined> {
+  const transfer = (await reader.ledger.ofResource(migration)).find(({ facet }) => facet === 'disks');
+  return transfer?.facts['plan'] as MovePlan | undefined;
+}

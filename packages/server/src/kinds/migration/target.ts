@@ -1,0 +1,132 @@
+import { Problem } from '@virt8ra/contract';
+import type { BlockStorageRealizationSpec, Handle } from '@virt8ra/driver';
+import type { Poll, StepContext } from '@virt8ra/engine';
+import type { KindContext } from '../context.js';
+import { currentPermit, grantPermit, recordSurrender } from '../instance/index.js';
+import type { MoveInput, MovePlan, PlannedVolume, Prepared } from './plan.js';
+import { call, facetsAt, lastStatusOf, removeByKey, statusOf, write } from './site-facets.js';
+import { showPhase, specificationAt } from './subjects.js';
+
+/** Bytes that a guest reads from its disk before it can be said to boot; the firmware alone reads less. */
+const bootedBytes = 65_536;
+
+/** What the arriving disk is asked to be. */
+export function incomingSpec(
+  plan: MovePlan,
+  volume: PlannedVolume,
+  wanted: { readonly settle: boolean; readonly digestRequest?: string },
+): BlockStorageRealizationSpec {
+  return { sizeBytes: volume.sizeBytes, host: plan.to.host, source: { type: 'incoming', transferId: plan.transfer.key }, ...wanted };
+}
+
+/** Networks, empty disks and the receiving end at the target. Raises `unavailable` while the networks are being made. */
+export async function prepareTarget(context: KindContext, step: StepContext, input: MoveInput, plan: MovePlan): Promise<Prepared> {
+  await write(context, step, async (tx) => await showPhase(tx, input.migration, 'prepare'));
+  const source = await facetsAt(context, plan.from.site);
+  const { blockStorages, disks } = await facetsAt(context, plan.to.site);
+  // Building the specification makes the networks; the rest of it is built again at the start.
+  await call(step, async () => await specificationAt(context, plan, plan.to, { power: 'off', volumes: [] }));
+  const volumes: Handle[] = [];
+  for (const volume of plan.volumes) {
+    const { id, key } = volume.target;
+    const handle = await call(step, async () => await blockStorages.create(incomingSpec(plan, volume, { settle: false }), key));
+    await write(context, step, async (tx) => await tx.ledger.confirm(id, handle));
+    volumes.push(handle);
+  }
+  const receiver = await call(
+    step,
+    async () =>
+      await disks.receive(
+        {
+          host: plan.to.host,
+          disks: plan.volumes.map(({ sizeBytes }, index) => ({ volume: at(volumes, index), sizeBytes })),
+          peerName: source.disks.peerName(plan.from.host),
+          goal: 'receive',
+        },
+        plan.transfer.key,
+      ),
+  );
+  await write(context, step, async (tx) => await tx.ledger.confirm(plan.transfer.id, receiver));
+  return { volumes, receiver };
+}
+
+function at(handles: readonly Handle[], index: number): Handle {
+  const handle = handles[index];
+  if (handle === undefined) throw new Problem('internal', 'a disk was prepared without a handle');
+  return handle;
+}
+
+/** Undo: nothing of the move is left at the target. Raises `unavailable` until that is so. */
+export async function clearTarget(context: KindContext, step: StepContext, plan: MovePlan): Promise<void> {
+  const { blockStorages, disks } = await facetsAt(context, plan.to.site);
+  await removeByKey(context, step, disks, plan.transfer.key);
+  for (const { target } of plan.volumes) await removeByKey(context, step, blockStorages, target.key);
+}
+
+/** Grants the next epoch to the target against the source's surrender, and has the instance started there. */
+export async function startTarget(
+  context: KindContext,
+  step: StepContext,
+  input: MoveInput,
+  plan: MovePlan,
+  prepared: Prepared,
+): Promise<{ readonly handle: Handle; readonly epoch: number }> {
+  const permit = await write(context, step, async (tx) => {
+    await showPhase(tx, input.migration, 'start');
+    const current = await currentPermit(tx.client, plan.instance.uid);
+    if (current?.holder === plan.to.host && current.surrendered === undefined) return current.permit;
+    return await grantPermit(tx.client, {
+      instanceUid: plan.instance.uid,
+      holder: plan.to.host,
+      ...(current?.surrendered === undefined ? {} : { evidence: current.surrendered }),
+    });
+  });
+  const { instances } = await facetsAt(context, plan.to.site);
+  const { power, target } = plan.instance;
+  const spec = await specificationAt(context, plan, plan.to, { power, volumes: prepared.volumes, permit });
+  const handle = await call(step, async () => await instances.create(spec, target.key));
+  await write(context, step, async (tx) => await tx.ledger.confirm(target.id, handle));
+  return { handle, epoch: permit.epoch };
+}
+
+/** Undo: the target gives the instance up, signed, and then everything of it goes. Raises `unavailable` until that is so. */
+export async function withdrawTarget(context: KindContext, step: StepContext, plan: MovePlan, prepared: Prepared): Promise<void> {
+  const { instances } = await facetsAt(context, plan.to.site);
+  const { uid, target } = plan.instance;
+  const permit = await context.store.transaction(async (tx) => await currentPermit(tx.client, uid));
+  if (permit?.holder === plan.to.host && permit.surrendered === undefined) {
+    // Made once more if it never arrived: only its host can promise that it never ran there.
+    const spec = await specificationAt(context, plan, plan.to, {
+      power: 'off',
+      volumes: prepared.volumes,
+      surrenderEpoch: permit.epoch,
+    });
+    const handle = await call(step, async () => await instances.create(spec, target.key));
+    await write(context, step, async (tx) => await tx.ledger.confirm(target.id, handle));
+    await call(step, async () => await instances.update(handle, spec));
+    const seen = lastStatusOf(await instances.observe(handle));
+    const surrender = seen === 'absent' ? undefined : seen?.surrender;
+    if (surrender?.epoch !== permit.epoch)
+      throw new Problem('unavailable', `host ${plan.to.host} has not given epoch ${permit.epoch} up yet`, { retryAfterSeconds: 1 });
+    await write(context, step, async (tx) => await recordSurrender(tx.client, surrender));
+  }
+  await removeByKey(context, step, instances, target.key);
+}
+
+/** Waits for the guest to show life at the target, or to be there stopped when its owner had it off. Raises `conflict` when it does not come up. */
+export async function pollTargetUp(
+  context: KindContext,
+  plan: MovePlan,
+  started: { readonly handle: Handle },
+): Promise<Poll<{ readonly startedAt?: string }>> {
+  const { instances } = await facetsAt(context, plan.to.site);
+  const status = statusOf(await instances.observe(started.handle), `instance ${plan.instance.name} at ${plan.to.host}`);
+  if (status === undefined) return { waitSeconds: 1 };
+  const { activity, boot, startedAt } = status;
+  if (activity === 'crashed') throw new Problem('conflict', `instance ${plan.instance.name} does not stay up at ${plan.to.host}`);
+  const isUp =
+    plan.instance.power === 'off'
+      ? activity === 'stopped'
+      : activity === 'running' && boot !== undefined && (boot.readBytes >= bootedBytes || boot.serialBytes > 0);
+  return isUp ? { done: startedAt === undefined ? {} : { startedAt } } : { waitSeconds: 0.5 };
+}

@@ -1,0 +1,358 @@
+import { Problem, type Surrender } from '@virt8ra/contract';
+import type {
+  BlockStorageRealizationSpec,
+  Connection,
+  Facet,
+  Handle,
+  InstanceRealizationSpec,
+  InstanceRealizationStatus,
+  Observation,
+  ReceiveSpec,
+  SendSpec,
+  TransferStatus,
+} from '@virt8ra/driver';
+
+/** Sites that live in memory: what is asked for comes about one step at each `tick`, as at hosts with agents. */
+export interface MemorySites {
+  connectionOf(site: string): Promise<Connection>;
+  tick(): void;
+  /** Everything there is, once per existence, without keys that differ between worlds. */
+  snapshot(nameOf: (key: string) => string): unknown;
+  /** What must never have been, in words. */
+  readonly violations: readonly string[];
+  /** Makes the next guest that starts at this site never show life. */
+  breakGuestsAt(site: string): void;
+  /** Has the next copy that ends arrive damaged, unseen by the transfer. */
+  damageNextCopy(): void;
+}
+
+interface Kept<Spec> {
+  readonly key: string;
+  spec: Spec;
+  going: boolean;
+}
+interface Volume extends Kept<BlockStorageRealizationSpec> {
+  state: 'creating' | 'incoming' | 'arrived' | 'ready';
+  content: string;
+  digest?: { readonly request: string; readonly root: string; readonly chunkBytes: number };
+}
+interface Guest extends Kept<InstanceRealizationSpec> {
+  activity: InstanceRealizationStatus['activity'];
+  surrender?: Surrender;
+  ticksUp: number;
+}
+interface End
+  extends Kept<{ readonly role: 'send'; readonly wanted: SendSpec } | { readonly role: 'receive'; readonly wanted: ReceiveSpec }> {
+  state: TransferStatus['state'];
+  roots?: readonly string[];
+}
+interface Site {
+  readonly name: string;
+  readonly host: string;
+  readonly volumes: Map<string, Volume>;
+  readonly guests: Map<string, Guest>;
+  readonly ends: Map<string, End>;
+  /** Per instance. */
+  readonly surrendered: Map<string, number>;
+  guestsBroken: boolean;
+}
+
+const at = '2026-01-01T00:00:00.000Z';
+const volumeKeyOf = (handle: Handle): string => handle.value;
+
+export function createMemorySites(names: readonly string[]): MemorySites {
+  const sites = new Map<string, Site>(
+    names.map((name) => [
+      name,
+      { name, host: `${name}-1`, volumes: new Map(), guests: new Map(), ends: new Map(), surrendered: new Map(), guestsBroken: false },
+    ]),
+  );
+  const violations: string[] = [];
+  let damageNext = false;
+
+  function siteOf(name: string): Site {
+    const found = sites.get(name);
+    if (found === undefined) throw new Problem('not-found', `there is no site ${name}`);
+    return found;
+  }
+
+  const rootOf = (content: string): string => `root of ${content}`;
+
+  function isPermitted(site: Site, { instance, permit }: InstanceRealizationSpec): boolean {
+    if (permit === undefined || permit.holder !== site.host) return false;
+    if (permit.epoch <= (site.surrendered.get(instance) ?? 0)) return false;
+    return permit.epoch === 1 || permit.evidence?.epoch === permit.epoch - 1;
+  }
+
+  function surrender(site: Site, guest: Guest, epoch: number): void {
+    guest.activity = 'stopped';
+    const instance = guest.spec.instance;
+    site.surrendered.set(instance, Math.max(site.surrendered.get(instance) ?? 0, epoch));
+    guest.surrender = { statement: 'released', instance, epoch, host: site.host, at, signature: `${site.host} ${epoch}`, certificate: '' };
+  }
+
+  /** What a transfer wants of its guest. */
+  function claimOn(site: Site, guest: Guest): 'paused' | 'stopped' | undefined {
+    for (const { spec, state } of site.ends.values()) {
+      if (spec.role !== 'send' || spec.wanted.instance.value !== guest.key || state === 'finished' || state === 'aborted') continue;
+      if (spec.wanted.mode === 'cold' && spec.wanted.goal !== 'abort') return 'stopped';
+      if (spec.wanted.goal === 'finish') return 'paused';
+    }
+    return undefined;
+  }
+
+  function tickGuest(site: Site, guest: Guest): void {
+    if (guest.going) {
+      site.guests.delete(guest.key);
+      return;
+    }
+    const { spec } = guest;
+    if (spec.surrenderEpoch !== undefined && spec.surrenderEpoch > (site.surrendered.get(spec.instance) ?? 0))
+      surrender(site, guest, spec.surrenderEpoch);
+    const disks = spec.volumes.map((volume) => site.volumes.get(volumeKeyOf(volume)));
+    const haveDisks = disks.every((volume) => volume?.state === 'ready' || volume?.state === 'arrived');
+    const claim = claimOn(site, guest);
+    const runs = spec.power === 'on' && isPermitted(site, spec) && haveDisks && claim !== 'stopped';
+    guest.ticksUp = runs && guest.activity === 'running' ? guest.ticksUp + 1 : 0;
+    guest.activity = runs ? (claim === 'paused' ? 'paused' : 'running') : 'stopped';
+    const runners = [...sites.values()].flatMap((each) => [...each.guests.values()]).filter(({ activity }) => activity === 'running');
+    if (runners.length > 1) violations.push('two sites ran the instance');
+  }
+
+  function tickVolume(site: Site, volume: Volume): void {
+    const isUsed = [...site.guests.values()].some(
+      ({ spec, activity }) => activity === 'running' && spec.volumes.some(({ value }) => value === volume.key),
+    );
+    if (volume.going) {
+      if (isUsed) violations.push('a disk was taken from a running guest');
+      site.volumes.delete(volume.key);
+      const copies = [...sites.values()].flatMap((each) => [...each.volumes.values()]).filter(({ content }) => content === volume.content);
+      if (volume.content !== '' && copies.length === 0) violations.push('the last copy of a disk was removed');
+      return;
+    }
+    if (volume.state === 'creating') volume.state = volume.spec.source.type === 'incoming' ? 'incoming' : 'ready';
+    else if (volume.state === 'arrived' && volume.spec.settle) volume.state = 'ready';
+    const { digestRequest } = volume.spec;
+    if (digestRequest === undefined) delete volume.digest;
+    else if (volume.digest?.request !== digestRequest)
+      volume.digest = { request: digestRequest, root: rootOf(volume.content), chunkBytes: 1 };
+  }
+
+  function tickReceiver(site: Site, end: End, { disks, goal }: ReceiveSpec): void {
+    if (end.state === 'finished') return;
+    if (goal === 'abort') end.state = 'aborted';
+    else if (disks.every(({ volume }) => site.volumes.get(volumeKeyOf(volume))?.state === 'incoming')) end.state = 'listening';
+  }
+
+  function tickSender(site: Site, end: End, wanted: SendSpec): void {
+    if (end.state === 'finished' || end.state === 'aborted') return;
+    if (wanted.goal === 'abort') {
+      end.state = 'aborted';
+      return;
+    }
+    const peer = [...sites.values()].find(({ host }) => wanted.peer.name === `${host}.test`);
+    const receiver = peer?.ends.get(end.key);
+    const guest = site.guests.get(wanted.instance.value);
+    if (peer === undefined || receiver?.spec.role !== 'receive' || receiver.state !== 'listening' || guest === undefined) return;
+    if (wanted.mode === 'cold' && guest.activity !== 'stopped') return;
+    if (end.state === 'preparing') end.state = 'copying';
+    else if (end.state === 'copying') end.state = 'converged';
+    else if (end.state === 'converged' && wanted.goal === 'finish') end.state = 'finishing';
+    else if (end.state === 'finishing') {
+      const roots: string[] = [];
+      for (const [index, { volume }] of wanted.disks.entries()) {
+        const from = site.volumes.get(volumeKeyOf(volume));
+        const to = peer.volumes.get(volumeKeyOf(receiver.spec.wanted.disks[index]?.volume ?? volume));
+        if (from === undefined || to === undefined) throw new Problem('internal', 'a transfer has lost a disk');
+        roots.push(rootOf(from.content));
+        to.content = damageNext ? `damaged ${from.content}` : from.content;
+        to.state = 'arrived';
+      }
+      damageNext = false;
+      Object.assign(receiver, { state: 'finished', roots });
+      Object.assign(end, { state: 'finished', roots });
+      surrender(site, guest, wanted.epoch);
+    }
+  }
+
+  function tickEnd(site: Site, end: End): void {
+    if (end.going) site.ends.delete(end.key);
+    else if (end.spec.role === 'send') tickSender(site, end, end.spec.wanted);
+    else tickReceiver(site, end, end.spec.wanted);
+  }
+
+  function seen<Spec, Object extends Kept<Spec>, Status>(
+    site: Site,
+    object: Object | undefined,
+    status: (object: Object) => Status,
+  ): Observation<Status> {
+    const source = `memory/${site.host}`;
+    if (object === undefined) return { type: 'absent', at, source };
+    return object.going
+      ? { type: 'changing', at, source, status: status(object), retryAfterSeconds: 1 }
+      : { type: 'present', at, source, status: status(object) };
+  }
+
+  function facetOf<Spec, Object extends Kept<Spec>, Status>(
+    site: Site,
+    objects: Map<string, Object>,
+    make: (spec: Spec, key: string) => Object,
+    status: (object: Object) => Status,
+    assertChangeable: (from: Spec, to: Spec) => void,
+  ): Facet<Spec, Status> {
+    return {
+      async create(spec, key) {
+        if (!objects.has(key)) objects.set(key, make(spec, key));
+        return handleOf(key);
+      },
+      find: async (key) => (objects.has(key) ? handleOf(key) : undefined),
+      observe: async ({ value }) => seen<Spec, Object, Status>(site, objects.get(value), status),
+      async update({ value }, spec) {
+        const object = objects.get(value);
+        if (object === undefined || object.going) throw new Problem('not-found', `${site.host} has no ${value}`);
+        assertChangeable(object.spec, spec);
+        object.spec = spec;
+      },
+      async remove({ value }) {
+        const object = objects.get(value);
+        if (object !== undefined) object.going = true;
+      },
+      async *list() {
+        for (const key of objects.keys()) yield { handle: handleOf(key), key };
+      },
+    };
+  }
+
+  function transferStatus({ state, roots, spec }: End): TransferStatus {
+    return {
+      state,
+      ...(spec.role === 'receive' && state !== 'preparing' ? { address: '127.0.0.1', port: 4000 } : {}),
+      passes: 2,
+      bytes: 4096,
+      resentBytes: 0,
+      chunkBytes: 1024,
+      streams: 1,
+      ...(roots === undefined ? {} : { roots, pauseMs: 5, pausedAt: at }),
+    };
+  }
+
+  function connect(site: Site): Connection {
+    const declare = (key: string, spec: End['spec']): Handle => {
+      const existing = site.ends.get(key);
+      if (existing === undefined) site.ends.set(key, { key, spec, going: false, state: 'preparing' });
+      else existing.spec = spec;
+      return handleOf(key);
+    };
+    return {
+      instances: facetOf<InstanceRealizationSpec, Guest, InstanceRealizationStatus>(
+        site,
+        site.guests,
+        (spec, key) => ({ key, spec, going: false, activity: 'stopped', ticksUp: 0 }),
+        ({ activity, surrender: promise, ticksUp }) => ({
+          activity,
+          since: at,
+          host: site.host,
+          machine: 'pc-1',
+          cpuModel: 'qemu64',
+          startedAt: at,
+          access: [],
+          boot: { readBytes: site.guestsBroken ? 0 : ticksUp * 1e6, serialBytes: 0 },
+          ...(promise === undefined ? {} : { surrender: promise }),
+        }),
+        () => undefined,
+      ),
+      blockStorages: facetOf(
+        site,
+        site.volumes,
+        (spec, key): Volume => ({
+          key,
+          spec,
+          going: false,
+          state: 'creating',
+          content: spec.source.type === 'incoming' ? '' : `blocks of ${key}`,
+        }),
+        ({ state, spec, digest }) => ({ state, sizeBytes: spec.sizeBytes, host: site.host, ...(digest === undefined ? {} : { digest }) }),
+        (from, to) => {
+          if (JSON.stringify(from.source) !== JSON.stringify(to.source)) throw new Problem('unsupported', 'the source cannot be changed');
+        },
+      ),
+      disks: {
+        send: async (wanted, key) => declare(key, { role: 'send', wanted }),
+        receive: async (wanted, key) => declare(key, { role: 'receive', wanted }),
+        find: async (key) => (site.ends.has(key) ? handleOf(key) : undefined),
+        observe: async ({ value }) => seen<End['spec'], End, TransferStatus>(site, site.ends.get(value), transferStatus),
+        async remove({ value }) {
+          const end = site.ends.get(value);
+          if (end !== undefined) end.going = true;
+        },
+        peerName: (host) => `${host}.test`,
+      },
+      hosts: {
+        list: async () => [{ host: site.host, connected: true, observedAt: at, inventory: inventoryOf(site.host) }],
+      },
+      capabilities: {
+        settleSeconds: 0,
+        maxVolumesPerInstance: 8,
+        maxNicsPerInstance: 8,
+        firmwares: ['BIOS'],
+        migrationModes: ['warm', 'cold'],
+        enforcesPermits: true,
+      },
+      probe: async () => ({ healthy: true }),
+      close: async () => undefined,
+    };
+  }
+
+  return {
+    violations,
+    connectionOf: async (name) => connect(siteOf(name)),
+    tick() {
+      for (const site of sites.values()) {
+        for (const end of site.ends.values()) tickEnd(site, end);
+        for (const guest of site.guests.values()) tickGuest(site, guest);
+        for (const volume of site.volumes.values()) tickVolume(site, volume);
+      }
+    },
+    snapshot: (nameOf) =>
+      [...sites.values()].map(({ name, volumes, guests, ends }) => ({
+        name,
+        guests: [...guests.values()].map(({ key, activity, spec }) => ({ of: nameOf(key), activity, power: spec.power })),
+        volumes: [...volumes.values()].map(({ key, state, content, digest }) => ({
+          of: nameOf(key),
+          state,
+          content: content.replace(/res_\w+/g, nameOf),
+          digested: digest !== undefined,
+        })),
+        transfers: [...ends.values()].map(({ key, state }) => ({ of: nameOf(key), state })),
+      })),
+    breakGuestsAt(name) {
+      siteOf(name).guestsBroken = true;
+    },
+    damageNextCopy() {
+      damageNext = true;
+    },
+  };
+}
+
+function handleOf(key: string): Handle {
+  return { driver: 'memory', version: 1, value: key };
+}
+
+function inventoryOf(hostname: string): NonNullable<Awaited<ReturnType<NonNullable<Connection['hosts']>['list']>>[number]['inventory']> {
+  return {
+    hostname,
+    bootId: 'boot',
+    architecture: 'x86_64',
+    kernel: '6',
+    cpu: { model: 'cpu', cores: 8, threads: 8, numaCells: 1 },
+    memoryMiB: 16_384,
+    memoryAvailableMiB: 16_384,
+    storage: { totalBytes: 1e12, freeBytes: 1e12 },
+    nics: [],
+    gpus: [],
+    hypervisor: { qemuVersion: '8.2', accelerator: 'tcg', reason: '', machines: [], cpuModels: [] },
+    network: { mode: 'user', reason: '' },
+    capacity: { vCPU: 8, memoryMiB: 16_384, storageBytes: 1e12 },
+    agent: { version: '0', rssMiB: 1, uptimeSeconds: 1 },
+  };
+}

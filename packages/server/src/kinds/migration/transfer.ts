@@ -1,0 +1,175 @@
+import { Problem } from '@virt8ra/contract';
+import type { Handle, SendSpec, TransferStatus } from '@virt8ra/driver';
+import type { Poll, StepContext } from '@virt8ra/engine';
+import type { KindContext } from '../context.js';
+import { recordSurrender } from '../instance/index.js';
+import type { MoveInput, MovePlan, Prepared } from './plan.js';
+import { showCopying } from './progress.js';
+import { call, facetsAt, lastStatusOf, removed, statusOf, write } from './site-facets.js';
+import { showPhase } from './subjects.js';
+
+type Peer = Pick<SendSpec['peer'], 'address' | 'port'>;
+
+/** What one move learnt from both ends of its transfer. */
+export interface Released {
+  /** Source guest stopped → last byte durable at the target; absent when it was stopped before. */
+  readonly pauseMs?: number;
+  readonly pausedAt?: string;
+  /** Root digest per disk, in the order of the plan. */
+  readonly roots: readonly string[];
+  readonly bytes: number;
+  readonly resentBytes: number;
+  readonly passes: number;
+}
+
+/** Waits for the receiver to say where it listens. */
+export async function pollListening(context: KindContext, plan: MovePlan, prepared: Prepared): Promise<Poll<Peer>> {
+  const { disks } = await facetsAt(context, plan.to.site);
+  const status = statusOf(await disks.observe(prepared.receiver), 'the receiving end');
+  assertGoingOn(status, 'receiving');
+  const peer = peerOf(status);
+  return peer === undefined ? { waitSeconds: 0.5 } : { done: peer };
+}
+
+/** Has the source copy to the receiver. Done again with another `goal` or `peer` it changes the same transfer. */
+export async function sendTo(context: KindContext, step: StepContext, plan: MovePlan, goal: SendSpec['goal'], peer: Peer): Promise<Handle> {
+  const source = await facetsAt(context, plan.from.site);
+  const target = await facetsAt(context, plan.to.site);
+  // The peer first: an abort after a lost reply must be able to say it.
+  await write(context, step, async (tx) => await tx.ledger.setFacts(plan.transfer.id, { peer }));
+  const spec: SendSpec = {
+    host: plan.from.host,
+    mode: plan.mode,
+    instance: plan.instance.source.handle,
+    disks: plan.volumes.map(({ source: { handle }, sizeBytes }) => ({ volume: handle, sizeBytes })),
+    peer: { ...peer, name: target.disks.peerName(plan.to.host) },
+    minPasses: plan.mode === 'warm' ? plan.minPasses : 0,
+    goal,
+    epoch: plan.epoch,
+  };
+  const sender = await call(step, async () => await source.disks.send(spec, plan.transfer.key));
+  await write(context, step, async (tx) => await tx.ledger.setFacts(plan.transfer.id, { sender }));
+  return sender;
+}
+
+/** Waits for the target to hold a copy that is complete but for the last changes. */
+export async function pollConverged(
+  context: KindContext,
+  step: StepContext,
+  input: MoveInput,
+  plan: MovePlan,
+  prepared: Prepared,
+): Promise<Poll<null>> {
+  const { sender } = await bothEnds(context, step, plan, prepared, 'copy');
+  if (sender === undefined) return { waitSeconds: 1 };
+  if (sender.state === 'converged') return { done: null };
+  await showCopying(context, step, input, plan, sender);
+  return { waitSeconds: 1 };
+}
+
+/** Stops the source's guest for good: last changes, then its run permit is given up. */
+export async function orderFinish(context: KindContext, step: StepContext, input: MoveInput, plan: MovePlan): Promise<void> {
+  await write(context, step, async (tx) => await showPhase(tx, input.migration, 'cutover'));
+  await sendTo(context, step, plan, 'finish', await knownPeer(context, plan));
+}
+
+/** Waits until both ends agree on what was copied and the source has promised not to run it again; keeps the promise. */
+export async function pollReleased(context: KindContext, step: StepContext, plan: MovePlan, prepared: Prepared): Promise<Poll<Released>> {
+  const again = { waitSeconds: 0.2 };
+  const { sender, receiver } = await bothEnds(context, step, plan, prepared, 'finish');
+  if (sender?.state !== 'finished' || receiver?.state !== 'finished') return again;
+  const roots = sender.roots ?? [];
+  if (roots.length !== plan.volumes.length || roots.some((root, index) => root !== receiver.roots?.[index])) {
+    throw new Problem('conflict', 'the target did not receive what the source sent', {
+      facts: { sent: roots, received: receiver.roots ?? [] },
+    });
+  }
+  const { instances } = await facetsAt(context, plan.from.site);
+  const status = statusOf(await instances.observe(plan.instance.source.handle), `instance ${plan.instance.name} at ${plan.from.host}`);
+  const surrender = status?.surrender;
+  if (surrender?.epoch !== plan.epoch) return again;
+  await write(context, step, async (tx) => await recordSurrender(tx.client, surrender));
+  const { pauseMs, pausedAt, bytes, resentBytes, passes } = sender;
+  return {
+    done: {
+      roots,
+      bytes,
+      resentBytes,
+      passes,
+      ...(pauseMs === undefined ? {} : { pauseMs }),
+      ...(pausedAt === undefined ? {} : { pausedAt }),
+    },
+  };
+}
+
+/** Undo: the source goes on by itself. Raises `unavailable` until its end has stopped for good. */
+export async function settleSender(context: KindContext, step: StepContext, plan: MovePlan): Promise<Handle | undefined> {
+  const { disks } = await facetsAt(context, plan.from.site);
+  const sender = await knownSender(context, plan);
+  if (sender === undefined) return undefined;
+  const isSettled = async (): Promise<boolean> => {
+    const seen = lastStatusOf(await disks.observe(sender));
+    return seen === 'absent' || seen?.state === 'aborted' || seen?.state === 'finished';
+  };
+  if (await isSettled()) return sender;
+  await sendTo(context, step, plan, 'abort', await knownPeer(context, plan));
+  if (!(await isSettled())) throw new Problem('unavailable', 'the source is still ending its copy', { retryAfterSeconds: 1 });
+  return sender;
+}
+
+/** Undo: nothing of the sending end is left. */
+export async function removeSender(context: KindContext, step: StepContext, plan: MovePlan): Promise<void> {
+  const sender = await settleSender(context, step, plan);
+  if (sender === undefined) return;
+  await write(context, step, async (tx) => await tx.ledger.setFacts(plan.transfer.id, { sender }));
+  const { disks } = await facetsAt(context, plan.from.site);
+  if (!(await removed(step, disks, sender))) throw new Problem('unavailable', 'the sending end is still there', { retryAfterSeconds: 1 });
+}
+
+/** Both ends as they are now. A receiver that listens elsewhere than before, as after a restart of its agent, is made known to the sender. */
+async function bothEnds(
+  context: KindContext,
+  step: StepContext,
+  plan: MovePlan,
+  prepared: Prepared,
+  goal: SendSpec['goal'],
+): Promise<{ readonly sender: TransferStatus | undefined; readonly receiver: TransferStatus | undefined }> {
+  const source = await facetsAt(context, plan.from.site);
+  const target = await facetsAt(context, plan.to.site);
+  const handle = await knownSender(context, plan);
+  if (handle === undefined) throw new Problem('not-found', 'the sending end is gone');
+  const sender = statusOf(await source.disks.observe(handle), 'the sending end');
+  const receiver = statusOf(await target.disks.observe(prepared.receiver), 'the receiving end');
+  assertGoingOn(sender, 'sending');
+  assertGoingOn(receiver, 'receiving');
+  const peer = peerOf(receiver);
+  if (peer !== undefined && sender?.state !== 'finished') {
+    const told = await knownPeer(context, plan);
+    if (told.address !== peer.address || told.port !== peer.port) await sendTo(context, step, plan, goal, peer);
+  }
+  return { sender, receiver };
+}
+
+function assertGoingOn(status: TransferStatus | undefined, what: string): void {
+  if (status?.state === 'failed' || status?.state === 'aborting' || status?.state === 'aborted')
+    throw new Problem('conflict', `the ${what} end has ended (${status.state})`);
+}
+
+function peerOf(status: TransferStatus | undefined): Peer | undefined {
+  if (status?.address === undefined || status.port === undefined) return undefined;
+  return { address: status.address, port: status.port };
+}
+
+async function knownSender(context: KindContext, plan: MovePlan): Promise<Handle | undefined> {
+  const transfer = await context.store.ledger.byKey(plan.transfer.key);
+  const kept = transfer?.facts['sender'] as Handle | undefined;
+  if (kept !== undefined) return kept;
+  const { disks } = await facetsAt(context, plan.from.site);
+  return await disks.find(plan.transfer.key);
+}
+
+async function knownPeer(context: KindContext, plan: MovePlan): Promise<Peer> {
+  const peer = (await context.store.ledger.byKey(plan.transfer.key))?.facts['peer'] as Peer | undefined;
+  if (peer === undefined) throw new Problem('internal', 'the transfer was never given a peer');
+  return peer;
+}

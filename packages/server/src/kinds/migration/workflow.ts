@@ -1,0 +1,126 @@
+import { defineWorkflow, type Workflow } from '@virt8ra/engine';
+import type { KindContext } from '../context.js';
+import { beginCleaning, finish, pollCleaned, pollSettled, settleVolumes, switchPlacement } from './after.js';
+import { dropPlan, makePlan } from './make-plan.js';
+import type { MoveInput } from './plan.js';
+import { write } from './site-facets.js';
+import { pollSourceStopped, restoreSource, returnToSource, stopSource } from './source.js';
+import { showPhase } from './subjects.js';
+import { clearTarget, pollTargetUp, prepareTarget, startTarget, withdrawTarget } from './target.js';
+import { orderFinish, pollConverged, pollListening, pollReleased, removeSender, sendTo } from './transfer.js';
+import { pollDigests, requestDigests, withdrawDigests } from './verify.js';
+
+/** Seconds until a wait counts as failed and the move is undone. */
+const timeouts = {
+  listening: 300,
+  stopped: 300,
+  copy: 7 * 24 * 3600,
+  released: 1800,
+  up: 180,
+  digests: 24 * 3600,
+  settled: 24 * 3600,
+  cleaned: 24 * 3600,
+} as const;
+
+/** Making things ready at a site may take its time: networks are looked at again so often. */
+const patient = { attempts: 200 } as const;
+
+/**
+ * `migration.move`: copies the disks while the instance runs (warm) or is off (cold), hands the run permit over, proves the target and
+ * clears the source. Until the target is proven every failure brings the instance back to the source. At most one side ever runs.
+ */
+export function createMigrationWorkflow(context: KindContext): Workflow<MoveInput, null> {
+  return defineWorkflow<MoveInput, null>({
+    name: 'migration.move',
+    version: 1,
+    async run(run, input) {
+      const plan = await run.step(
+        'plan',
+        async (step) => await makePlan(context, step, input),
+        async (step) => await dropPlan(context, step, input),
+      );
+      const prepared = await run.step(
+        'prepare-target',
+        async (step) => await prepareTarget(context, step, input, plan),
+        async (step) => await clearTarget(context, step, plan),
+        patient,
+      );
+      const peer = await run.wait('listening', async () => await pollListening(context, plan, prepared), {
+        timeoutSeconds: timeouts.listening,
+      });
+      let stoppedAt: string | undefined;
+      if (plan.mode === 'cold') {
+        await run.step(
+          'stop-source',
+          async (step) => await stopSource(context, step, plan),
+          async (step) => await restoreSource(context, step, plan),
+        );
+        const stopped = await run.wait('source-stopped', async (step) => await pollSourceStopped(context, step, plan), {
+          timeoutSeconds: timeouts.stopped,
+        });
+        stoppedAt = stopped.stoppedAt;
+      }
+      await run.step(
+        'start-copy',
+        async (step) => {
+          await write(context, step, async (tx) => await showPhase(tx, input.migration, 'copy'));
+          await sendTo(context, step, plan, 'copy', peer);
+        },
+        async (step) => await removeSender(context, step, plan),
+      );
+      await run.wait('converged', async (step) => await pollConverged(context, step, input, plan, prepared), {
+        timeoutSeconds: timeouts.copy,
+      });
+      await run.step(
+        'cutover',
+        async (step) => await orderFinish(context, step, input, plan),
+        async (step) => await returnToSource(context, step, input, plan),
+      );
+      const released = await run.wait('released', async (step) => await pollReleased(context, step, plan, prepared), {
+        timeoutSeconds: timeouts.released,
+      });
+      const started = await run.step(
+        'start-target',
+        async (step) => await startTarget(context, step, input, plan, prepared),
+        async (step) => await withdrawTarget(context, step, plan, prepared),
+      );
+      const up = await run.wait('target-up', async () => await pollTargetUp(context, plan, started), { timeoutSeconds: timeouts.up });
+      await run.step(
+        'request-digests',
+        async (step) => await requestDigests(context, step, input, plan, prepared),
+        async (step) => await withdrawDigests(context, step, plan),
+      );
+      const digests = await run.wait('digests', async () => await pollDigests(context, input, plan, prepared, released), {
+        timeoutSeconds: timeouts.digests,
+      });
+      await run.commit('proven');
+
+      await run.step('switch', async (step) => await switchPlacement(context, step, input, plan));
+      await run.step('settle', async (step) => await settleVolumes(context, step, plan, prepared));
+      await run.wait('settled', async () => await pollSettled(context, plan, prepared), { timeoutSeconds: timeouts.settled });
+      await run.step('clean-source', async (step) => await beginCleaning(context, step, input, plan));
+      await run.wait('cleaned', async (step) => await pollCleaned(context, step, plan, prepared), { timeoutSeconds: timeouts.cleaned });
+      const { pauseMs, bytes, resentBytes, passes } = released;
+      const handoverMs = millisecondsBetween(released.pausedAt ?? stoppedAt, up.startedAt);
+      await run.step('finish', async (step) => {
+        await finish(context, step, input, {
+          bytes,
+          resentBytes,
+          passes,
+          digests,
+          permitEpoch: started.epoch,
+          ...(pauseMs === undefined ? {} : { pauseMs }),
+          ...(handoverMs === undefined || plan.instance.power === 'off' ? {} : { handoverMs }),
+        });
+      });
+      return null;
+    },
+  });
+}
+
+/** Between two instants in RFC 3339, never negative: the two hosts' clocks differ a little. */
+function millisecondsBetween(from: string | undefined, until: string | undefined): number | undefined {
+  if (from === undefined || until === undefined) return undefined;
+  const milliseconds = Date.parse(until) - Date.parse(from);
+  return Number.isFinite(milliseconds) ? Math.max(0, milliseconds) : undefined;
+}
