@@ -1,0 +1,73 @@
+// node tools/support-matrix.mjs [--write]: prints the support matrix, from what the drivers declare; --write puts it into README.md.
+import { readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { facetNames } from '@virt8ra/driver';
+import { createDrivers } from '@virt8ra/drivers';
+import { root } from './ensure.mjs';
+
+/** Facets in words that a customer knows. */
+const meaning = {
+  instances: 'instances',
+  blockStorages: 'block storage',
+  networks: 'networks',
+  disks: 'disks that are copied: moves from and to it',
+  hosts: 'hosts with inventory and capacity',
+};
+
+/** Per driver: a configuration to open it with, and for every facet it lacks the reason, as its README gives it. */
+const knownDrivers = { agent: { configuration: { site: 'example' }, reasons: {} } };
+
+const markers = ['<!-- support matrix: node tools/support-matrix.mjs --write -->', '<!-- /support matrix -->'];
+
+/** Opens every driver without a provider behind it: what it offers is known before anything is asked. */
+export async function declarations() {
+  // Connecting an agent site asks the fleet nothing.
+  const drivers = createDrivers({ agentFleet: /** @type {any} */ ({}) });
+  return await Promise.all(
+    drivers.map(async (driver) => {
+      const known = knownDrivers[driver.name];
+      if (known === undefined) throw new Error(`driver ${driver.name} is missing in tools/support-matrix.mjs`);
+      const connection = await driver.connect(known.configuration);
+      return { name: driver.name, summary: driver.summary, connection, reasons: known.reasons };
+    }),
+  );
+}
+
+/** The table, one column per driver. Throws for a facet that is missing without a reason. */
+export function supportMatrix(drivers) {
+  const row = (title, cell) => `| ${title} | ${drivers.map(cell).join(' | ')} |`;
+  const limit = (title, cell) => row(title, ({ connection }) => cell(connection.capabilities));
+  return [
+    row('', ({ name, summary }) => `\`${name}\`: ${summary}`),
+    row('---', () => '---').replaceAll(' ', ''),
+    ...facetNames.map((facet) =>
+      row(meaning[facet], ({ name, connection, reasons }) => {
+        if (connection[facet] !== undefined) return 'yes';
+        if (reasons[facet] === undefined) throw new Error(`driver ${name} has no ${facet}, and tools/support-matrix.mjs no reason for it`);
+        return `no: ${reasons[facet]}`;
+      }),
+    ),
+    limit('moves', ({ migrationModes }) => migrationModes.join(', ') || 'none'),
+    limit('firmware', ({ firmwares }) => firmwares.join(', ')),
+    limit('block storages an instance', ({ maxVolumesPerInstance }) => maxVolumesPerInstance),
+    limit('NICs an instance', ({ maxNicsPerInstance }) => maxNicsPerInstance),
+    limit('run permits enforced at the site', ({ enforcesPermits }) => (enforcesPermits ? 'yes' : 'no')),
+  ].join('\n');
+}
+
+/** A text with what stands between the markers replaced. */
+export function withMatrix(text, matrix) {
+  const [begin = '', end = ''] = markers;
+  const from = text.indexOf(begin);
+  const until = text.indexOf(end);
+  if (from < 0 || until < from) throw new Error(`the text lacks ${begin} … ${end}`);
+  return `${text.slice(0, from)}${begin}\n${matrix}\n${text.slice(until)}`;
+}
+
+if (process.argv[1] === fileURLToPath(import.meta.url)) {
+  const matrix = supportMatrix(await declarations());
+  const readme = join(root, 'README.md');
+  if (process.argv.includes('--write')) writeFileSync(readme, withMatrix(readFileSync(readme, 'utf8'), matrix));
+  else process.stdout.write(`${matrix}\n`);
+}

@@ -1,0 +1,20 @@
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { describe, expect, it } from 'vitest';
+import { root } from './ensure.mjs';
+import { declarations, supportMatrix, withMatrix } from './support-matrix.mjs';
+
+describe('the support matrix', () => {
+  it('stands in the README as the drivers declare it', async () => {
+    const readme = readFileSync(join(root, 'README.md'), 'utf8');
+    expect(readme).toBe(withMatrix(readme, supportMatrix(await declarations())));
+  });
+
+  it('gives a reason for what a driver lacks, and refuses to be without', async () => {
+    const [driver] = await declarations();
+    if (driver === undefined) throw new Error('there is no driver');
+    const connection = { ...driver.connection, networks: undefined };
+    expect(() => supportMatrix([{ ...driver, connection }])).toThrow('has no networks');
+    expect(supportMatrix([{ ...driver, connection, reasons: { networks: 'it has none' } }])).toContain('| networks | no: it has none |');
+  });
+});
