@@ -1,0 +1,25 @@
+/** Where things run and with whom: providers, accounts, sites and hosts, kept by the operator. */
+import type { Driver } from '@virt8ra/driver';
+import type { Pool } from 'pg';
+import type { Fleet } from '../../fleet/fleet.js';
+import type { KindBehaviour } from '../behaviour.js';
+import type { KindContext } from '../context.js';
+import { createAccountBehaviour } from './account.js';
+import { createHostBehaviour } from './host.js';
+import { providerBehaviour } from './provider.js';
+import { createSiteBehaviour } from './site.js';
+
+export function createTopologyBehaviours(parts: {
+  readonly context: KindContext;
+  readonly pool: Pool;
+  readonly fleet: Fleet;
+  readonly drivers: readonly Driver<unknown>[];
+}): readonly KindBehaviour[] {
+  const { context, pool, fleet, drivers } = parts;
+  return [
+    providerBehaviour as KindBehaviour,
+    createAccountBehaviour(drivers) as KindBehaviour,
+    createSiteBehaviour(context, pool) as KindBehaviour,
+    createHostBehaviour(fleet, context.now) as KindBehaviour,
+  ];
+}

@@ -1,0 +1,109 @@
+import { account, host, type Observed, Problem, type SiteSpec, site } from '@virt8ra/contract';
+import type { Pool } from 'pg';
+import { claimedOn } from '../../capacity/claims.js';
+import type { StoredResource } from '../../resources/stored-resource.js';
+import type { KindBehaviour } from '../behaviour.js';
+import type { KindContext } from '../context.js';
+
+export interface SiteStatus {
+  reachable?: Observed<boolean>;
+  hosts?: number;
+  capacity?: {
+    readonly vCPU: number;
+    readonly vCPUFree: number;
+    readonly memoryMiB: number;
+    readonly memoryMiBFree: number;
+    readonly storageGB: number;
+    readonly storageGBFree: number;
+  };
+  architectures?: readonly string[];
+}
+
+/** SECA's bound on a zone's name. */
+const longestName = 32;
+
+/** Site: a place, which is a zone. It goes only when it has no hosts and nothing is realized there. */
+export function createSiteBehaviour(
+  context: Pick<KindContext, 'sites' | 'now' | 'log'>,
+  pool: Pick<Pool, 'query'>,
+): KindBehaviour<SiteSpec, SiteStatus> {
+  return {
+    kind: site,
+    async admitPut(tx, { address, next }) {
+      const { name } = address;
+      const sources = [{ parameter: 'name' }];
+      if (name.length > longestName)
+        throw new Problem('validation', `a site is a zone, whose name has at most ${longestName} characters`, { sources });
+      if (name === 'any') throw new Problem('validation', 'the zone any is no site; it lets the control plane choose one', { sources });
+      const { reference } = await tx.resolve(account, next.spec.accountRef, {}, '/spec/accountRef');
+      return { references: [reference], outcome: 'active' };
+    },
+    async admitDelete(tx, { uid, address }) {
+      const [user] = await tx.usersOf(uid, host);
+      if (user !== undefined)
+        throw new Problem('conflict', `site ${address.name} still has host ${user.address.name}; delete its hosts first`);
+      const realized = await tx.ledger.atSite(address.name);
+      if (realized.length > 0) {
+        throw new Problem('conflict', `${realized.length} objects are still realized at site ${address.name}; move or delete them first`);
+      }
+    },
+    present: async (_reader, resources) => await Promise.all(resources.map(async (each) => await presentSite(context, pool, each))),
+  };
+}
+
+async function presentSite(
+  context: Pick<KindContext, 'sites' | 'now' | 'log'>,
+  pool: Pick<Pool, 'query'>,
+  { address: { name } }: StoredResource,
+): Promise<Partial<SiteStatus>> {
+  const observed = (value: boolean): Observed<boolean> => ({
+    value,
+    source: `site/${name}`,
+    observedAt: context.now().toISOString(),
+  });
+  try {
+    const connection = await context.sites.connectionOf(name);
+    const hosts = (await connection.hosts?.list()) ?? [];
+    const claimed = await claimedOn(
+      pool as Parameters<typeof claimedOn>[0],
+      hosts.map((each) => each.host),
+    );
+    const total = sum(hosts.flatMap(({ inventory }) => (inventory === undefined ? [] : [inventory.capacity])));
+    const taken = sum([...claimed.values()]);
+    return {
+      reachable: observed(hosts.some(({ connected }) => connected)),
+      hosts: hosts.length,
+      capacity: {
+        vCPU: total.vCPU,
+        vCPUFree: total.vCPU - taken.vCPU,
+        memoryMiB: total.memoryMiB,
+        memoryMiBFree: total.memoryMiB - taken.memoryMiB,
+        storageGB: Math.floor(total.storageBytes / bytesPerGB),
+        storageGBFree: Math.floor((total.storageBytes - taken.storageBytes) / bytesPerGB),
+      },
+      architectures: [...new Set(hosts.flatMap(({ inventory }) => (inventory === undefined ? [] : [inventory.architecture])))].sort(),
+    };
+  } catch (error) {
+    context.log.debug('a site cannot be asked', { site: name, error });
+    return { reachable: observed(false) };
+  }
+}
+
+const bytesPerGB = 1_000_000_000;
+
+interface Sizes {
+  readonly vCPU: number;
+  readonly memoryMiB: number;
+  readonly storageBytes: number;
+}
+
+function sum(sizes: readonly Sizes[]): Sizes {
+  return sizes.reduce(
+    (total, each) => ({
+      vCPU: total.vCPU + each.vCPU,
+      memoryMiB: total.memoryMiB + each.memoryMiB,
+      storageBytes: total.storageBytes + each.storageBytes,
+    }),
+    { vCPU: 0, memoryMiB: 0, storageBytes: 0 },
+  );
+}
