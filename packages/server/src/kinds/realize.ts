@@ -30,13 +30,20 @@ export async function realizedHandle<Spec, Status>(
   }
 }
 
+/** Why something is not gone yet. */
+export interface StillThere {
+  readonly reason: string;
+  /** False: its site does not answer for it now. */
+  readonly reachable: boolean;
+}
+
 /** Undefined when it is positively gone from its site, else why not yet. The ledger row is left for the caller to forget. */
 export async function withdrawn<Spec, Status>(
   context: RealizeContext,
   { capabilities }: Pick<Connection, 'capabilities'>,
   facet: Facet<Spec, Status>,
   realization: Realization,
-): Promise<string | undefined> {
+): Promise<StillThere | undefined> {
   if (realization.state !== 'removing') await context.store.transaction(async (tx) => await tx.ledger.setRemoving(realization.id));
   const place = realization.host === undefined ? realization.site : `${realization.host} at ${realization.site}`;
   const handle = realization.handle ?? (await facet.find(realization.key));
@@ -47,7 +54,9 @@ export async function withdrawn<Spec, Status>(
   await facet.remove(handle);
   const seen = await facet.observe(handle);
   if (seen.type === 'absent') return undefined;
-  return seen.type === 'unknown' ? `${place} cannot be asked: ${seen.reason}` : `waiting for ${place} to remove it`;
+  return seen.type === 'unknown'
+    ? { reason: `${place} cannot be asked: ${seen.reason}`, reachable: false }
+    : { reason: `waiting for ${place} to remove it`, reachable: true };
 }
 
 function assertSettled(context: RealizeContext, settleSeconds: number, { facts, site }: Realization): void {

@@ -102,7 +102,9 @@ async function reconcileNetwork(context: KindContext, resource: Network): Promis
   for (const realization of realizations.filter(({ state }) => going || state === 'removing')) {
     try {
       const left = await removeNetworkRealization(context, realization);
-      if (left !== undefined) waiting.push(left);
+      if (left === undefined) continue;
+      waiting.push(left.reason);
+      if (!left.reachable) waitSeconds = unreachableSeconds;
     } catch (thrown) {
       const problem = toProblem(thrown);
       if (problem.retry === 'never') throw thrown;

@@ -4,7 +4,7 @@ import type { PoolClient } from 'pg';
 import type { Realization } from '../../resources/ledger-types.js';
 import type { StoredResource } from '../../resources/stored-resource.js';
 import type { KindContext } from '../context.js';
-import { realizedHandle, withdrawn } from '../realize.js';
+import { realizedHandle, type StillThere, withdrawn } from '../realize.js';
 import { gatewayOf, rangesOf } from './cidr.js';
 import { subnetsOf } from './network-behaviour.js';
 
@@ -42,7 +42,7 @@ export async function ensureNetworkOnHost(
   });
   if (realization.state === 'removing') {
     const left = await removeNetworkRealization(context, realization);
-    return left === undefined ? await ensureNetworkOnHost(context, resource, site, host) : { waiting: left };
+    return left === undefined ? await ensureNetworkOnHost(context, resource, site, host) : { waiting: left.reason };
   }
   const spec = { host, vni, mtu, gateways };
   const handle = await realizedHandle(context, connection, networks, realization, () => spec);
@@ -83,7 +83,7 @@ export async function releaseNetworkOnHost(context: Context, networkUid: Id<'res
 }
 
 /** Undefined once it is gone and forgotten, else what is waited for. */
-export async function removeNetworkRealization(context: Context, realization: Realization): Promise<string | undefined> {
+export async function removeNetworkRealization(context: Context, realization: Realization): Promise<StillThere | undefined> {
   const { connection, networks } = await networksAt(context, realization.site);
   const left = await withdrawn(context, connection, networks, realization);
   if (left === undefined) await context.store.transaction(async (tx) => await tx.ledger.forget(realization.id));
