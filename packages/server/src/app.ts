@@ -1,11 +1,13 @@
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { imageImport, Problem } from '@virt8ra/contract';
+import { type Id, imageImport, Problem } from '@virt8ra/contract';
 import { createDrivers } from '@virt8ra/drivers';
-import { createReconciler, createRunner, createWorkQueue, engineMigrations, type Log, type Workflow } from '@virt8ra/engine';
+import { createReconciler, createRunner, createWorkQueue, engineMigrations, type Log } from '@virt8ra/engine';
 import type { Pool } from 'pg';
+import { type AccessEndpoints, createAccessEndpoints } from './access/access-endpoints.js';
 import { accessMigrations } from './access/migrations.js';
-import { createSiteConnections } from './accounts/site-connections.js';
+import { createSiteConnections, type SiteConnections } from './accounts/site-connections.js';
+import { composeKinds } from './app-kinds.js';
 import { type ArtifactStore, openArtifactStore } from './artifacts/artifact-store.js';
 import { startCollector, usedArtifacts } from './artifacts/collector.js';
 import { createEgress } from './artifacts/egress.js';
@@ -22,12 +24,16 @@ import { createHttpServer, type HttpServer } from './http/http-server.js';
 import { type AdminToken, ensureAdminToken } from './identity/admin-token.js';
 import { createAuthenticate } from './identity/authenticate.js';
 import { type Issuer, openIssuer } from './identity/issuer.js';
-import type { KindBehaviour } from './kinds/behaviour.js';
-import { workspaceBehaviour } from './kinds/workspace/index.js';
+import { seedCatalogue } from './kinds/catalogue/index.js';
+import { accessTarget, instanceMigrations } from './kinds/instance/index.js';
+import { recordTransferProgress } from './kinds/migration/index.js';
+import { networkMigrations } from './kinds/network/index.js';
+import { nicMigrations } from './kinds/nic/index.js';
 import { createStore } from './resources/create-store.js';
 import { startHousekeeping } from './resources/housekeeping.js';
 import { resourceMigrations } from './resources/migrations.js';
-import { reconcileHandlers, workKeysOfRealizations } from './resources/reconcile-handlers.js';
+import { reconcileHandlers, workKeysOfRealizations, workKeysOnHost } from './resources/reconcile-handlers.js';
+import type { Store } from './resources/store.js';
 import { prepareStateDirectory, takeReplicaName } from './state-directory.js';
 import { createMetrics } from './telemetry/metrics.js';
 import { addServerGauges } from './telemetry/server-gauges.js';
@@ -48,6 +54,9 @@ const migrations: readonly MigrationList[] = [
   { area: 'capacity', migrations: capacityMigrations },
   { area: 'fleet', migrations: fleetMigrations },
   { area: 'access', migrations: accessMigrations },
+  { area: 'instance', migrations: instanceMigrations },
+  { area: 'network', migrations: networkMigrations },
+  { area: 'nic', migrations: nicMigrations },
 ];
 
 /** Builds every part by hand, gives it its collaborators, and starts it. Raises a Problem that says what to mend. */
@@ -99,13 +108,17 @@ async function build(config: Config, log: Log, stops: (() => Promise<void> | voi
   const store = createStore({ pool, queue });
   stops.push(startHousekeeping({ pool, log }));
 
-  const fleet = await openFleet({ config, pool, epoch, replica: replica.name, artifacts, queue, log });
-  const connections = createSiteConnections({ store, drivers: createDrivers({ agentFleet: fleet.port }) });
-  stops.push(async () => await connections.close());
+  const fleet = await openFleet({ config, pool, epoch, replica: replica.name, artifacts, queue, store, log });
+  const drivers = createDrivers({ agentFleet: fleet.port });
+  const sites = createSiteConnections({ store, drivers });
+  stops.push(async () => await sites.close());
+  const access = openAccess({ config, pool, store, sites, log });
+  stops.push(async () => await access.stop());
 
-  const behaviours: readonly KindBehaviour[] = [workspaceBehaviour as KindBehaviour];
-  const workflows: readonly Workflow[] = [];
+  await seedCatalogue(store, config.tenants);
+  const { behaviours, workflows, bindRunner } = composeKinds({ store, pool, sites, fleet, artifacts, access, drivers, log });
   const runner = createRunner({ pool, queue, workflows, log, owner: replica.name, metrics: metrics.engine });
+  bindRunner(runner);
   await runner.assertRunnable();
   createReconciler({ queue, handlers: reconcileHandlers(store, behaviours), log });
 
@@ -115,6 +128,7 @@ async function build(config: Config, log: Log, stops: (() => Promise<void> | voi
   stops.push(async () => await queue.stop());
   stops.push(async () => await runner.stop());
   await queue.start();
+  await access.start();
   const http = createHttpServer({
     store,
     pool,
@@ -145,9 +159,10 @@ async function openFleet(parts: {
   readonly replica: string;
   readonly artifacts: ArtifactStore;
   readonly queue: ReturnType<typeof createWorkQueue>;
+  readonly store: Store;
   readonly log: Log;
 }): Promise<Fleet> {
-  const { config, pool, artifacts, queue, log } = parts;
+  const { config, pool, artifacts, queue, store, log } = parts;
   return await createFleet({
     pool,
     epoch: parts.epoch,
@@ -167,8 +182,30 @@ async function openFleet(parts: {
       );
       if (keys.length > 0) await queue.nudge(keys);
     },
-    onHostChanged: (host) => log.debug('a host changed', { host }),
-    onProgress: (progress) => log.debug('a transfer goes on', { transferId: progress.transferId, bytes: progress.bytes }),
+    async onHostChanged(host) {
+      const keys = await workKeysOnHost(pool, host);
+      if (keys.length > 0) await queue.nudge(keys);
+    },
+    onProgress: async (progress) => await recordTransferProgress(store, progress),
+  });
+}
+
+function openAccess(parts: {
+  readonly config: Config;
+  readonly pool: Pool;
+  readonly store: Store;
+  readonly sites: SiteConnections;
+  readonly log: Log;
+}): AccessEndpoints {
+  const { config, pool, store, sites, log } = parts;
+  const { listen, ports, publicHost } = config.access;
+  return createAccessEndpoints({
+    pool,
+    listen,
+    ports,
+    ...(publicHost === undefined ? {} : { publicHost }),
+    lookup: async (instance, port) => await accessTarget({ store, sites }, instance as Id<'resource'>, port),
+    log,
   });
 }
 

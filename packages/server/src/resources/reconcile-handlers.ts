@@ -26,3 +26,13 @@ export async function workKeysOfRealizations(pool: Pool, keys: readonly string[]
   );
   return rows.map(({ key }) => key);
 }
+
+/** Work queue keys of what is realized on a host. */
+export async function workKeysOnHost(pool: Pool, host: string): Promise<readonly string[]> {
+  const { rows } = await pool.query<{ key: string }>(
+    `select distinct resource.kind || '/' || resource.uid as key
+       from realization join resource on resource.uid = realization.resource_uid where realization.host = $1`,
+    [host],
+  );
+  return rows.map(({ key }) => key);
+}

@@ -1,0 +1,78 @@
+import { Problem } from '@virt8ra/contract';
+import type { Driver } from '@virt8ra/driver';
+import type { Log, Runner, Workflow } from '@virt8ra/engine';
+import type { Pool } from 'pg';
+import type { AccessEndpoints } from './access/access-endpoints.js';
+import type { SiteConnections } from './accounts/site-connections.js';
+import type { ArtifactStore } from './artifacts/artifact-store.js';
+import type { Fleet } from './fleet/fleet.js';
+import type { KindBehaviour } from './kinds/behaviour.js';
+import { createBlockStorageBehaviour } from './kinds/block-storage/index.js';
+import { catalogueBehaviours } from './kinds/catalogue/index.js';
+import type { KindContext } from './kinds/context.js';
+import { imageBehaviour } from './kinds/image/index.js';
+import { createAcceptWorkflow, createImageImportBehaviour } from './kinds/image-import/index.js';
+import { createInstanceBehaviour } from './kinds/instance/index.js';
+import { createMigrationBehaviour, createMigrationWorkflow } from './kinds/migration/index.js';
+import { createNetworkBehaviour } from './kinds/network/index.js';
+import { nicBehaviour } from './kinds/nic/index.js';
+import { subnetBehaviour } from './kinds/subnet/index.js';
+import { createTopologyBehaviours } from './kinds/topology/index.js';
+import { workspaceBehaviour } from './kinds/workspace/index.js';
+import type { Store } from './resources/store.js';
+
+/** The list of kinds, by hand, each with its collaborators. */
+export interface Kinds {
+  readonly behaviours: readonly KindBehaviour[];
+  readonly workflows: readonly Workflow[];
+  /** Behaviours and workflows are built before the runner that runs them; this closes the circle. */
+  bindRunner(runner: Runner): void;
+}
+
+export function composeKinds(parts: {
+  readonly store: Store;
+  readonly pool: Pool;
+  readonly sites: SiteConnections;
+  readonly fleet: Fleet;
+  readonly artifacts: ArtifactStore;
+  readonly access: AccessEndpoints;
+  readonly drivers: readonly Driver<unknown>[];
+  readonly log: Log;
+}): Kinds {
+  const { store, pool, sites, fleet, artifacts, access, drivers, log } = parts;
+  let bound: Runner | undefined;
+  const context: KindContext = {
+    store,
+    sites,
+    get runner() {
+      if (bound === undefined) throw new Problem('unavailable', 'the server is still starting', { retryAfterSeconds: 1 });
+      return bound;
+    },
+    now: () => new Date(),
+    log,
+  };
+  const instanceContext = Object.defineProperties({ access }, Object.getOwnPropertyDescriptors(context)) as KindContext & {
+    access: AccessEndpoints;
+  };
+  const acceptWorkflow = createAcceptWorkflow(context, artifacts);
+  const migrationWorkflow = createMigrationWorkflow(context);
+  return {
+    behaviours: [
+      workspaceBehaviour as KindBehaviour,
+      ...catalogueBehaviours,
+      ...createTopologyBehaviours({ context, pool, fleet, drivers }),
+      imageBehaviour as KindBehaviour,
+      createImageImportBehaviour(context, artifacts, acceptWorkflow) as KindBehaviour,
+      createNetworkBehaviour(context) as KindBehaviour,
+      subnetBehaviour as KindBehaviour,
+      nicBehaviour as KindBehaviour,
+      createBlockStorageBehaviour(context) as KindBehaviour,
+      createInstanceBehaviour(instanceContext) as KindBehaviour,
+      createMigrationBehaviour(context, migrationWorkflow) as KindBehaviour,
+    ],
+    workflows: [acceptWorkflow as Workflow, migrationWorkflow as Workflow],
+    bindRunner(runner) {
+      bound = runner;
+    },
+  };
+}

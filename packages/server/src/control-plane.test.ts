@@ -1,0 +1,147 @@
+import { createHash, randomBytes } from 'node:crypto';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import type { SimulatedAgent } from './fleet/testing/simulated-agent.js';
+import { type Answer, type ControlPlane, startControlPlane } from './testing/control-plane.js';
+
+const storage = '/providers/seca.storage/v1/tenants/default';
+const imports = '/providers/virt8ra.image/v1beta1/tenants/default/image-imports';
+const workspaces = '/providers/seca.workspace/v1/tenants/default/workspaces';
+const inWorkspace = (provider: string, version: string, rest: string): string =>
+  `/providers/${provider}/${version}/tenants/default/workspaces/shop/${rest}`;
+const instances = inWorkspace('seca.compute', 'v1', 'instances');
+const disks = inWorkspace('seca.storage', 'v1', 'block-storages');
+const nets = inWorkspace('seca.network', 'v1', 'networks');
+const nics = inWorkspace('seca.network', 'v1', 'nics');
+const migrations = inWorkspace('virt8ra.migration', 'v1beta1', 'migrations');
+
+interface Seen {
+  readonly spec?: Record<string, unknown>;
+  readonly status?: {
+    readonly state?: string;
+    readonly powerState?: string;
+    readonly phase?: string;
+    readonly problem?: string;
+    readonly placement?: { readonly site: string };
+    readonly activity?: { readonly value: string };
+    readonly addresses?: readonly string[];
+    readonly digests?: readonly { readonly equal: boolean }[];
+    readonly conditions: readonly { readonly state: string; readonly reason?: string; readonly message?: string }[];
+  };
+}
+const seen = ({ body }: Answer): Seen => body as Seen;
+const active = (answer: Answer): boolean => seen(answer).status?.state === 'active';
+const running = (answer: Answer): boolean => seen(answer).status?.activity?.value === 'running' && active(answer);
+const ended = (answer: Answer): Seen | false =>
+  ['done', 'returned', 'failed'].includes(seen(answer).status?.phase ?? '') ? seen(answer) : false;
+
+let plane: ControlPlane;
+const agents = new Map<string, SimulatedAgent>();
+
+beforeAll(async () => {
+  plane = await startControlPlane();
+  for (const site of ['alpha', 'beta', 'gamma']) agents.set(site, await plane.addSite(site));
+}, 120_000);
+afterAll(async () => await plane.stop(), 60_000);
+
+async function put(path: string, spec: unknown, extensions?: Record<string, string>): Promise<Answer> {
+  const answer = await plane.call('PUT', path, { spec, ...(extensions === undefined ? {} : { extensions }) });
+  expect(answer, `PUT ${path}`).toMatchObject({ status: expect.toSatisfy((status: number) => status === 201 || status === 200) });
+  return answer;
+}
+
+describe('control plane', { timeout: 90_000 }, () => {
+  it('takes an image in and places block storage only with its first consumer', async () => {
+    const content = randomBytes(1024 * 1024);
+    const sha256 = createHash('sha256').update(content).digest('hex');
+    await put(`${imports}/base`, {
+      source: { upload: { sizeBytes: content.length, sha256 } },
+      cpuArchitecture: 'amd64',
+      boot: 'BIOS',
+      format: 'raw',
+    });
+    await plane.upload(`${imports}/base/content`, content);
+    await plane.until(`${storage}/images/base`, active);
+
+    await put(`${workspaces}/shop`, {});
+    await put(`${nets}/lan`, { cidr: { ipv4: '10.30.0.0/24' }, skuRef: 'skus/n1k' });
+    await put(`${nets}/lan/subnets/web`, { cidr: { ipv4: '10.30.0.0/26' } });
+    await put(`${nics}/web`, { subnetRef: 'networks/lan/subnets/web', addresses: ['0.0.0.0'] });
+    const disk = await put(`${disks}/root`, { sizeGB: 1, skuRef: 'skus/rd100', sourceImageRef: 'images/base' });
+
+    expect(seen(disk).status?.conditions[0]).toMatchObject({ state: 'active', reason: 'WaitingForFirstConsumer' });
+    expect(seen(await plane.call('GET', `${nics}/web`)).status?.addresses).toEqual(['10.30.0.2']);
+  });
+
+  it('places an instance, starts and stops it, and refuses power actions that make no sense', async () => {
+    await put(`${instances}/web`, {
+      zone: 'alpha',
+      skuRef: 'skus/seca.xs',
+      bootVolume: { deviceRef: 'block-storages/root' },
+      primaryNicRef: 'nics/web',
+    });
+    await plane.until(`${instances}/web`, active);
+    expect(seen(await plane.call('GET', `${instances}/web`)).status).toMatchObject({ powerState: 'off', placement: { site: 'alpha' } });
+
+    expect((await plane.call('POST', `${instances}/web/stop`)).status).toBe(409);
+    expect((await plane.call('POST', `${instances}/web/start`)).status).toBe(202);
+    await plane.until(`${instances}/web`, running);
+    expect((await plane.call('POST', `${instances}/web/start`)).status).toBe(409);
+
+    expect(seen(await plane.call('GET', `${disks}/root`)).status?.placement?.site).toBe('alpha');
+    expect((await plane.call('DELETE', `${disks}/root`)).status).toBe(409);
+    expect((await plane.call('DELETE', `${nics}/web`)).status).toBe(409);
+  });
+
+  it('shows what it cannot see as unknown, and as running again when the host is back', async () => {
+    agents.get('alpha')?.unplug();
+    await plane.until(`${instances}/web`, (answer) => seen(answer).status?.activity?.value === 'unknown', 60_000);
+    await agents.get('alpha')?.plug();
+    await plane.until(`${instances}/web`, running, 60_000);
+  });
+
+  it.each([
+    { mode: 'warm', to: 'beta' },
+    { mode: 'cold', to: 'gamma' },
+  ])('moves a running instance $mode, proves its disk and leaves nothing behind', async ({ mode, to }) => {
+    await put(`${migrations}/${mode}`, { instanceRef: 'instances/web', toSite: to, mode });
+    const move = await plane.until(`${migrations}/${mode}`, ended, 60_000);
+
+    expect(move.status).toMatchObject({ phase: 'done', digests: [{ equal: true }] });
+    await plane.until(`${instances}/web`, running);
+    expect(seen(await plane.call('GET', `${instances}/web`)).status?.placement?.site).toBe(to);
+    expect(seen(await plane.call('GET', `${disks}/root`)).status?.placement?.site).toBe(to);
+    expect(seen(await plane.call('GET', `${instances}/web`)).spec).toMatchObject({ zone: 'alpha' });
+    expect(plane.hosts.violations).toEqual([]);
+    for (const [site, agent] of agents) {
+      const left = [...agent.all('volume'), ...agent.all('instance'), ...agent.all('transfer')].length;
+      expect(left, `objects at ${site}`).toBe(site === to ? 2 : 0);
+    }
+  });
+
+  it('returns an instance whose copy was spoiled to where it came from', async () => {
+    const target = agents.get('alpha');
+    await put(`${migrations}/spoiled`, { instanceRef: 'instances/web', toSite: 'alpha', mode: 'warm' });
+    const transfer = await target?.until('a transfer', () => target.all('transfer')[0]);
+    target?.corrupt(transfer?.id ?? '');
+    const move = await plane.until(`${migrations}/spoiled`, ended, 60_000);
+
+    expect(move.status?.phase).not.toBe('done');
+    await plane.until(`${instances}/web`, (answer) => running(answer) && seen(answer).status?.placement?.site === 'gamma', 60_000);
+    expect(plane.hosts.violations).toEqual([]);
+    expect([...(target?.all('volume') ?? []), ...(target?.all('instance') ?? []), ...(target?.all('transfer') ?? [])]).toEqual([]);
+  });
+
+  it('deletes in dependency order and leaves no object and no row', async () => {
+    expect((await plane.call('DELETE', `${workspaces}/shop`)).status).toBe(409);
+    for (const path of [`${instances}/web`, `${disks}/root`, `${nics}/web`, `${nets}/lan/subnets/web`, `${nets}/lan`]) {
+      expect((await plane.call('DELETE', path)).status, path).toBe(202);
+      await plane.until(path, ({ status }) => status === 404);
+    }
+    for (const agent of agents.values()) {
+      await agent.until(
+        'nothing left',
+        () => agent.all('volume').length + agent.all('instance').length + agent.all('network').length === 0,
+      );
+    }
+  });
+});

@@ -1,0 +1,151 @@
+import {
+  type BlockStorageSpec,
+  blockStorage,
+  type InstanceSpec,
+  instance,
+  instanceSku,
+  nic,
+  Problem,
+  site,
+  workspace,
+} from '@virt8ra/contract';
+import type { StoreTransaction } from '../../resources/store.js';
+import type { ResolvedReference, StoredResource } from '../../resources/stored-resource.js';
+import type { Admission, PutRequest } from '../behaviour.js';
+import { setInstancePower } from './power.js';
+import { accessPorts } from './specification.js';
+import type { InstanceStatus } from './status.js';
+
+/** Rules of an instance that need more than its shape. */
+export async function admitInstance(
+  tx: StoreTransaction,
+  request: PutRequest<InstanceSpec, InstanceStatus>,
+): Promise<Admission<InstanceStatus>> {
+  const { address, next, previous } = request;
+  const { spec } = next;
+  const within = {
+    ...(address.tenant === undefined ? {} : { tenant: address.tenant }),
+    ...(address.workspace === undefined ? {} : { workspace: address.workspace }),
+  };
+  refuseUnrealised(spec);
+  accessPorts(next.extensions);
+  initialPower(next.extensions);
+  await tx.resolve(workspace, `workspaces/${address.workspace ?? ''}`, within, '/metadata/workspace');
+  if (spec.zone !== 'any' && (await tx.get(site, { name: spec.zone })) === undefined) {
+    throw new Problem('validation', `there is no site ${spec.zone}; virt8ra sites lists them, any lets placement choose`, {
+      sources: [{ pointer: '/spec/zone' }],
+    });
+  }
+  const references: ResolvedReference[] = [(await tx.resolve(instanceSku, spec.skuRef, within, '/spec/skuRef')).reference];
+  const volumes = [
+    { given: spec.bootVolume.deviceRef, pointer: '/spec/bootVolume/deviceRef' },
+    ...(spec.dataVolumes ?? []).map(({ deviceRef }, index) => ({ given: deviceRef, pointer: `/spec/dataVolumes/${index}/deviceRef` })),
+  ];
+  const places = new Map<string, string>();
+  for (const { given, pointer } of volumes) {
+    const { target, reference } = await tx.resolve<BlockStorageSpec, { placement?: { site: string } }>(
+      blockStorage,
+      given,
+      within,
+      pointer,
+    );
+    await assertFree(tx, target, instance, previous, pointer);
+    if (references.some(({ uid }) => uid === reference.uid))
+      throw new Problem('validation', 'a block storage is named twice', { sources: [{ pointer }] });
+    references.push(reference);
+    if (target.status.placement !== undefined) places.set(target.status.placement.site, target.address.name);
+  }
+  assertOneSite(places, spec.zone);
+  const nics = [
+    ...(spec.primaryNicRef === undefined ? [] : [{ given: spec.primaryNicRef, pointer: '/spec/primaryNicRef' }]),
+    ...(spec.additionalNicRefs ?? []).map((given, index) => ({ given, pointer: `/spec/additionalNicRefs/${index}` })),
+  ];
+  for (const { given, pointer } of nics) {
+    const { target, reference } = await tx.resolve(nic, given, within, pointer);
+    await assertFree(tx, target, instance, previous, pointer);
+    if (references.some(({ uid }) => uid === reference.uid))
+      throw new Problem('validation', 'a NIC is named twice', { sources: [{ pointer }] });
+    references.push(reference);
+  }
+  if (previous !== undefined) {
+    assertDevicesKept(previous.spec, spec);
+    return { references, outcome: 'creating' };
+  }
+  return { references, status: { powerState: 'off' }, outcome: 'creating', type: 'Placed', reason: 'WaitingForPlacement' };
+}
+
+function refuseUnrealised(spec: InstanceSpec): void {
+  const refuse = (pointer: string, what: string): never => {
+    throw new Problem('unsupported', `${what} not realised here yet; leave it out`, { sources: [{ pointer }] });
+  };
+  if (spec.securityGroupRef !== undefined) refuse('/spec/securityGroupRef', 'security groups are');
+  if (spec.antiAffinityGroup !== undefined && spec.antiAffinityGroup !== '') refuse('/spec/antiAffinityGroup', 'anti-affinity groups are');
+}
+
+/** The extension `virt8ra.power` (on or off) says whether a new instance starts by itself; absent: off, as SECA has it. */
+export function initialPower(extensions: Readonly<Record<string, string>> | undefined): 'on' | 'off' {
+  const given = extensions?.['virt8ra.power'];
+  if (given === undefined || given === 'off') return 'off';
+  if (given === 'on') return 'on';
+  throw new Problem('validation', 'virt8ra.power is on or off', { sources: [{ pointer: '/extensions/virt8ra.power' }] });
+}
+
+async function assertFree(
+  tx: StoreTransaction,
+  target: StoredResource,
+  kind: typeof instance,
+  previous: StoredResource | undefined,
+  pointer: string,
+): Promise<void> {
+  const user = (await tx.usersOf(target.uid, kind)).find(({ uid }) => uid !== previous?.uid);
+  if (user !== undefined) {
+    throw new Problem('conflict', `${target.kind} ${target.address.name} is attached to instance ${user.address.name}`, {
+      sources: [{ pointer }],
+    });
+  }
+}
+
+function assertOneSite(places: ReadonlyMap<string, string>, zone: string): void {
+  const [first, second] = [...places.entries()];
+  if (first !== undefined && second !== undefined) {
+    throw new Problem('conflict', `block storage ${first[1]} is at ${first[0]} and ${second[1]} at ${second[0]}; they must be at one site`);
+  }
+  if (first !== undefined && zone !== 'any' && zone !== first[0]) {
+    throw new Problem(
+      'conflict',
+      `block storage ${first[1]} is at ${first[0]}; start the instance there and move it with: virt8ra migrate NAME --to ${zone}`,
+    );
+  }
+}
+
+/** Attaching and detaching to an existing instance needs its guest's cooperation, which is not realised yet. */
+function assertDevicesKept(before: InstanceSpec, after: InstanceSpec): void {
+  for (const field of ['dataVolumes', 'primaryNicRef', 'additionalNicRefs', 'sshKeys', 'userData'] as const) {
+    if (JSON.stringify(before[field]) !== JSON.stringify(after[field])) {
+      throw new Problem(
+        'unsupported',
+        `${field} of an existing instance cannot be changed yet; delete and create it on the same block storages`,
+        {
+          sources: [{ pointer: `/spec/${field}` }],
+        },
+      );
+    }
+  }
+}
+
+/** Raises `conflict` when the power action makes no sense now. */
+export async function actOnPower(
+  tx: StoreTransaction,
+  resource: StoredResource<InstanceSpec, InstanceStatus>,
+  action: 'start' | 'stop' | 'restart',
+  wanted: 'on' | 'off',
+): Promise<void> {
+  const name = resource.address.name;
+  if (resource.deletedAt !== undefined) throw new Problem('conflict', `instance ${name} is being deleted`);
+  if (action === 'start' && wanted === 'on') throw new Problem('conflict', `instance ${name} is on already`);
+  if (action !== 'start' && wanted === 'off')
+    throw new Problem('conflict', `instance ${name} is off; start it with: virt8ra start ${name}`);
+  await setInstancePower(tx.client, resource.uid, action === 'stop' ? 'off' : 'on', action === 'restart');
+  await tx.setStatus(resource.uid, {}, { state: 'updating', type: 'Power', reason: `Asked: ${action}` });
+  await tx.nudge(resource.kind, resource.uid);
+}

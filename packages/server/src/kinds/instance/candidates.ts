@@ -1,0 +1,99 @@
+import { type HostInventory, type HostSpec, host as hostKind, type InstanceSpec, site as siteKind } from '@virt8ra/contract';
+import { claimedOn } from '../../capacity/claims.js';
+import {
+  type Candidate,
+  type Capacity,
+  explainRefusals,
+  type Requirement,
+  rankCandidates,
+  type Verdict,
+} from '../../placement/placement.js';
+import type { StoredResource } from '../../resources/stored-resource.js';
+import type { KindContext } from '../context.js';
+import type { InstanceParts } from './parts.js';
+
+/** Machine names of kernels (`uname -m`) in SECA's words. */
+const architectures: Readonly<Record<string, string>> = { x86_64: 'amd64', aarch64: 'arm64', x64: 'amd64' };
+
+/** Every site's name, in pages. */
+export async function siteNames(context: KindContext): Promise<readonly string[]> {
+  const names: string[] = [];
+  let after: string | undefined;
+  do {
+    const page = await context.store.list(siteKind, {}, { selector: [], limit: 1000, after });
+    names.push(...page.items.filter(({ deletedAt }) => deletedAt === undefined).map(({ address }) => address.name));
+    after = page.next;
+  } while (after !== undefined);
+  return names;
+}
+
+/** The hosts of `sites` with what is claimed on them. A site that cannot be asked contributes nothing. */
+export async function hostCandidates(context: KindContext, sites: readonly string[]): Promise<readonly Candidate[]> {
+  const found = await Promise.all(
+    sites.map(async (site) => {
+      try {
+        const connection = await context.sites.connectionOf(site);
+        const hosts = (await connection.hosts?.list()) ?? [];
+        return hosts.map((seen) => ({ site, seen, firmwares: connection.capabilities.firmwares }));
+      } catch (error) {
+        context.log.warn('a site cannot be asked for its hosts', { site, error });
+        return [];
+      }
+    }),
+  );
+  const hosts = found.flat();
+  const names = hosts.map(({ seen }) => seen.host);
+  const [claimed, cordoned] = await context.store.transaction(
+    async (tx) => [await claimedOn(tx.client, names), await cordonedHosts(context, names)] as const,
+  );
+  return hosts.map(({ site, seen, firmwares }) => ({
+    site,
+    host: seen.host,
+    connected: seen.connected && seen.inventory !== undefined,
+    cordoned: cordoned.has(seen.host),
+    architecture: architectures[seen.inventory?.architecture ?? ''] ?? seen.inventory?.architecture ?? 'unknown',
+    firmwares,
+    capacity: capacityOf(seen.inventory),
+    claimed: claimed.get(seen.host) ?? nothing,
+  }));
+}
+
+const nothing: Capacity = { vCPU: 0, memoryMiB: 0, storageBytes: 0 };
+
+export function capacityOf(inventory: HostInventory | undefined): Capacity {
+  return inventory?.capacity ?? nothing;
+}
+
+async function cordonedHosts(context: KindContext, names: readonly string[]): Promise<ReadonlySet<string>> {
+  const hosts = await Promise.all(names.map(async (name) => await context.store.get<HostSpec, { cordoned?: boolean }>(hostKind, { name })));
+  return new Set(hosts.filter((host) => host?.status.cordoned === true).map((host) => host?.address.name ?? ''));
+}
+
+export function requirementOf(parts: InstanceParts, zone: string, pinned: { readonly host: string } | undefined): Requirement {
+  return {
+    zone,
+    architecture: parts.architecture,
+    firmware: parts.firmware,
+    vCPU: parts.sku.vCPU,
+    memoryMiB: parts.sku.ram * 1024,
+    storageBytes: parts.storageBytes,
+    ...(pinned === undefined ? {} : { host: pinned.host }),
+  };
+}
+
+/** Where an instance may go, best first, and in one sentence why nothing fits. */
+export async function placementFor(
+  context: KindContext,
+  resource: StoredResource<InstanceSpec>,
+  parts: InstanceParts,
+  zone: string,
+  pinned: { readonly host: string } | undefined,
+): Promise<{ readonly best: Verdict | undefined; readonly capacity: Capacity; readonly refusal: string }> {
+  const sites = zone === 'any' ? await siteNames(context) : [zone];
+  const candidates = await hostCandidates(context, sites);
+  const verdicts = rankCandidates(candidates, requirementOf(parts, zone, pinned));
+  const best = verdicts[0]?.fits === true ? verdicts[0] : undefined;
+  const chosen = candidates.find(({ host }) => host === best?.host);
+  context.log.debug('placement was asked', { instance: resource.uid, zone, best: best?.host });
+  return { best, capacity: chosen?.capacity ?? nothing, refusal: explainRefusals(verdicts) };
+}

@@ -1,0 +1,56 @@
+/** Instance: placed once, then kept as its owner wants it where it is. Moving it is the migration kind's work. */
+import { type InstanceSpec, instance, Problem } from '@virt8ra/contract';
+import type { KindBehaviour } from '../behaviour.js';
+import { nicsForInstance } from '../nic/index.js';
+import { actOnPower, admitInstance, initialPower } from './admit.js';
+import type { InstanceContext } from './instance-context.js';
+import { partsOfInstance } from './parts.js';
+import { permitMigrations } from './permits.js';
+import { instancePower, powerMigrations } from './power.js';
+import { reconcileInstance } from './reconcile.js';
+import type { InstanceStatus } from './status.js';
+
+export { accessTarget } from './access.js';
+export { hostCandidates, placementFor, requirementOf, siteNames } from './candidates.js';
+export type { InstanceContext } from './instance-context.js';
+export { type InstanceParts, partsOfInstance } from './parts.js';
+export { currentPermit, grantPermit, recordSurrender } from './permits.js';
+export { instancePower, setInstancePower } from './power.js';
+export { accessPorts, type RealizationOverrides, realizationSpecOf } from './specification.js';
+export type { InstanceStatus } from './status.js';
+
+export const instanceMigrations = [...permitMigrations, ...powerMigrations];
+
+export function createInstanceBehaviour(context: InstanceContext): KindBehaviour<InstanceSpec, InstanceStatus> {
+  const act = (action: 'start' | 'stop' | 'restart') =>
+    (async (tx, resource) => {
+      const runs = await context.runner.list({ subject: `${resource.kind}/${resource.uid}`, live: true });
+      if (runs.length > 0) throw new Problem('conflict', `instance ${resource.address.name} is being moved; ${action} it afterwards`);
+      const wanted =
+        resource.status.placement === undefined ? initialPower(resource.extensions) : (await instancePower(tx.client, resource.uid)).power;
+      await actOnPower(tx, resource, action, wanted);
+    }) satisfies NonNullable<KindBehaviour<InstanceSpec, InstanceStatus>['actions']>[string];
+  return {
+    kind: instance,
+    admitPut: admitInstance,
+    async admitDelete(_tx, resource) {
+      const runs = await context.runner.list({ subject: `${resource.kind}/${resource.uid}`, live: true });
+      if (runs.length > 0) throw new Problem('conflict', `instance ${resource.address.name} is being moved; cancel the migration first`);
+    },
+    actions: { start: act('start'), stop: act('stop'), restart: act('restart') },
+    reconcile: async (resource) => await reconcileInstance(context, resource),
+    async present(reader, resources) {
+      const access = await context.access.addressesOf(resources.map(({ uid }) => uid));
+      return await Promise.all(
+        resources.map(async (resource) => {
+          const { nicUids } = await partsOfInstance(reader, resource);
+          const nics = await nicsForInstance(reader, nicUids);
+          return {
+            addresses: nics.flatMap(({ addresses }) => addresses.map((address) => address.split('/')[0] ?? address)),
+            access: [...(access.get(resource.uid) ?? [])],
+          };
+        }),
+      );
+    },
+  };
+}

@@ -1,0 +1,64 @@
+import {
+  type BlockStorageSpec,
+  blockStorage,
+  type Id,
+  type ImageSpec,
+  type InstanceSpec,
+  image,
+  instanceSku,
+  nic,
+  Problem,
+} from '@virt8ra/contract';
+import type { Static } from 'typebox';
+import type { StoreReader } from '../../resources/store.js';
+import type { StoredResource } from '../../resources/stored-resource.js';
+import { blockStorageBytes } from '../block-storage/index.js';
+
+/** What an instance is made of, read through the references stored with it. */
+export interface InstanceParts {
+  readonly sku: Static<typeof instanceSku.spec>;
+  /** Boot volume first. */
+  readonly volumes: readonly StoredResource<BlockStorageSpec>[];
+  /** Primary NIC first. */
+  readonly nicUids: readonly Id<'resource'>[];
+  readonly architecture: 'amd64' | 'arm64';
+  readonly firmware: 'BIOS' | 'UEFI';
+  readonly storageBytes: number;
+}
+
+export async function partsOfInstance(reader: StoreReader, resource: StoredResource<InstanceSpec>): Promise<InstanceParts> {
+  const references = await reader.referencesOf(resource.uid);
+  const byPointer = new Map(references.map(({ pointer, uid }) => [pointer, uid]));
+  const targets = new Map((await reader.getManyByUid([...byPointer.values()])).map((target) => [target.uid, target]));
+  const at = (pointer: string): StoredResource => {
+    const uid = byPointer.get(pointer);
+    const target = uid === undefined ? undefined : targets.get(uid);
+    if (target === undefined) throw new Problem('internal', `instance ${resource.address.name} has lost what ${pointer} names`);
+    return target;
+  };
+  const volumes = [
+    at('/spec/bootVolume/deviceRef'),
+    ...(resource.spec.dataVolumes ?? []).map((_, index) => at(`/spec/dataVolumes/${index}/deviceRef`)),
+  ].map((volume) => volume as StoredResource<BlockStorageSpec>);
+  const nics = [
+    ...(resource.spec.primaryNicRef === undefined ? [] : [at('/spec/primaryNicRef')]),
+    ...(resource.spec.additionalNicRefs ?? []).map((_, index) => at(`/spec/additionalNicRefs/${index}`)),
+  ];
+  const bootImage = volumes[0] === undefined ? undefined : await imageOf(reader, volumes[0]);
+  return {
+    sku: at('/spec/skuRef').spec as Static<typeof instanceSku.spec>,
+    volumes,
+    nicUids: nics.map(({ uid }) => uid),
+    architecture: bootImage?.spec.cpuArchitecture ?? 'amd64',
+    firmware: bootImage?.spec.boot ?? 'BIOS',
+    storageBytes: volumes.reduce((sum, volume) => sum + blockStorageBytes(volume.spec.sizeGB), 0),
+  };
+}
+
+async function imageOf(reader: StoreReader, volume: StoredResource<BlockStorageSpec>): Promise<StoredResource<ImageSpec> | undefined> {
+  const source = (await reader.referencesOf(volume.uid)).find(({ pointer }) => pointer === '/spec/sourceImageRef');
+  return source === undefined ? undefined : await reader.getByUid<ImageSpec>(source.uid);
+}
+
+/** The kinds an instance's references name, by pointer. */
+export const instanceReferenceKinds = { sku: instanceSku, volume: blockStorage, nic, image } as const;

@@ -1,0 +1,79 @@
+import type { InstanceSpec, Placement } from '@virt8ra/contract';
+import { claimOnHost } from '../../capacity/claims.js';
+import type { Realization } from '../../resources/ledger-types.js';
+import type { StoredResource } from '../../resources/stored-resource.js';
+import { blockStorageBytes } from '../block-storage/index.js';
+import type { KindContext } from '../context.js';
+import { initialPower } from './admit.js';
+import { placementFor } from './candidates.js';
+import type { InstanceParts } from './parts.js';
+import { grantPermit } from './permits.js';
+import { beginInstancePower } from './power.js';
+import type { InstanceStatus } from './status.js';
+
+/**
+ * Chooses a host and, in one transaction, claims its capacity, grants the first run permit and writes the intent. Answers why nothing
+ * fits when nothing does. A claim that lost a race raises `exhausted`, and the caller tries again.
+ */
+export async function placeInstance(
+  context: KindContext,
+  resource: StoredResource<InstanceSpec, InstanceStatus>,
+  parts: InstanceParts,
+): Promise<{ readonly realization: Realization } | { readonly refusal: string }> {
+  const placedVolume = parts.volumes
+    .map((volume) => (volume.status as { placement?: Placement }).placement)
+    .find((placement) => placement !== undefined);
+  const zone = resource.spec.zone === 'any' && placedVolume !== undefined ? placedVolume.site : resource.spec.zone;
+  const pinned = placedVolume?.host === undefined ? undefined : { host: placedVolume.host };
+  const { best, capacity, refusal } = await placementFor(context, resource, parts, zone, pinned);
+  if (best === undefined) return { refusal };
+  const realization = await context.store.transaction(async (tx) => {
+    const current = await tx.lock<InstanceSpec, InstanceStatus>(resource.uid);
+    if (current === undefined || current.deletedAt !== undefined) return undefined;
+    const already = (await tx.ledger.ofResource(resource.uid)).find(({ role }) => role === 'primary');
+    if (already !== undefined) return already;
+    await claimOnHost(tx.client, best.host, capacity, [
+      {
+        resourceUid: resource.uid,
+        role: 'primary',
+        site: best.site,
+        host: best.host,
+        vCPU: parts.sku.vCPU,
+        memoryMiB: parts.sku.ram * 1024,
+        storageBytes: 0,
+      },
+      ...parts.volumes.map((volume) => ({
+        resourceUid: volume.uid,
+        role: 'primary' as const,
+        site: best.site,
+        host: best.host,
+        vCPU: 0,
+        memoryMiB: 0,
+        storageBytes: blockStorageBytes(volume.spec.sizeGB),
+      })),
+    ]);
+    await beginInstancePower(tx.client, resource.uid, initialPower(resource.extensions));
+    await grantPermit(tx.client, { instanceUid: resource.uid, holder: best.host });
+    const made = await tx.ledger.intend({
+      resourceUid: resource.uid,
+      role: 'primary',
+      facet: 'instances',
+      site: best.site,
+      host: best.host,
+    });
+    const placement: Placement = {
+      site: best.site,
+      host: best.host,
+      cause: resource.spec.zone === 'any' ? 'placement' : 'requested',
+      reason: best.reason,
+      revision: 1,
+    };
+    await tx.setStatus(
+      resource.uid,
+      { placement },
+      { state: 'creating', type: 'Placed', reason: 'Placed', message: `${best.site}/${best.host}: ${best.reason}` },
+    );
+    return made;
+  });
+  return realization === undefined ? { refusal: 'it is being deleted' } : { realization };
+}

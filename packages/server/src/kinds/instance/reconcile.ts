@@ -1,0 +1,173 @@
+import { type InstanceSpec, Problem, toProblem } from '@virt8ra/contract';
+import type { Handle, InstanceRealizationStatus, Observation } from '@virt8ra/driver';
+import type { Outcome } from '@virt8ra/engine';
+import type { Realization } from '../../resources/ledger-types.js';
+import type { StoredResource } from '../../resources/stored-resource.js';
+import { realizeBlockStorage } from '../block-storage/index.js';
+import type { KindContext } from '../context.js';
+import { deleteInstance } from './delete.js';
+import type { InstanceContext } from './instance-context.js';
+import { partsOfInstance } from './parts.js';
+import { currentPermit } from './permits.js';
+import { placeInstance } from './place.js';
+import { instancePower } from './power.js';
+import { accessPorts, realizationSpecOf } from './specification.js';
+import { type InstanceStatus, statusFromObservation } from './status.js';
+
+type Instance = StoredResource<InstanceSpec, InstanceStatus>;
+
+/** Seconds between looks when nothing is expected to change; observations nudge sooner. */
+const quietSeconds = 30;
+const retrySeconds = 2;
+const refusedSeconds = 15;
+
+/** Brings an instance to what its owner wants at the place it is. Moves are runs; while one lives this only looks. */
+export async function reconcileInstance(context: InstanceContext, resource: Instance): Promise<Outcome> {
+  try {
+    if (resource.deletedAt !== undefined) return await deleteInstance(context, resource);
+    const realizations = await context.store.ledger.ofResource(resource.uid);
+    const primary = realizations.find(({ role, facet }) => role === 'primary' && facet === 'instances');
+    if (primary !== undefined && (await isMoving(context, resource))) {
+      await look(context, resource, primary);
+      return { waitSeconds: quietSeconds, reason: 'a move is under way' };
+    }
+    return await converge(context, resource, primary);
+  } catch (thrown) {
+    const problem = toProblem(thrown);
+    if (problem.retry === 'never' && problem.kind !== 'conflict') throw thrown;
+    return { waitSeconds: problem.retryAfterSeconds ?? retrySeconds, reason: problem.message };
+  }
+}
+
+async function isMoving(context: KindContext, resource: Instance): Promise<boolean> {
+  return (await context.runner.list({ subject: `${resource.kind}/${resource.uid}`, live: true })).length > 0;
+}
+
+async function converge(context: InstanceContext, resource: Instance, primary: Realization | undefined): Promise<Outcome> {
+  const parts = await partsOfInstance(context.store, resource);
+  let realization = primary;
+  if (realization === undefined) {
+    const placed = await placeInstance(context, resource, parts);
+    if ('refusal' in placed) {
+      await context.store.transaction(async (tx) => {
+        await tx.setStatus(resource.uid, {}, { state: 'pending', type: 'Placed', reason: 'NothingFits', message: placed.refusal });
+      });
+      return { waitSeconds: refusedSeconds, reason: placed.refusal };
+    }
+    realization = placed.realization;
+  }
+  const { site, host } = realization;
+  if (host === undefined) throw new Problem('internal', 'a realization of an instance names no host');
+  await context.access.ensure(resource.uid, accessPorts(resource.extensions));
+  const volumes: Handle[] = [];
+  for (const volume of parts.volumes) {
+    volumes.push((await realizeBlockStorage(context, volume, { site, host, role: 'primary' })).handle);
+  }
+  const [permit, power] = await context.store.transaction(
+    async (tx) => [await currentPermit(tx.client, resource.uid), await instancePower(tx.client, resource.uid)] as const,
+  );
+  const spec = await realizationSpecOf(
+    context,
+    resource,
+    { site, host },
+    {
+      ...power,
+      volumes,
+      ...(permit !== undefined && permit.holder === host && permit.surrendered === undefined ? { permit: permit.permit } : {}),
+      ...factsOf(realization),
+    },
+  );
+  const facet = await instancesFacet(context, site);
+  if (realization.handle === undefined) {
+    const handle = (await facet.find(realization.key)) ?? (await facet.create(spec, realization.key));
+    const { id } = realization;
+    await context.store.transaction(async (tx) => await tx.ledger.confirm(id, handle));
+    realization = { ...realization, handle, state: 'present' };
+  }
+  const { handle } = realization;
+  if (handle !== undefined) await facet.update(handle, spec);
+  const seen = await look(context, resource, realization);
+  return outcomeOf(seen, power.power);
+}
+
+/** Observes the realization and writes what was seen. */
+async function look(context: KindContext, resource: Instance, realization: Realization): Promise<Observation<InstanceRealizationStatus>> {
+  const { handle } = realization;
+  if (handle === undefined) throw new Problem('unavailable', 'it was not created at its site yet');
+  const facet = await instancesFacet(context, realization.site);
+  const seen = await facet.observe(handle);
+  await context.store.transaction(async (tx) => {
+    const current = await tx.lock<InstanceSpec, InstanceStatus>(resource.uid);
+    if (current === undefined) return;
+    const facts = learnt(seen, realization);
+    if (facts !== undefined) await tx.ledger.setFacts(realization.id, facts);
+    const wanted = await instancePower(tx.client, resource.uid);
+    await tx.setStatus(
+      resource.uid,
+      statusFromObservation(seen, current.status, context.now().toISOString()),
+      conditionFrom(seen, wanted.power, current),
+    );
+  });
+  return seen;
+}
+
+/** Facts only the site can tell, kept for its next start anywhere. */
+function learnt(seen: Observation<InstanceRealizationStatus>, realization: Realization): Record<string, unknown> | undefined {
+  if (seen.type !== 'present' && seen.type !== 'changing') return undefined;
+  const { machine, cpuModel } = seen.status;
+  if (machine === undefined || cpuModel === undefined) return undefined;
+  return realization.facts['machine'] === machine && realization.facts['cpuModel'] === cpuModel ? undefined : { machine, cpuModel };
+}
+
+function factsOf(realization: Realization): { machine?: string; cpuModel?: string } {
+  const { machine, cpuModel } = realization.facts;
+  return { ...(typeof machine === 'string' ? { machine } : {}), ...(typeof cpuModel === 'string' ? { cpuModel } : {}) };
+}
+
+/** The history entry an observation calls for, if any. */
+function conditionFrom(
+  seen: Observation<InstanceRealizationStatus>,
+  wanted: 'on' | 'off',
+  current: Instance,
+): Parameters<import('../../resources/store.js').StoreTransaction['setStatus']>[2] {
+  if (seen.type === 'broken') return { state: 'error', type: 'Observed', reason: 'Failed', message: seen.problem.message };
+  if (seen.type === 'unknown') {
+    return current.conditions[0]?.reason === 'Unknown'
+      ? undefined
+      : { state: current.state, type: 'Observed', reason: 'Unknown', message: seen.reason };
+  }
+  if (seen.type === 'present' && isSettled(seen.status.activity, wanted)) {
+    return current.state === 'active' && current.conditions[0]?.reason !== 'Unknown'
+      ? undefined
+      : { state: 'active', type: 'Observed', reason: wanted === 'on' ? 'Running' : 'Stopped' };
+  }
+  return undefined;
+}
+
+function isSettled(activity: InstanceRealizationStatus['activity'], wanted: 'on' | 'off'): boolean {
+  return wanted === 'on' ? activity === 'running' : activity === 'stopped';
+}
+
+function outcomeOf(seen: Observation<InstanceRealizationStatus>, wanted: 'on' | 'off'): Outcome {
+  switch (seen.type) {
+    case 'present':
+      return { waitSeconds: isSettled(seen.status.activity, wanted) ? quietSeconds : retrySeconds, reason: seen.status.activity };
+    case 'changing':
+      return { waitSeconds: seen.retryAfterSeconds, reason: seen.status.waitingFor ?? seen.status.activity };
+    case 'unknown':
+      return { waitSeconds: quietSeconds, reason: seen.reason };
+    case 'broken':
+      return { waitSeconds: refusedSeconds, reason: seen.problem.message };
+    case 'absent':
+      return { waitSeconds: retrySeconds, reason: 'not there' };
+  }
+}
+
+export async function instancesFacet(
+  context: KindContext,
+  site: string,
+): Promise<NonNullable<Awaited<ReturnType<KindContext['sites']['connectionOf']>>['instances']>> {
+  const { instances } = await context.sites.connectionOf(site);
+  if (instances === undefined) throw new Problem('unsupported', `site ${site} cannot run instances`);
+  return instances;
+}

@@ -1,0 +1,82 @@
+import type { InstanceSpec, Permit } from '@virt8ra/contract';
+import { Problem } from '@virt8ra/contract';
+import type { Handle, InstanceRealizationSpec } from '@virt8ra/driver';
+import type { StoredResource } from '../../resources/stored-resource.js';
+import type { KindContext } from '../context.js';
+import { ensureNetworkOnHost } from '../network/index.js';
+import { nicsForInstance } from '../nic/index.js';
+import { partsOfInstance } from './parts.js';
+import type { PowerIntent } from './power.js';
+
+/** What a site is asked for: everything but where it is and whether it may run. */
+export interface RealizationOverrides extends PowerIntent {
+  readonly volumes: readonly Handle[];
+  readonly permit?: Permit;
+  readonly surrenderEpoch?: number;
+  /** Recorded at the first start anywhere. */
+  readonly machine?: string;
+  readonly cpuModel?: string;
+}
+
+/** Builds the specification of an instance at one host. Raises `unavailable` while its networks are not ready there. */
+export async function realizationSpecOf(
+  context: KindContext,
+  resource: StoredResource<InstanceSpec>,
+  at: { readonly site: string; readonly host: string },
+  overrides: RealizationOverrides,
+): Promise<InstanceRealizationSpec> {
+  const parts = await partsOfInstance(context.store, resource);
+  const nics = await nicsForInstance(context.store, parts.nicUids);
+  const handles = new Map<string, Handle>();
+  for (const { networkUid } of nics) {
+    if (handles.has(networkUid)) continue;
+    const network = await context.store.getByUid(networkUid);
+    if (network === undefined) throw new Problem('internal', `the network of a NIC of ${resource.address.name} is gone`);
+    const made = await ensureNetworkOnHost(context, network, at.site, at.host);
+    if ('waiting' in made)
+      throw new Problem('unavailable', `network ${network.address.name} is not ready on ${at.host} yet: ${made.waiting}`);
+    handles.set(networkUid, made.handle);
+  }
+  const { permit, surrenderEpoch, machine, cpuModel, volumes, power, restarts } = overrides;
+  return {
+    instance: resource.uid,
+    name: resource.address.name,
+    host: at.host,
+    architecture: parts.architecture,
+    firmware: parts.firmware,
+    vCPU: parts.sku.vCPU,
+    memoryMiB: parts.sku.ram * 1024,
+    power,
+    restarts,
+    volumes,
+    nics: nics.map(({ networkUid, ...rest }) => {
+      const network = handles.get(networkUid);
+      if (network === undefined) throw new Problem('internal', 'a NIC without its network');
+      return { ...rest, network };
+    }),
+    seed: {
+      instanceId: resource.uid,
+      hostname: resource.address.name,
+      sshKeys: [...(resource.spec.sshKeys ?? [])],
+      ...(resource.spec.userData === undefined ? {} : { userData: resource.spec.userData }),
+    },
+    exposedPorts: accessPorts(resource.extensions),
+    ...(permit === undefined ? {} : { permit }),
+    ...(surrenderEpoch === undefined ? {} : { surrenderEpoch }),
+    ...(machine === undefined ? {} : { machine }),
+    ...(cpuModel === undefined ? {} : { cpuModel }),
+  };
+}
+
+/** The guest ports that the extension `virt8ra.access` asks to be reachable. Raises `validation` for anything but ports. */
+export function accessPorts(extensions: Readonly<Record<string, string>> | undefined): number[] {
+  const text = extensions?.['virt8ra.access'];
+  if (text === undefined || text.trim() === '') return [];
+  const ports = text.split(',').map((part) => Number(part.trim()));
+  if (ports.length > 64 || ports.some((port) => !Number.isInteger(port) || port < 1 || port > 65535)) {
+    throw new Problem('validation', 'virt8ra.access is a comma-separated list of up to 64 TCP ports, such as "22,80"', {
+      sources: [{ pointer: '/extensions/virt8ra.access' }],
+    });
+  }
+  return [...new Set(ports)];
+}

@@ -1,0 +1,46 @@
+import type { InstanceActivity, Observed, Placement } from '@virt8ra/contract';
+import type { InstanceRealizationStatus, Observation } from '@virt8ra/driver';
+
+/** The stored part of an instance's status. */
+export interface InstanceStatus {
+  powerState?: 'on' | 'off';
+  powerStateSince?: string;
+  activity?: Observed<InstanceActivity>;
+  placement?: Placement;
+  addresses?: string[];
+  accelerator?: string;
+}
+
+/**
+ * Status facts of an observation. SECA's `powerState` says on or off only when that was seen; what is unknown keeps its last value there,
+ * and `activity` says so with the time of the last real observation.
+ */
+export function statusFromObservation(
+  observation: Observation<InstanceRealizationStatus>,
+  previous: InstanceStatus,
+  now: string,
+): Pick<InstanceStatus, 'powerState' | 'powerStateSince' | 'activity' | 'accelerator'> {
+  if (observation.type === 'unknown') {
+    const observedAt = observation.lastSeen?.at ?? previous.activity?.observedAt ?? now;
+    return { activity: { value: 'unknown', source: observation.source, observedAt } };
+  }
+  if (observation.type === 'absent') {
+    return {
+      ...power('off', previous, observation.at),
+      activity: { value: 'stopped', source: observation.source, observedAt: observation.at },
+    };
+  }
+  const { activity, accelerator } = observation.status;
+  const on = activity === 'running' || activity === 'paused' || activity === 'stopping';
+  return {
+    ...power(on ? 'on' : 'off', previous, observation.status.since ?? observation.at),
+    activity: { value: activity, source: observation.source, observedAt: observation.at },
+    ...(accelerator === undefined ? {} : { accelerator }),
+  };
+}
+
+function power(value: 'on' | 'off', previous: InstanceStatus, since: string): Pick<InstanceStatus, 'powerState' | 'powerStateSince'> {
+  if (previous.powerState === value && previous.powerStateSince !== undefined)
+    return { powerState: value, powerStateSince: previous.powerStateSince };
+  return { powerState: value, powerStateSince: since };
+}

@@ -1,0 +1,108 @@
+import { mkdtemp, readFile, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import type { Enrolment } from '@virt8ra/contract';
+import { createRecordedLog, type RecordedLog, startTestPostgres } from '@virt8ra/engine/testing';
+import { type App, startApp } from '../app.js';
+import { parseConfig } from '../config.js';
+import { type SimulatedAgent, startSimulatedAgent } from '../fleet/testing/simulated-agent.js';
+import { createSimulatedHosts, type SimulatedHosts } from '../fleet/testing/simulated-hosts.js';
+
+export interface Answer {
+  readonly status: number;
+  readonly body: unknown;
+}
+
+/** The whole control plane on a real PostgreSQL, asked over HTTP, with simulated hosts on real links. */
+export interface ControlPlane {
+  readonly url: string;
+  readonly hosts: SimulatedHosts;
+  readonly log: RecordedLog;
+  call(method: string, path: string, body?: unknown): Promise<Answer>;
+  /** Sends the content of an image import. */
+  upload(path: string, content: Buffer): Promise<void>;
+  /** Asks again until `accept` answers something. Raises with the last answer. */
+  until<Found>(path: string, accept: (answer: Answer) => Found | undefined | false, timeoutMs?: number): Promise<Found>;
+  /** Provider, account, site, host and a connected agent. */
+  addSite(name: string): Promise<SimulatedAgent>;
+  stop(): Promise<void>;
+}
+
+const topology = '/providers/virt8ra.topology/v1beta1';
+
+export async function startControlPlane(): Promise<ControlPlane> {
+  const postgres = await startTestPostgres();
+  const { config: database } = await postgres.createDatabase();
+  const state = await mkdtemp(join(tmpdir(), 'virt8ra-control-plane-'));
+  const log = createRecordedLog();
+  const hosts = createSimulatedHosts();
+  const agents: SimulatedAgent[] = [];
+  const databaseUrl = `postgres://postgres@/${String(database.database)}?host=${encodeURIComponent(String(database.host))}`;
+  const start = async (): Promise<App> =>
+    await startApp(
+      parseConfig(
+        ['--state', state, '--api-listen', '127.0.0.1:0', '--agents-listen', '127.0.0.1:0'],
+        { DATABASE_URL: databaseUrl },
+        process.getuid?.() ?? 0,
+      ),
+      log,
+    );
+  const app = await start();
+  const token = (await readFile(app.adminToken.path, 'utf8')).trim();
+
+  const call: ControlPlane['call'] = async (method, path, body) => {
+    const response = await fetch(`${app.url}${path}`, {
+      method,
+      headers: { authorization: `Bearer ${token}`, ...(body === undefined ? {} : { 'content-type': 'application/json' }) },
+      ...(body === undefined ? {} : { body: JSON.stringify(body) }),
+    });
+    const text = await response.text();
+    return { status: response.status, body: text === '' ? undefined : JSON.parse(text) };
+  };
+  const until: ControlPlane['until'] = async (path, accept, timeoutMs = 20_000) => {
+    const end = Date.now() + timeoutMs;
+    for (;;) {
+      const answer = await call('GET', path);
+      const found = accept(answer);
+      if (found !== undefined && found !== false) return found;
+      if (Date.now() > end) throw new Error(`${path} never came to it: ${JSON.stringify(answer)}`);
+      await new Promise((resolve) => setTimeout(resolve, 50));
+    }
+  };
+  const put = async (path: string, spec: unknown): Promise<void> => {
+    const { status, body } = await call('PUT', path, { spec });
+    if (status !== 200 && status !== 201) throw new Error(`PUT ${path}: ${JSON.stringify(body)}`);
+  };
+  return {
+    url: app.url,
+    hosts,
+    log,
+    call,
+    async upload(path, content) {
+      const response = await fetch(`${app.url}${path}`, {
+        method: 'PATCH',
+        headers: { authorization: `Bearer ${token}`, 'content-type': 'application/octet-stream', 'upload-offset': '0' },
+        body: content,
+      });
+      if (!response.ok) throw new Error(`PATCH ${path}: ${await response.text()}`);
+    },
+    until,
+    async addSite(name) {
+      await put(`${topology}/providers/test`, { displayName: 'Test', legalSeat: 'PL' });
+      await put(`${topology}/accounts/test`, { providerRef: 'providers/test', driver: 'agent' });
+      await put(`${topology}/sites/${name}`, { accountRef: 'accounts/test', country: 'PL', tier: 'edge' });
+      await put(`${topology}/hosts/${name}-1`, { siteRef: `sites/${name}` });
+      const { status, body } = await call('POST', `${topology}/hosts/${name}-1/enrol`);
+      if (status !== 200) throw new Error(`enrol: ${JSON.stringify(body)}`);
+      const agent = await startSimulatedAgent({ enrolment: body as Enrolment, hosts });
+      agents.push(agent);
+      return agent;
+    },
+    async stop() {
+      await Promise.all(agents.map(async (agent) => await agent.stop()));
+      await app.stop();
+      await postgres.stop();
+      await rm(state, { recursive: true, force: true, maxRetries: 5 });
+    },
+  };
+}
