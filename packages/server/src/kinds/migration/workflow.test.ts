@@ -1,0 +1,168 @@
+import { createRunner, engineMigrations, type RunHistory } from '@virt8ra/engine';
+import { createRecordedLog, expectTorture, startTestPostgres, type TestDatabase, type TestPostgres } from '@virt8ra/engine/testing';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { capacityMigrations } from '../../capacity/claims.js';
+import { resourceMigrations } from '../../resources/migrations.js';
+import { currentPermit, instanceMigrations } from '../instance/index.js';
+import type { MigrationStatus } from './subjects.js';
+import { createMigrationWorld, type MigrationWorld } from './testing/migration-world.js';
+
+let postgres: TestPostgres;
+let database: TestDatabase;
+
+beforeAll(async () => {
+  postgres = await startTestPostgres();
+  database = await postgres.createDatabase([...engineMigrations, ...resourceMigrations, ...capacityMigrations, ...instanceMigrations]);
+});
+afterAll(async () => await postgres?.stop());
+
+/** Drives one run by hand, the sites one step further before each turn. */
+async function move(world: MigrationWorld, turns = 60): Promise<RunHistory> {
+  const runner = createRunner({
+    pool: database.pool,
+    workflows: [world.workflow],
+    log: createRecordedLog(),
+    owner: 'test',
+    backoff: { baseSeconds: 0.001, capSeconds: 0.001 },
+  });
+  try {
+    const runId = await runner.start(world.workflow, { subject: `instance/${world.uids.instance}`, input: world.input });
+    for (let turn = 0; turn < turns; turn += 1) {
+      await runner.queue.work(`run/${runId}`);
+      const history = await runner.get(runId);
+      if (history?.endedAt !== undefined) return history;
+      await world.proceed?.();
+    }
+    throw new Error(`it does not end: ${JSON.stringify((await runner.get(runId))?.steps.at(-1))}`);
+  } finally {
+    await runner.queue.stop({ abandon: true });
+  }
+}
+
+describe('a move', () => {
+  it('ends with the instance at the target, proven, and nothing at the source', async () => {
+    const world = await createMigrationWorld(database.pool, { mode: 'warm', power: 'on' });
+    expect((await move(world)).state).toBe('done');
+    const after = await world.snapshot();
+    expect(after).toMatchObject({
+      violations: [],
+      permit: { holder: 'beta-1', surrendered: false },
+      ledger: ['disk-0 primary blockStorages beta-1 present', 'disk-1 primary blockStorages beta-1 present', 'instance primary instances beta-1 present'],
+      claims: ['disk-0 primary beta-1', 'disk-1 primary beta-1', 'instance primary beta-1'],
+      sites: [
+        { name: 'alpha', guests: [], volumes: [], transfers: [] },
+        {
+          name: 'beta',
+          guests: [{ of: 'instance', activity: 'running' }],
+          volumes: [
+            { of: 'disk-0', state: 'ready' },
+            { of: 'disk-1', state: 'ready' },
+          ],
+          transfers: [],
+        },
+      ],
+      done: { state: 'active', epoch: 2, permitEpoch: 2, pauseMs: 5, handoverMs: 0, passes: 2, digests: [{ equal: true }, { equal: true }] },
+    });
+  });
+
+  it('leaves an instance off that was off', async () => {
+    const world = await createMigrationWorld(database.pool, { mode: 'cold', power: 'off' });
+    expect((await move(world)).state).toBe('done');
+    expect(await world.snapshot()).toMatchObject({
+      violations: [],
+      permit: { holder: 'beta-1', surrendered: false },
+      sites: [{ guests: [] }, { guests: [{ activity: 'stopped' }] }],
+    });
+  });
+
+  it.each(['warm', 'cold'] as const)('returns to the source when the guest does not come up at the target (%s)', async (mode) => {
+    const world = await createMigrationWorld(database.pool, { mode, power: 'on' });
+    const before = await world.snapshot();
+    world.sites.breakGuestsAt('beta');
+    const running = await move(world, 12).catch(() => undefined);
+    expect(running).toBeUndefined();
+    await database.pool.query(`update engine.journal set begun_at = begun_at - interval '1 hour' where name = 'target-up'`);
+    const history = await resume(world);
+    expect(history.state).toBe('undone');
+    expect(await world.snapshot()).toEqual(before);
+  });
+
+  it('returns to the source when a disk arrived damaged', async () => {
+    const world = await createMigrationWorld(database.pool, { mode: 'warm', power: 'on' });
+    const before = await world.snapshot();
+    world.sites.damageNextCopy();
+    const history = await move(world);
+    expect(history).toMatchObject({ state: 'undone', problem: { message: expect.stringContaining('block storage boot, data') } });
+    expect(await world.snapshot()).toEqual(before);
+    const { instance, migration } = world.uids;
+    // The way back is an epoch of its own, granted against the target's surrender.
+    expect(await world.store.transaction(async (tx) => await currentPermit(tx.client, instance))).toMatchObject({
+      epoch: 3,
+      holder: 'alpha-1',
+      permit: { evidence: { host: 'beta-1', epoch: 2 } },
+    });
+    expect((await world.store.getByUid<unknown, MigrationStatus>(migration))?.status.phase).toBe('returning');
+  });
+
+  async function resume(world: MigrationWorld): Promise<RunHistory> {
+    const runner = createRunner({
+      pool: database.pool,
+      workflows: [world.workflow],
+      log: createRecordedLog(),
+      owner: 'other',
+      backoff: { baseSeconds: 0.001, capSeconds: 0.001 },
+    });
+    try {
+      const [live] = await runner.list({ subject: `instance/${world.uids.instance}` });
+      if (live === undefined) throw new Error('there is no run');
+      for (let turn = 0; turn < 60; turn += 1) {
+        await runner.queue.expire(`run/${live.id}`);
+        await runner.queue.work(`run/${live.id}`);
+        const history = await runner.get(live.id);
+        if (history?.endedAt !== undefined) return history;
+        await world.proceed?.();
+      }
+      throw new Error('it does not end');
+    } finally {
+      await runner.queue.stop({ abandon: true });
+    }
+  }
+});
+
+describe('a move under attack', () => {
+  it('withstands every fault at every point, warm', async () => {
+    const report = await expectTorture({
+      pool: database.pool,
+      world: async () => await createMigrationWorld(database.pool, { mode: 'warm', power: 'on' }),
+    });
+    expect(report.points.map(({ name }) => name)).toEqual([
+      'plan',
+      'prepare-target',
+      'listening',
+      'start-copy',
+      'converged',
+      'cutover',
+      'released',
+      'start-target',
+      'target-up',
+      'request-digests',
+      'digests',
+      'proven',
+      'switch',
+      'settle',
+      'settled',
+      'clean-source',
+      'cleaned',
+      'finish',
+    ]);
+    expect(report.scenarios).toBeGreaterThan(250);
+  }, 600_000);
+
+  it('withstands every fault at every point, cold', async () => {
+    const report = await expectTorture({
+      pool: database.pool,
+      world: async () => await createMigrationWorld(database.pool, { mode: 'cold', power: 'on' }),
+    });
+    expect(report.points.map(({ name }) => name)).toContain('source-stopped');
+  }, 600_000);
+});
