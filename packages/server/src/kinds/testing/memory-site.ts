@@ -1,0 +1,95 @@
+import { Problem } from '@virt8ra/contract';
+import type {
+  BlockStorageRealizationSpec,
+  BlockStorageRealizationStatus,
+  Capabilities,
+  Connection,
+  Facet,
+  Handle,
+  NetworkRealizationSpec,
+  NetworkRealizationStatus,
+} from '@virt8ra/driver';
+import type { SiteConnections } from '../../accounts/site-connections.js';
+
+/** A site in memory whose objects are there at once, that can be cut off and can lose a reply. */
+export interface MemorySite {
+  readonly sites: SiteConnections;
+  readonly networks: ReadonlyMap<string, NetworkRealizationSpec>;
+  readonly blockStorages: ReadonlyMap<string, BlockStorageRealizationSpec>;
+  reachable: boolean;
+  /** The next create is done and its reply lost. */
+  loseReply: boolean;
+}
+
+const capabilities: Capabilities = {
+  settleSeconds: 0,
+  maxVolumesPerInstance: 8,
+  maxNicsPerInstance: 8,
+  firmwares: ['BIOS'],
+  migrationModes: ['cold'],
+  enforcesPermits: true,
+};
+
+export function createMemorySite(): MemorySite {
+  const networks = new Map<string, NetworkRealizationSpec>();
+  const blockStorages = new Map<string, BlockStorageRealizationSpec>();
+  const connection: Connection = {
+    networks: facet<NetworkRealizationSpec, NetworkRealizationStatus>(networks, () => ({ state: 'ready', reach: 'island' })),
+    blockStorages: facet<BlockStorageRealizationSpec, BlockStorageRealizationStatus>(blockStorages, ({ sizeBytes }) => ({
+      state: 'ready',
+      sizeBytes,
+    })),
+    capabilities,
+    probe: async () => ({ healthy: true }),
+    close: async () => undefined,
+  };
+  const site: MemorySite = {
+    sites: { connectionOf: async () => connection, close: async () => undefined },
+    networks,
+    blockStorages,
+    reachable: true,
+    loseReply: false,
+  };
+
+  function facet<Spec, Status>(objects: Map<string, Spec>, statusOf: (spec: Spec) => Status): Facet<Spec, Status> {
+    const call = (): void => {
+      if (!site.reachable) throw new Problem('unavailable', 'the site does not answer');
+    };
+    const handleOf = (key: string): Handle => ({ driver: 'memory', version: 1, value: key });
+    return {
+      async create(spec, key) {
+        call();
+        objects.set(key, spec);
+        if (site.loseReply) {
+          site.loseReply = false;
+          throw new Problem('unknown-outcome', 'the reply was lost');
+        }
+        return handleOf(key);
+      },
+      async find(key) {
+        call();
+        return objects.has(key) ? handleOf(key) : undefined;
+      },
+      async observe({ value }) {
+        const source = 'memory';
+        const at = new Date().toISOString();
+        if (!site.reachable) return { type: 'unknown', reason: 'the site does not answer', source };
+        const spec = objects.get(value);
+        return spec === undefined ? { type: 'absent', at, source } : { type: 'present', at, source, status: statusOf(spec) };
+      },
+      async update({ value }, spec) {
+        call();
+        objects.set(value, spec);
+      },
+      async remove({ value }) {
+        call();
+        objects.delete(value);
+      },
+      async *list() {
+        call();
+        for (const key of objects.keys()) yield { handle: handleOf(key), key };
+      },
+    };
+  }
+  return site;
+}
