@@ -4,6 +4,7 @@ import { Reference, Sha256, statusShape } from '../shape.js';
 
 const Architecture = Type.Union([Type.Literal('amd64'), Type.Literal('arm64')]);
 const Boot = Type.Union([Type.Literal('UEFI'), Type.Literal('BIOS')]);
+const Format = Type.Union([Type.Literal('qcow2'), Type.Literal('raw')]);
 const Initializer = Type.Union([Type.Literal('none'), Type.Literal('cloudinit-22')]);
 
 /** SECA image. `blockStorageRef` names what it was made from: a block storage, or the image import that brought it in. */
@@ -29,6 +30,9 @@ export const image = defineKind({
     sha256: Type.Optional(Sha256),
     /** What a guest sees, in bytes. */
     virtualSizeBytes: Type.Optional(Type.Integer({ minimum: 1 })),
+    /** What the content has, in bytes. */
+    fileBytes: Type.Optional(Type.Integer({ minimum: 1 })),
+    format: Type.Optional(Format),
   }),
 });
 export type ImageSpec = Static<typeof image.spec>;
@@ -60,7 +64,7 @@ export const imageImport = defineKind({
         ),
       ]),
       /** What the content is. Absent: qcow2. A raw disk carries no mark of its own, so that its owner must say it. */
-      format: Type.Optional(Type.Union([Type.Literal('qcow2'), Type.Literal('raw')])),
+      format: Type.Optional(Format),
       cpuArchitecture: Architecture,
       boot: Type.Optional(Boot),
       initializer: Type.Optional(Initializer),
@@ -80,6 +84,15 @@ export const imageImport = defineKind({
     receivedBytes: Type.Optional(Type.Integer({ minimum: 0 })),
     totalBytes: Type.Optional(Type.Integer({ minimum: 0 })),
     imageRef: Type.Optional(Reference),
+    /** What the content turned out to be; present when done. */
+    artifact: Type.Optional(
+      Type.Object({
+        sha256: Sha256,
+        format: Format,
+        virtualSizeBytes: Type.Integer({ minimum: 1 }),
+        fileBytes: Type.Integer({ minimum: 1 }),
+      }),
+    ),
   }),
 });
 export type ImageImportSpec = Static<typeof imageImport.spec>;
