@@ -125,5 +125,5 @@ create table feed_floor (
 insert into feed_floor (xid, seq) values ('0', 0);
 `,
   },
-  { name: 'resources-0002-realization-host', sql: 'create index realization_host on realization (host)' },
+  { name: '0002-realization-host', sql: 'create index realization_host on realization (host)' },
 ];

@@ -37,7 +37,7 @@ export async function startControlPlane(): Promise<ControlPlane> {
   const log = createRecordedLog();
   const hosts = createSimulatedHosts();
   const agents: SimulatedAgent[] = [];
-  const databaseUrl = `postgres://postgres@/${String(database.database)}?host=${encodeURIComponent(String(database.host))}`;
+  const databaseUrl = `postgres://postgres@localhost/${String(database.database)}?host=${encodeURIComponent(String(database.host))}`;
   const start = async (): Promise<App> =>
     await startApp(
       parseConfig(
