@@ -5,7 +5,7 @@ import type { StoredResource } from '../../resources/stored-resource.js';
 import type { Admission, KindBehaviour, PutRequest } from '../behaviour.js';
 import type { KindContext } from '../context.js';
 import { type IpRange, isInside, overlap, rangesOf } from './cidr.js';
-import { removeNetworkRealization } from './network-on-host.js';
+import { releaseNetworkOnHost, removeNetworkRealization, sweepSeconds } from './network-on-host.js';
 
 interface NetworkStatus {
   cidr?: Cidr;
@@ -96,6 +96,7 @@ export async function subnetsOf(
 /** Finishes removals on hosts; a network that is going goes when none is left. */
 async function reconcileNetwork(context: KindContext, resource: Network): Promise<Outcome> {
   const going = resource.deletedAt !== undefined;
+  if (!going) await releaseUnused(context, resource);
   const realizations = await context.store.ledger.ofResource(resource.uid);
   const waiting: string[] = [];
   let waitSeconds = lookAgainSeconds;
@@ -121,10 +122,17 @@ async function reconcileNetwork(context: KindContext, resource: Network): Promis
     }
     return { waitSeconds, reason };
   }
-  if (!going) return { done: true };
+  if (!going) return realizations.length === 0 ? { done: true } : { waitSeconds: sweepSeconds, reason: 'in use' };
   await context.store.transaction(async (tx) => {
     await tx.client.query('delete from network_vni where resource_uid = $1', [resource.uid]);
     await tx.remove(resource.uid);
   });
   return { gone: true };
+}
+
+/** Whoever was to let go of a host may have been cut short. */
+async function releaseUnused(context: KindContext, { uid }: Network): Promise<void> {
+  for (const { host, state } of await context.store.ledger.ofResource(uid)) {
+    if (host !== undefined && state !== 'removing') await releaseNetworkOnHost(context, uid, host);
+  }
 }

@@ -1,4 +1,4 @@
-import { type Id, type NetworkSpec, network, Problem } from '@virt8ra/contract';
+import { type Id, type NetworkSpec, network, Problem, toProblem } from '@virt8ra/contract';
 import type { Connection, Handle, NetworkRealizationStatus, NetworksFacet } from '@virt8ra/driver';
 import type { PoolClient } from 'pg';
 import type { Realization } from '../../resources/ledger-types.js';
@@ -12,6 +12,9 @@ type Context = Pick<KindContext, 'store' | 'sites' | 'now'>;
 
 /** 1500 less VXLAN over IPv4, so that a network is the same size wherever it goes. */
 const mtu = 1450;
+
+/** How often a network looks for hosts that do not need it any more and were not let go of. */
+export const sweepSeconds = 300;
 
 export type NetworkOnHost =
   | { readonly handle: Handle; readonly ready: boolean; readonly reach: NetworkRealizationStatus['reach'] }
@@ -32,6 +35,7 @@ export async function ensureNetworkOnHost(
     const held = await tx.lock<NetworkSpec>(resource.uid);
     if (held === undefined || held.deletedAt !== undefined) throw new Problem('conflict', 'the network is being deleted');
     const existing = (await tx.ledger.ofResource(held.uid)).find((each) => each.site === site && each.host === host);
+    if (existing === undefined) await tx.nudge(network.kind, held.uid, sweepSeconds);
     const { name, ...within } = held.address;
     const subnets = await subnetsOf(tx, { ...within, network: name });
     return {
@@ -60,7 +64,9 @@ export async function ensureNetworkOnHost(
     case 'unknown':
       return { waiting: seen.reason };
     case 'absent':
-      return { waiting: `${host} does not have it` };
+      // A network holds nothing that could be lost: making it again under its key is all it takes.
+      await networks.create(spec, realization.key);
+      return { waiting: `${host} had lost it` };
   }
 }
 
@@ -79,7 +85,12 @@ export async function releaseNetworkOnHost(context: Context, networkUid: Id<'res
     await tx.nudge(network.kind, networkUid, 1);
     return { ...realization, state: 'removing' as const };
   });
-  if (released !== undefined) await removeNetworkRealization(context, released);
+  if (released === undefined) return;
+  try {
+    await removeNetworkRealization(context, released);
+  } catch (thrown) {
+    if (toProblem(thrown).retry === 'never') throw thrown;
+  }
 }
 
 /** Undefined once it is gone and forgotten, else what is waited for. */

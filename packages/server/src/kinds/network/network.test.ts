@@ -69,6 +69,31 @@ describe('a network', () => {
     expect([...world.site.networks.values()].map(({ host }) => host)).toEqual(['h2']);
   });
 
+  it('lets go of a host by itself when nothing there uses it and nobody said so', async () => {
+    const made = await putNetwork(world, 'swept', { ipv4: '10.7.0.0/16' });
+    await putSubnet(world, 'swept', 'a', { ipv4: '10.7.1.0/24' });
+    const card = await putNic(world, 'swept-0', 'networks/swept/subnets/a', ['0.0.0.0']);
+    const occupant = await world.occupy('swept-vm', 'h1', [card.uid]);
+    await ensureNetworkOnHost(world.context, made, 'edge', 'h1');
+    expect(await world.reconcile(made)).toMatchObject({ reason: 'in use' });
+    await world.vacate(occupant);
+    world.site.reachable = false;
+    expect(await world.reconcile(made)).toMatchObject({ reason: expect.stringContaining('does not answer') });
+    world.site.reachable = true;
+    await world.reconcile(made);
+    expect(await world.reconcile(made)).toEqual({ done: true });
+    expect(await world.store.ledger.ofResource(made.uid)).toEqual([]);
+  });
+
+  it('is made again on a host that lost it', async () => {
+    const made = await putNetwork(world, 'wiped', { ipv4: '10.8.0.0/16' });
+    const first = await ensureNetworkOnHost(world.context, made, 'edge', 'h1');
+    if ('waiting' in first) throw new Error(first.waiting);
+    await (await world.site.sites.connectionOf('edge')).networks?.remove(first.handle);
+    expect(await ensureNetworkOnHost(world.context, made, 'edge', 'h1')).toHaveProperty('waiting');
+    expect(await ensureNetworkOnHost(world.context, made, 'edge', 'h1')).toEqual(first);
+  });
+
   it('finds what a lost reply left behind', async () => {
     const made = await putNetwork(world, 'lost', { ipv4: '10.3.0.0/16' });
     const before = world.site.networks.size;
