@@ -81,7 +81,7 @@ export async function startControlPlane(): Promise<ControlPlane> {
     async upload(path, content) {
       const response = await fetch(`${app.url}${path}`, {
         method: 'PATCH',
-        headers: { authorization: `Bearer ${token}`, 'content-type': 'application/octet-stream', 'upload-offset': '0' },
+        headers: { authorization: `Bearer ${token}`, 'content-type': 'application/offset+octet-stream', 'upload-offset': '0' },
         body: content,
       });
       if (!response.ok) throw new Error(`PATCH ${path}: ${await response.text()}`);
