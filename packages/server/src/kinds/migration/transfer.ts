@@ -24,7 +24,11 @@ export interface Released {
 
 /** Waits for the receiver to say where it listens. */
 export async function pollListening(context: KindContext, plan: MovePlan, prepared: Prepared): Promise<Poll<Peer>> {
-  const { disks } = await facetsAt(context, plan.to.site);
+  const { blockStorages, disks } = await facetsAt(context, plan.to.site);
+  // A disk that cannot be made, as on a full host, would have the receiver wait for ever.
+  for (const [index, handle] of prepared.volumes.entries()) {
+    statusOf(await blockStorages.observe(handle), `block storage ${plan.volumes[index]?.name} at ${plan.to.host}`);
+  }
   const status = statusOf(await disks.observe(prepared.receiver), 'the receiving end');
   assertGoingOn(status, 'receiving');
   const peer = peerOf(status);

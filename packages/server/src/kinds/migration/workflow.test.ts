@@ -47,7 +47,11 @@ describe('a move', () => {
     expect(after).toMatchObject({
       violations: [],
       permit: { holder: 'beta-1', surrendered: false },
-      ledger: ['disk-0 primary blockStorages beta-1 present', 'disk-1 primary blockStorages beta-1 present', 'instance primary instances beta-1 present'],
+      ledger: [
+        'disk-0 primary blockStorages beta-1 present',
+        'disk-1 primary blockStorages beta-1 present',
+        'instance primary instances beta-1 present',
+      ],
       claims: ['disk-0 primary beta-1', 'disk-1 primary beta-1', 'instance primary beta-1'],
       sites: [
         { name: 'alpha', guests: [], volumes: [], transfers: [] },
@@ -61,7 +65,15 @@ describe('a move', () => {
           transfers: [],
         },
       ],
-      done: { state: 'active', epoch: 2, permitEpoch: 2, pauseMs: 5, handoverMs: 0, passes: 2, digests: [{ equal: true }, { equal: true }] },
+      done: {
+        state: 'active',
+        epoch: 2,
+        permitEpoch: 2,
+        pauseMs: 5,
+        handoverMs: 0,
+        passes: 2,
+        digests: [{ equal: true }, { equal: true }],
+      },
     });
   });
 

@@ -71,7 +71,9 @@ export async function createMigrationWorld(
         sites: sites.snapshot(nameOf),
         violations: sites.violations,
         permit: { holder: permit?.holder, surrendered: permit?.surrendered !== undefined },
-        ledger: ledger.map(({ resourceUid, role, facet, host, state }) => `${nameOf(resourceUid)} ${role} ${facet} ${host} ${state}`).toSorted(),
+        ledger: ledger
+          .map(({ resourceUid, role, facet, host, state }) => `${nameOf(resourceUid)} ${role} ${facet} ${host} ${state}`)
+          .toSorted(),
         claims: claims.rows.map(({ resource_uid, role, host }) => `${nameOf(resource_uid)} ${role} ${host}`).toSorted(),
         placements: found.map((each) => each?.status.placement),
         progress: await store.progressOf(uids.migration),
@@ -101,7 +103,9 @@ async function declare(tx: StoreTransaction, { mode }: { readonly mode: Migratio
   const placed = { placement: { ...source, cause: 'placement', reason: 'fits', revision: 1 } };
   const volumes: StoredResource[] = [];
   for (const name of ['boot', 'data']) {
-    volumes.push(await tx.put({ kind: blockStorage, address: { ...place, name }, spec: { sizeGB: 1, skuRef: 'skus/D' }, status: placed, ...active }));
+    volumes.push(
+      await tx.put({ kind: blockStorage, address: { ...place, name }, spec: { sizeGB: 1, skuRef: 'skus/D' }, status: placed, ...active }),
+    );
   }
   const [boot, data] = volumes;
   if (boot === undefined || data === undefined) throw new Problem('internal', 'no disks');

@@ -1,0 +1,148 @@
+import { type MigrationSpec, migration, site } from '@virt8ra/contract';
+import { createRunner, engineMigrations, type Runner } from '@virt8ra/engine';
+import { createRecordedLog, startTestPostgres, type TestDatabase, type TestPostgres } from '@virt8ra/engine/testing';
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import { capacityMigrations } from '../../capacity/claims.js';
+import { resourceMigrations } from '../../resources/migrations.js';
+import type { StoredResource } from '../../resources/stored-resource.js';
+import type { Admission, KindBehaviour } from '../behaviour.js';
+import { instanceMigrations } from '../instance/index.js';
+import { createMigrationBehaviour, type MigrationStatus } from './index.js';
+import { createMigrationWorld, type MigrationWorld } from './testing/migration-world.js';
+
+let postgres: TestPostgres;
+let database: TestDatabase;
+let world: MigrationWorld;
+let runner: Runner;
+let behaviour: KindBehaviour<MigrationSpec, MigrationStatus>;
+
+const subject = { name: 'ada', operator: false, tenants: 'all', remote: '127.0.0.1' } as const;
+const place = { tenant: 'acme', workspace: 'prod' };
+
+beforeAll(async () => {
+  postgres = await startTestPostgres();
+  database = await postgres.createDatabase([...engineMigrations, ...resourceMigrations, ...capacityMigrations, ...instanceMigrations]);
+});
+afterAll(async () => await postgres?.stop());
+beforeEach(async () => {
+  world = await createMigrationWorld(database.pool, { mode: 'warm', power: 'on' });
+  runner = createRunner({
+    pool: database.pool,
+    workflows: [world.workflow],
+    log: createRecordedLog(),
+    owner: 'test',
+    backoff: { baseSeconds: 0.001, capSeconds: 0.001 },
+  });
+  behaviour = createMigrationBehaviour({ ...world.context, runner }, world.workflow);
+  await world.store.transaction(async (tx) => {
+    const active = { state: 'active', conditions: [{ state: 'active' }] } as const;
+    await tx.put({
+      kind: site,
+      address: { name: 'beta' },
+      spec: { accountRef: 'accounts/agents', country: 'ES', tier: 'edge' },
+      ...active,
+    });
+  });
+});
+afterEach(async () => await runner.queue.stop({ abandon: true }));
+
+async function stored(): Promise<StoredResource<MigrationSpec, MigrationStatus>> {
+  const found = await world.store.getByUid<MigrationSpec, MigrationStatus>(world.uids.migration);
+  if (found === undefined) throw new Error('the migration is gone');
+  return found;
+}
+
+async function forgetFirstMigration(): Promise<void> {
+  await world.store.transaction(async (tx) => await tx.remove(world.uids.migration));
+}
+
+async function admit(spec: MigrationSpec, activity = 'running'): Promise<Admission<MigrationStatus> | undefined> {
+  return await world.store.transaction(async (tx) => {
+    await tx.setStatus(world.uids.instance, { activity: { value: activity, source: 'agent/alpha-1', observedAt: '2026-01-01T00:00:00Z' } });
+    return await behaviour.admitPut?.(tx, { address: { ...place, name: 'm' }, next: { spec }, previous: undefined, subject });
+  });
+}
+
+/** Lets the run go as far as it can, one step of the sites before each turn. */
+async function drive(turns: number): Promise<void> {
+  const [run] = await runner.list({ subject: `instance/${world.uids.instance}`, live: true });
+  for (let turn = 0; turn < turns && run !== undefined; turn += 1) {
+    if ((await runner.get(run.id))?.endedAt !== undefined) return;
+    world.sites.tick();
+    await runner.queue.work(`run/${run.id}`);
+  }
+}
+
+describe('a new migration', () => {
+  const spec: MigrationSpec = { instanceRef: 'instances/guest', toSite: 'beta', mode: 'warm' };
+
+  it('is admitted with where it starts from', async () => {
+    await forgetFirstMigration();
+    expect(await admit(spec)).toMatchObject({
+      outcome: 'creating',
+      references: [{ pointer: '/spec/instanceRef', uid: world.uids.instance }],
+      status: { phase: 'plan', from: { site: 'alpha', host: 'alpha-1' }, to: { site: 'beta' } },
+    });
+  });
+
+  it('is refused while another one moves the instance', async () => {
+    await expect(admit(spec)).rejects.toMatchObject({ kind: 'conflict', message: expect.stringContaining('migration move') });
+  });
+
+  it('is refused to nowhere, and to where the instance is', async () => {
+    await forgetFirstMigration();
+    const pointer = [{ pointer: '/spec/toSite' }];
+    await expect(admit({ ...spec, toSite: 'nowhere' })).rejects.toMatchObject({ kind: 'validation', sources: pointer });
+    await world.store.transaction(async (tx) => {
+      const condition = { state: 'active' } as const;
+      await tx.put({
+        kind: site,
+        address: { name: 'alpha' },
+        spec: { accountRef: 'accounts/agents', country: 'ES', tier: 'edge' },
+        state: 'active',
+        conditions: [condition],
+      });
+    });
+    await expect(admit({ ...spec, toSite: 'alpha' })).rejects.toMatchObject({ kind: 'validation', sources: pointer });
+  });
+
+  it('is refused warm for an instance that is off, and names the way', async () => {
+    await forgetFirstMigration();
+    await expect(admit(spec, 'stopped')).rejects.toMatchObject({ kind: 'conflict', message: expect.stringContaining('use cold') });
+    expect(await admit({ ...spec, mode: 'cold' }, 'stopped')).toMatchObject({ outcome: 'creating' });
+  });
+});
+
+describe('a migration under way', () => {
+  it('has one run, however often it is looked at, and is done when that is', async () => {
+    await behaviour.reconcile?.(await stored());
+    await behaviour.reconcile?.(await stored());
+    expect(await runner.list({ subject: `instance/${world.uids.instance}` })).toHaveLength(1);
+    await drive(60);
+    expect(await stored()).toMatchObject({ state: 'active', status: { phase: 'done', permitEpoch: 2 } });
+    expect(await behaviour.reconcile?.(await stored())).toEqual({ done: true });
+  });
+
+  it('cannot be deleted, and returns to the source when it is cancelled', async () => {
+    await behaviour.reconcile?.(await stored());
+    await drive(5);
+    const before = await stored();
+    await expect(world.store.transaction(async (tx) => await behaviour.admitDelete?.(tx, before, subject))).rejects.toMatchObject({
+      kind: 'conflict',
+      message: expect.stringContaining('virt8ra cancel move'),
+    });
+    await world.store.transaction(async (tx) => await behaviour.actions?.['cancel']?.(tx, before, subject));
+    await drive(60);
+    await behaviour.reconcile?.(await stored());
+    const after = await stored();
+    expect(after).toMatchObject({ state: 'error', status: { phase: 'returned', problem: expect.stringContaining('cancelled by ada') } });
+    expect(await world.store.progressOf(after.uid)).toBeUndefined();
+
+    await world.store.transaction(async (tx) => {
+      await behaviour.admitDelete?.(tx, after, subject);
+      await tx.markDeleted(after.uid);
+    });
+    expect(await behaviour.reconcile?.(await stored())).toEqual({ gone: true });
+    expect(await world.store.get(migration, after.address)).toBeUndefined();
+  });
+});
