@@ -1,10 +1,11 @@
-import { type Cidr, type NetworkSpec, network, networkSku, Problem, type SubnetSpec, subnet, toProblem } from '@virt8ra/contract';
+import { type Cidr, type NetworkSpec, network, networkSku, Problem, subnet, toProblem } from '@virt8ra/contract';
 import type { Outcome } from '@virt8ra/engine';
 import type { StoreTransaction } from '../../resources/store.js';
 import type { StoredResource } from '../../resources/stored-resource.js';
 import type { Admission, KindBehaviour, PutRequest } from '../behaviour.js';
 import type { KindContext } from '../context.js';
-import { type IpRange, isInside, overlap, rangesOf } from './cidr.js';
+import { networkRanges, subnetsOf } from './address-plan.js';
+import { isInside, overlap, rangesOf } from './cidr.js';
 import { releaseNetworkOnHost, removeNetworkRealization, sweepSeconds } from './network-on-host.js';
 
 interface NetworkStatus {
@@ -56,14 +57,6 @@ async function admitNetwork(tx: StoreTransaction, request: PutRequest<NetworkSpe
   return { references: [sku.reference], status, outcome: 'active' };
 }
 
-/** Every range of a network. Raises `validation` with the pointer. */
-export function networkRanges(spec: Pick<NetworkSpec, 'cidr' | 'additionalCidrs'>): readonly IpRange[] {
-  return [
-    ...rangesOf(spec.cidr, '/spec/cidr'),
-    ...(spec.additionalCidrs ?? []).flatMap((cidr, index) => rangesOf(cidr, `/spec/additionalCidrs/${index}`)),
-  ];
-}
-
 async function assertSubnetsKept(tx: StoreTransaction, previous: Network, next: NetworkSpec): Promise<void> {
   const { name, ...within } = previous.address;
   const moved = previous.spec.cidr.ipv4 !== next.cidr.ipv4 || previous.spec.cidr.ipv6 !== next.cidr.ipv6;
@@ -76,21 +69,6 @@ async function assertSubnetsKept(tx: StoreTransaction, previous: Network, next: 
       });
     }
   }
-}
-
-/** All subnets of a network, those that are going included. */
-export async function subnetsOf(
-  reader: Pick<StoreTransaction, 'list'>,
-  within: Omit<StoredResource['address'], 'name'>,
-): Promise<readonly StoredResource<SubnetSpec>[]> {
-  const found: StoredResource<SubnetSpec>[] = [];
-  let after: string | undefined;
-  do {
-    const page = await reader.list<SubnetSpec>(subnet, within, { selector: [], limit: 1000, after });
-    found.push(...page.items);
-    after = page.next;
-  } while (after !== undefined);
-  return found;
 }
 
 /** Finishes removals on hosts; a network that is going goes when none is left. */

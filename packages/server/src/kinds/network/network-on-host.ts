@@ -5,8 +5,8 @@ import type { Realization } from '../../resources/ledger-types.js';
 import type { StoredResource } from '../../resources/stored-resource.js';
 import type { KindContext } from '../context.js';
 import { realizedHandle, type StillThere, withdrawn } from '../realize.js';
+import { subnetsOf } from './address-plan.js';
 import { gatewayOf, rangesOf } from './cidr.js';
-import { subnetsOf } from './network-behaviour.js';
 
 type Context = Pick<KindContext, 'store' | 'sites' | 'now'>;
 
