@@ -4,6 +4,7 @@ import {
   askContexts,
   askExport,
   askStructuredReplies,
+  boundHandshake,
   type ExportFacts,
   leaveHandshake,
   listExports,
@@ -71,6 +72,7 @@ export class NbdClient {
   static async connect(options: NbdOptions): Promise<NbdClient> {
     const { address, exportName = '', contexts = [], tls, signal } = options;
     const source = await openHandshake(address, tls, signal);
+    const onTime = boundHandshake(source);
     try {
       const structured = await askStructuredReplies(source);
       const granted = structured && contexts.length > 0 ? await askContexts(source, exportName, contexts) : new Map<number, string>();
@@ -79,12 +81,15 @@ export class NbdClient {
     } catch (error) {
       source.fail(new Problem('unavailable', 'the NBD handshake failed'));
       throw error;
+    } finally {
+      onTime();
     }
   }
 
   /** Exports of a server with their sizes. */
   static async list(options: Omit<NbdOptions, 'exportName' | 'contexts'>): Promise<{ name: string; sizeBytes: number }[]> {
     const source = await openHandshake(options.address, options.tls, options.signal);
+    const onTime = boundHandshake(source);
     try {
       const found: { name: string; sizeBytes: number }[] = [];
       for (const name of await listExports(source)) {
@@ -94,6 +99,7 @@ export class NbdClient {
       return found;
     } finally {
       await leaveHandshake(source);
+      onTime();
     }
   }
 
@@ -108,6 +114,7 @@ export class NbdClient {
   }
 
   async write(offset: number, bytes: Buffer): Promise<void> {
+    this.#needsWritable('writing');
     await this.#request('writing', command.write, 0, offset, bytes.length, bytes);
   }
 
@@ -157,7 +164,12 @@ export class NbdClient {
     this.#source.fail(new Problem('cancelled', 'the NBD connection was closed'));
   }
 
+  #needsWritable(what: string): void {
+    if (this.readOnly) throw new Problem('forbidden', `NBD: ${what} is not possible: the export is read-only`);
+  }
+
   #needs(flag: number, what: string): void {
+    this.#needsWritable(what);
     if ((this.#facts.flags & flag) === 0) throw new Problem('unsupported', `NBD: ${what} is not possible on this export`);
   }
 

@@ -29,6 +29,15 @@ interface Reply {
 const longestReply = 1024 * 1024;
 const errorBit = 0x80000000;
 
+const handshakeMs = 10_000;
+
+/** Ends a connection whose handshake takes too long, as it does where a server serves others first. Call the answer when it is over. */
+export function boundHandshake(source: ByteSource): () => void {
+  const late = () => source.fail(new Problem('unavailable', `the NBD server did not finish the handshake within ${handshakeMs / 1000} s`));
+  const timer = setTimeout(late, handshakeMs);
+  return () => clearTimeout(timer);
+}
+
 /** Connects and takes the handshake up to the options, over TLS when asked for. */
 export async function openHandshake(address: NbdAddress, tls: NbdTls | undefined, signal: AbortSignal | undefined): Promise<ByteSource> {
   if (signal?.aborted === true) throw new Problem('cancelled', 'the NBD connection was cancelled');
@@ -36,6 +45,7 @@ export async function openHandshake(address: NbdAddress, tls: NbdTls | undefined
   const cancel = () => source.fail(new Problem('cancelled', 'the NBD connection was cancelled'));
   signal?.addEventListener('abort', cancel, { once: true });
   source.onEnd(() => signal?.removeEventListener('abort', cancel));
+  const onTime = boundHandshake(source);
   try {
     const greeting = await takeBytes(source, 18);
     if (greeting.readBigUInt64BE(0) !== greetingMagic || greeting.readBigUInt64BE(8) !== optionMagic)
@@ -54,6 +64,8 @@ export async function openHandshake(address: NbdAddress, tls: NbdTls | undefined
   } catch (error) {
     source.fail(error instanceof Problem ? error : brokenProtocol(String(error)));
     throw error;
+  } finally {
+    onTime();
   }
 }
 
