@@ -67,7 +67,7 @@ export async function createMigrationWorld(
       const claims = await pool.query<{ resource_uid: string; role: string; host: string }>('select resource_uid, role, host from claim');
       const found = await Promise.all([uid, ...uids.volumes].map(async (each) => await store.getByUid<unknown, Placed>(each)));
       const moved = await store.getByUid<unknown, MigrationStatus>(uids.migration);
-      return {
+      const seen = {
         sites: sites.snapshot(nameOf),
         violations: sites.violations,
         permit: { holder: permit?.holder, surrendered: permit?.surrendered !== undefined },
@@ -79,6 +79,8 @@ export async function createMigrationWorld(
         progress: await store.progressOf(uids.migration),
         ...(moved?.status.phase === 'done' ? { done: outcome(moved, permit?.epoch) } : {}),
       };
+      // Keys are made of ids, which no two worlds share.
+      return JSON.parse(JSON.stringify(seen).replaceAll(/res_[0-9a-z]{26}/g, nameOf)) as unknown;
     },
     close: async () => await clear(pool),
   };
