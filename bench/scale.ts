@@ -2,7 +2,7 @@ import { type Feed, rest } from '@virt8ra/cli';
 import { workspace } from '@virt8ra/contract';
 import { memoryOf } from './program.js';
 import type { Served } from './served.js';
-import { type Timing, timed, timingOf } from './timing.js';
+import { type Timing, timed } from './timing.js';
 
 /** What one size of the collection costs. */
 export interface ScaleRow {
@@ -19,7 +19,7 @@ export interface ScaleRow {
 const tenant = 'default';
 const pageSize = 100;
 const writers = 16;
-const rounds = { get: 400, put: 150, page: 120, watch: 100 } as const;
+const rounds = { get: 150, put: 60, page: 40, watch: 60 } as const;
 
 /** Grows a collection of workspaces to each size through the API and measures there. Sizes must ascend. */
 export async function measureScale(served: Served, sizes: readonly number[], tell: (text: string) => void): Promise<readonly ScaleRow[]> {
@@ -105,17 +105,14 @@ async function writeToWatch({ client }: Served, resources: number): Promise<Timi
   const reading = (async () => {
     for await (const { type, resource } of feed) if (type === 'put') waiting.get(resource?.labels?.['touched'] ?? '')?.();
   })();
-  const durations: number[] = [];
-  for (let round = 0; round < rounds.watch; round += 1) {
+  const timing = await timed(rounds.watch, async (round) => {
     const mark = `s${resources}-${round}`;
     const seen = new Promise<void>((resolve) => waiting.set(mark, resolve));
-    const begin = performance.now();
     await client.put(workspace, { tenant, name: nameOf(round) }, draftOf(round, mark));
     await seen;
-    durations.push(performance.now() - begin);
     waiting.delete(mark);
-  }
+  });
   feed.close();
   await reading;
-  return timingOf(durations.slice(10));
+  return timing;
 }

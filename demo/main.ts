@@ -79,7 +79,7 @@ async function tidy(tour: Tour, narrator: Narrator, state: string): Promise<bool
     narrator.note(`left running and ended now: ${[...new Set(orphans.map(({ program }) => program))].join(', ')}`);
     await endProcessesOn(state);
   }
-  if (clean) narrator.done('guest deleted, everything stopped: no guest, bridge or process is left');
+  if (clean) narrator.done('what was made is deleted and everything is stopped: no guest, bridge or process is left');
   return clean;
 }
 
