@@ -120,13 +120,14 @@ export async function pollTargetUp(
   started: { readonly handle: Handle },
 ): Promise<Poll<{ readonly startedAt?: string }>> {
   const { instances } = await facetsAt(context, plan.to.site);
-  const status = statusOf(await instances.observe(started.handle), `instance ${plan.instance.name} at ${plan.to.host}`);
+  const seen = await instances.observe(started.handle);
+  const status = statusOf(seen, `instance ${plan.instance.name} at ${plan.to.host}`);
   if (status === undefined) return { waitSeconds: 1 };
   const { activity, boot, startedAt } = status;
   if (activity === 'crashed') throw new Problem('conflict', `instance ${plan.instance.name} does not stay up at ${plan.to.host}`);
   const isUp =
     plan.instance.power === 'off'
-      ? activity === 'stopped'
+      ? seen.type === 'present' && activity === 'stopped'
       : activity === 'running' && boot !== undefined && (boot.readBytes >= bootedBytes || boot.serialBytes > 0);
   return isUp ? { done: startedAt === undefined ? {} : { startedAt } } : { waitSeconds: 0.5 };
 }
