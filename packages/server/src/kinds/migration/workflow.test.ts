@@ -1,4 +1,4 @@
-import { createRunner, engineMigrations, type RunHistory } from '@virt8ra/engine';
+import { createRunner, engineMigrations, type RunHistory, type Runner } from '@virt8ra/engine';
 import { createRecordedLog, expectTorture, startTestPostgres, type TestDatabase, type TestPostgres } from '@virt8ra/engine/testing';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { capacityMigrations } from '../../capacity/claims.js';
@@ -17,7 +17,11 @@ beforeAll(async () => {
 afterAll(async () => await postgres?.stop());
 
 /** Drives one run by hand, the sites one step further before each turn. */
-async function move(world: MigrationWorld, turns = 60): Promise<RunHistory> {
+async function move(
+  world: MigrationWorld,
+  turns = 60,
+  between: (runner: Runner, history: RunHistory) => Promise<void> = async () => undefined,
+): Promise<RunHistory> {
   const runner = createRunner({
     pool: database.pool,
     workflows: [world.workflow],
@@ -31,6 +35,7 @@ async function move(world: MigrationWorld, turns = 60): Promise<RunHistory> {
       await runner.queue.work(`run/${runId}`);
       const history = await runner.get(runId);
       if (history?.endedAt !== undefined) return history;
+      if (history !== undefined) await between(runner, history);
       await world.proceed?.();
     }
     throw new Error(`it does not end: ${JSON.stringify((await runner.get(runId))?.steps.at(-1))}`);
@@ -114,6 +119,23 @@ describe('a move', () => {
       permit: { evidence: { host: 'beta-1', epoch: 2 } },
     });
     expect((await world.store.getByUid<unknown, MigrationStatus>(migration))?.status.phase).toBe('returning');
+  });
+
+  it.each(['warm', 'cold'] as const)('returns to a source that let go before anyone has seen it (%s)', async (mode) => {
+    const world = await createMigrationWorld(database.pool, { mode, power: 'on' });
+    const before = await world.snapshot();
+    let asked = false;
+    const history = await move(world, 60, async (runner, { id, steps }) => {
+      if (asked || steps.at(-1)?.name !== 'released') return;
+      asked = true;
+      for (let tick = 0; tick < 4; tick += 1) world.sites.tick();
+      await runner.cancel(id, 'a change of mind');
+    });
+    expect(asked).toBe(true);
+    expect(history.state).toBe('undone');
+    expect(await world.snapshot()).toEqual(before);
+    const permit = await world.store.transaction(async (tx) => await currentPermit(tx.client, world.uids.instance));
+    expect(permit).toMatchObject({ epoch: 2, holder: 'alpha-1', permit: { evidence: { host: 'alpha-1', epoch: 1 } } });
   });
 
   async function resume(world: MigrationWorld): Promise<RunHistory> {

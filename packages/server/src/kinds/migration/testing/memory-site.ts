@@ -127,7 +127,8 @@ export function createMemorySites(names: readonly string[]): MemorySites {
       if (isUsed) violations.push('a disk was taken from a running guest');
       site.volumes.delete(volume.key);
       const copies = [...sites.values()].flatMap((each) => [...each.volumes.values()]).filter(({ content }) => content === volume.content);
-      if (volume.content !== '' && copies.length === 0) violations.push('the last copy of a disk was removed');
+      const isWhole = volume.content !== '' && !volume.content.startsWith('damaged');
+      if (isWhole && copies.length === 0) violations.push('the last copy of a disk was removed');
       return;
     }
     if (volume.state === 'creating') volume.state = volume.spec.source.type === 'incoming' ? 'incoming' : 'ready';
