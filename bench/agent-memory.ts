@@ -4,7 +4,8 @@ import { account, host, provider, site } from '@virt8ra/contract';
 import { memoryOf, startProgram } from './program.js';
 import type { Served } from './served.js';
 
-const settleMs = 10_000;
+/** V8 gives back what the start took at its first collection of an idle process. */
+const settleMs = 25_000;
 
 /** Memory of an agent that is linked and has nothing to do. */
 export async function measureAgent(root: string, folder: string, { client }: Served): Promise<{ readonly idleMiB: number }> {

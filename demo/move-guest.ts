@@ -114,8 +114,9 @@ export async function moveGuest(
 export function tellMove(narrator: Narrator, move: Move): void {
   const pause = move.pauseMs === null ? '' : `paused ${spanText(move.pauseMs)}, `;
   const boot = move.pauseMs === null ? '' : ` (pause ${spanText(move.pauseMs)} + boot ${spanText(Math.max(0, move.gapMs - move.pauseMs))})`;
+  const passes = move.mode === 'warm' ? ` in ${move.resource.status?.passes ?? 'unknown'} passes` : '';
   narrator.done(`${move.mode} move ${move.from} → ${move.to}: ${pause}disks ${move.digestEqual ? 'identical' : 'DIFFER'}`);
   narrator.note(
-    `${sizeText(move.bytes ?? 0)} carried; the client missed ${spanText(move.gapMs)}${boot}; counter ${move.counterBefore} → ${move.counterAfter}`,
+    `${sizeText(move.bytes ?? 0)} carried${passes}; the client missed ${spanText(move.gapMs)}${boot}; counter ${move.counterBefore} → ${move.counterAfter}`,
   );
 }

@@ -1,4 +1,4 @@
-import type { Client, ResourceOf } from '@virt8ra/cli';
+import { type Client, type ResourceOf, rest } from '@virt8ra/cli';
 import {
   type Address,
   account,
@@ -116,11 +116,9 @@ export async function deleteGuest(client: Client, waiting: Waiting): Promise<voi
     if (await client.delete(kind, address)) await gone(client, kind, address, waiting);
   };
   if ((await client.find(workspace, { tenant, name: workspaceName })) === undefined) return;
-  for await (const move of client.list(migration, place)) {
-    const address = { ...place, name: move.metadata.name };
-    // A move that goes on is brought back first: until then its guest has two places.
-    if (!['done', 'failed', 'returned'].includes(move.status?.phase ?? ''))
-      await client.act(migration, address, 'cancel').catch(() => undefined);
+  for await (const { metadata } of client.list(migration, place)) {
+    const address = { ...place, name: metadata.name };
+    await overWith(client, address, waiting);
     await away(migration, address);
   }
   await away(instance, guest);
@@ -133,6 +131,19 @@ export async function deleteGuest(client: Client, waiting: Waiting): Promise<voi
     await away(imageImport, { tenant, name });
   }
   await away(workspace, { tenant, name: workspaceName });
+}
+
+/** A move that goes on is brought back, or awaited when it is too late for that: until then its guest has two places. */
+async function overWith(client: Client, address: Address, { signal, withinSeconds = 90 }: Waiting): Promise<void> {
+  const deadline = performance.now() + withinSeconds * 1000;
+  let asked = false;
+  for (;;) {
+    const phase = (await client.find(migration, address, signal))?.status?.phase;
+    if (phase === 'done' || phase === 'failed' || phase === 'returned' || performance.now() > deadline) return;
+    if (!asked) await client.act(migration, address, 'cancel').catch(() => undefined);
+    asked = true;
+    await rest(200, signal);
+  }
 }
 
 function accessOf(status: ResourceOf<typeof instance>['status']): string | undefined {
