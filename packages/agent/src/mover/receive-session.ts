@@ -9,6 +9,7 @@ import {
   badFrame,
   type ChunkHead,
   codec,
+  errorFrame,
   frameType,
   jsonFrame,
   numbersFrame,
@@ -17,6 +18,8 @@ import {
   readFinal,
   readNumbers,
 } from './wire.js';
+
+const lastWordMs = 1_000;
 
 /** The disks a receiver writes, and its word on what they hold. */
 export class ReceiveTarget {
@@ -47,6 +50,24 @@ export interface ReceiveListener {
   onComplete(): void;
   onBye(): void;
   onTargetFailure(problem: Problem): void;
+}
+
+/** Returns when the connection is closed; a peer that does not take the last word is not waited for. */
+export async function hangUp(socket: TLSSocket, reason: Problem | undefined): Promise<void> {
+  if (reason === undefined || socket.destroyed) {
+    socket.destroy();
+    return;
+  }
+  await new Promise<void>((resolve) => {
+    const timer = setTimeout(() => socket.destroy(), lastWordMs);
+    socket.once('close', () => {
+      clearTimeout(timer);
+      resolve();
+    });
+    if (socket.writable) socket.end(errorFrame(reason));
+    // What still comes is read and dropped, else the reset that follows could overtake the last word.
+    socket.resume();
+  });
 }
 
 /** One run of a sender: its connections and what they did. */
@@ -81,10 +102,10 @@ export class ReceiveSession {
     for (const [stream, joined] of this.#streams) if (joined === socket) this.#streams.delete(stream);
   }
 
-  /** Cuts the connections and waits for what they still write. */
-  async end(): Promise<void> {
+  /** Cuts the connections, with a last word if there is a reason, and waits for what they still write. */
+  async end(reason?: Problem): Promise<void> {
     this.#over = true;
-    for (const socket of this.#streams.values()) socket.destroy();
+    await Promise.all([...this.#streams.values()].map(async (socket) => await hangUp(socket, reason)));
     await Promise.allSettled(this.#inFlight);
   }
 

@@ -4,8 +4,8 @@ import type { Log } from '../log.js';
 import { chunkBytes } from './chunks.js';
 import { FrameReader } from './frame-reader.js';
 import { checkPeer, type MoverTls, problemFromConnection, tlsOptions } from './peer.js';
-import { ReceiveSession, type ReceiveTarget } from './receive-session.js';
-import { badFrame, errorFrame, frameType, type Hello, heldFrames, jsonFrame, maximumStreams, readHello, wireVersion } from './wire.js';
+import { hangUp, ReceiveSession, type ReceiveTarget } from './receive-session.js';
+import { badFrame, frameType, type Hello, heldFrames, jsonFrame, maximumStreams, readHello, wireVersion } from './wire.js';
 
 export interface ReceiverOptions {
   readonly transferId: string;
@@ -54,6 +54,7 @@ export async function createReceiver(options: ReceiverOptions): Promise<Receiver
   const { journal } = target;
   let session: ReceiveSession | undefined;
   let ending: NodeJS.Timeout | undefined;
+  let failure: Problem | undefined;
   const counters = { passes: 0, bytes: journal.bytes, resentBytes: 0, streams: 1 };
   let finish: (roots: readonly string[]) => void = () => {};
   let fail: (problem: Problem) => void = () => {};
@@ -81,6 +82,7 @@ export async function createReceiver(options: ReceiverOptions): Promise<Receiver
     onBye: () => finish(roots()),
     onTargetFailure: (problem: Problem) => {
       log.error('the target of a transfer cannot be written', { code: problem.kind, problem: problem.message });
+      failure ??= problem;
       fail(problem);
     },
   };
@@ -117,10 +119,7 @@ export async function createReceiver(options: ReceiverOptions): Promise<Receiver
       const problem = toProblem(error);
       if (socket.destroyed) return;
       log.warn('a connection was refused or ended', { code: problem.kind, problem: problem.message, from: socket.remoteAddress });
-      socket.end(errorFrame(problem));
-      // What still comes is read and dropped, else the reset that follows could overtake our last word.
-      socket.resume();
-      setTimeout(() => socket.destroy(), 1_000).unref();
+      void hangUp(socket, problem);
     };
     const reader = new FrameReader(
       socket,
@@ -175,8 +174,8 @@ export async function createReceiver(options: ReceiverOptions): Promise<Receiver
       clearInterval(timer);
       clearTimeout(ending);
       server.close();
-      await session?.end();
-      if (!journal.complete && !journal.isCheckpointed) await target.checkpoint();
+      await session?.end(failure);
+      if (failure === undefined && !journal.complete && !journal.isCheckpointed) await target.checkpoint();
     },
   };
 }
