@@ -79,14 +79,11 @@ export class ReceiveJournal {
   ): Promise<ReceiveJournal> {
     const identity = digestOf(Buffer.from(JSON.stringify({ transferId, sizes })));
     const header = encode({ type: recordType.header, disk: sizes.length, pass: 1, index: 0, digest: identity });
-    let file: FileHandle;
-    try {
-      file = await open(path, 'r+');
-    } catch (error) {
-      if (errorCode(error) !== 'ENOENT') throw error;
-      await replaceFile(path, shortest(header, await scan(), 0, 0, false));
-      file = await open(path, 'r+');
-    }
+    const found = await readHeader(path);
+    // The header is written whole: damage is a disk's fault, and what the disks themselves hold is the truth then as well.
+    if (found === undefined) await replaceFile(path, shortest(header, await scan(), 0, 0, false));
+    else if (!found.equals(header)) throw new Problem('conflict', `${path} is the journal of another transfer, or of disks of other sizes`);
+    const file = await open(path, 'r+');
     const tables = sizes.map((sizeBytes) => new DigestTable(sizeBytes));
     for (const table of tables) for (let index = 0; index < table.count; index += 1) table.set(index, table.zero(index));
     const journal = new ReceiveJournal(path, file, header, tables);
@@ -121,8 +118,6 @@ export class ReceiveJournal {
   /** False when the record makes no sense, like a torn one. */
   #apply({ type, disk, pass, index, digest }: JournalRecord, position: number): boolean {
     if (position === 0) {
-      if (!encode({ type, disk, pass, index, digest }).equals(this.#header))
-        throw new Problem('conflict', `${this.#path} is the journal of another transfer, or of disks of other sizes`);
       this.#records = 1;
       return true;
     }
@@ -245,6 +240,22 @@ export class ReceiveJournal {
     this.#appended = 0;
     this.#sinceCheckpoint = [];
   }
+}
+
+/** Undefined when there is none that is whole. */
+async function readHeader(path: string): Promise<Buffer | undefined> {
+  const bytes = Buffer.alloc(recordBytes);
+  try {
+    const file = await open(path, 'r');
+    try {
+      await file.read(bytes, 0, recordBytes, 0);
+    } finally {
+      await file.close();
+    }
+  } catch (error) {
+    if (errorCode(error) !== 'ENOENT') throw error;
+  }
+  return decode(bytes)?.type === recordType.header ? bytes : undefined;
 }
 
 /** The shortest journal that says the same, all of it durable. */
