@@ -94,7 +94,7 @@ describe('control plane', { timeout: 90_000 }, () => {
 
   it('shows what it cannot see as unknown, and as running again when the host is back', async () => {
     agents.get('alpha')?.unplug();
-    await plane.until(`${instances}/web`, (answer) => seen(answer).status?.activity?.value === 'unknown', 60_000);
+    await plane.until(`${instances}/web`, (answer) => seen(answer).status?.activity?.value === 'unknown', 80_000);
     await agents.get('alpha')?.plug();
     await plane.until(`${instances}/web`, running, 60_000);
   });

@@ -31,6 +31,11 @@ export async function reconcileInstance(context: InstanceContext, resource: Inst
       await look(context, resource, primary);
       return { waitSeconds: quietSeconds, reason: 'a move is under way' };
     }
+    if (primary?.handle !== undefined) {
+      // What cannot be seen is not changed either: the site is asked for the instance before anything else is asked of it.
+      const seen = await look(context, resource, primary);
+      if (seen.type === 'unknown') return outcomeOf(seen, 'on');
+    }
     return await converge(context, resource, primary);
   } catch (thrown) {
     const problem = toProblem(thrown);
