@@ -1,7 +1,7 @@
 import { blockStorage, image } from '@virt8ra/contract';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import type { StoredResource } from '../../resources/stored-resource.js';
-import { type KindWorld, record, startKindWorld, within } from '../testing/kind-world.js';
+import { type KindWorld, record, startKindWorld, within } from '../../testing/kind-world.js';
 import { blockStorageBytes, originOfVolume, realizeBlockStorage } from './index.js';
 
 let world: KindWorld;

@@ -7,6 +7,7 @@ import type { KindContext } from '../context.js';
 import type { ImageImportStatus } from './status.js';
 import { type AcceptInput, type ImportArtifacts, refuse } from './workflow.js';
 
+export { type ImageImportStatus, type ImageStatus, imageStatus } from './status.js';
 export { type AcceptInput, createAcceptWorkflow } from './workflow.js';
 
 type Import = StoredResource<ImageImportSpec, ImageImportStatus>;

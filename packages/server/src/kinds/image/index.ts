@@ -3,7 +3,7 @@ import { blockStorage, type ImageSpec, image, imageImport, Problem } from '@virt
 import { jsonEqual } from '../../resources/json-equal.js';
 import type { StoreTransaction } from '../../resources/store.js';
 import type { Admission, KindBehaviour, PutRequest } from '../behaviour.js';
-import { type ImageImportStatus, type ImageStatus, imageStatus } from '../image-import/status.js';
+import { type ImageImportStatus, type ImageStatus, imageStatus } from '../image-import/index.js';
 
 const pointer = '/spec/blockStorageRef';
 

@@ -7,10 +7,10 @@ import type { KindContext } from '../context.js';
 import { releaseNetworkOnHost } from '../network/index.js';
 import { nicsForInstance } from '../nic/index.js';
 import type { InstanceContext } from './instance-context.js';
+import { instancesFacet } from './instances-facet.js';
 import { partsOfInstance } from './parts.js';
 import { forgetPermit } from './permits.js';
 import { forgetInstancePower } from './power.js';
-import { instancesFacet } from './reconcile.js';
 import type { InstanceStatus } from './status.js';
 
 const lookAgainSeconds = 2;

@@ -2,11 +2,13 @@ import { type InstanceSpec, Problem, toProblem } from '@virt8ra/contract';
 import type { Handle, InstanceRealizationStatus, Observation } from '@virt8ra/driver';
 import type { Outcome } from '@virt8ra/engine';
 import type { Realization } from '../../resources/ledger-types.js';
+import type { StoreTransaction } from '../../resources/store.js';
 import type { StoredResource } from '../../resources/stored-resource.js';
 import { realizeBlockStorage } from '../block-storage/index.js';
 import type { KindContext } from '../context.js';
 import { deleteInstance } from './delete.js';
 import type { InstanceContext } from './instance-context.js';
+import { instancesFacet } from './instances-facet.js';
 import { partsOfInstance } from './parts.js';
 import { currentPermit } from './permits.js';
 import { placeInstance } from './place.js';
@@ -134,7 +136,7 @@ function conditionFrom(
   seen: Observation<InstanceRealizationStatus>,
   wanted: 'on' | 'off',
   current: Instance,
-): Parameters<import('../../resources/store.js').StoreTransaction['setStatus']>[2] {
+): Parameters<StoreTransaction['setStatus']>[2] {
   if (seen.type === 'broken') return { state: 'error', type: 'Observed', reason: 'Failed', message: seen.problem.message };
   if (seen.type === 'unknown') {
     return current.conditions[0]?.reason === 'Unknown'
@@ -166,13 +168,4 @@ function outcomeOf(seen: Observation<InstanceRealizationStatus>, wanted: 'on' | 
     case 'absent':
       return { waitSeconds: retrySeconds, reason: 'not there' };
   }
-}
-
-export async function instancesFacet(
-  context: KindContext,
-  site: string,
-): Promise<NonNullable<Awaited<ReturnType<KindContext['sites']['connectionOf']>>['instances']>> {
-  const { instances } = await context.sites.connectionOf(site);
-  if (instances === undefined) throw new Problem('unsupported', `site ${site} cannot run instances`);
-  return instances;
 }

@@ -1,6 +1,6 @@
 import { network, nic, subnet } from '@virt8ra/contract';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { type KindWorld, putNetwork, putNic, putSubnet, startKindWorld, within } from '../testing/kind-world.js';
+import { type KindWorld, putNetwork, putNic, putSubnet, startKindWorld, within } from '../../testing/kind-world.js';
 import { formatAddress, parseAddress } from './cidr.js';
 import { ensureNetworkOnHost, releaseNetworkOnHost } from './index.js';
 

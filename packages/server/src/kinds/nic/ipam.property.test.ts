@@ -4,7 +4,7 @@ import { startTestPostgres, type TestPostgres } from '@virt8ra/engine/testing';
 import fc from 'fast-check';
 import type { Pool } from 'pg';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { rangesOf } from '../network/cidr.js';
+import { rangesOf } from '../network/index.js';
 import { assignAddresses, freeNic, nicMigrations } from './ipam.js';
 
 let postgres: TestPostgres;

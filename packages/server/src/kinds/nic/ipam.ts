@@ -1,7 +1,7 @@
 import { type Id, Problem } from '@virt8ra/contract';
 import type { Migration } from '@virt8ra/engine';
 import type { PoolClient } from 'pg';
-import { formatAddress, type IpAddress, type IpRange, parseAddress } from '../network/cidr.js';
+import { formatAddress, type IpAddress, type IpRange, parseAddress } from '../network/index.js';
 
 /**
  * Addresses of one subnet for the whole region. What is free is kept as ranges, so that finding, taking and giving back an address cost

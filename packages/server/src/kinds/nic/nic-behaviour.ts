@@ -15,7 +15,7 @@ import {
 import type { StoreTransaction } from '../../resources/store.js';
 import type { ResolvedReference, StoredResource } from '../../resources/stored-resource.js';
 import type { Admission, KindBehaviour, PutRequest } from '../behaviour.js';
-import { rangesOf } from '../network/cidr.js';
+import { rangesOf } from '../network/index.js';
 import { assignAddresses, freeNic } from './ipam.js';
 import { macOf } from './mac.js';
 

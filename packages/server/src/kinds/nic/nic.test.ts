@@ -1,6 +1,6 @@
 import { nic, subnet } from '@virt8ra/contract';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { type KindWorld, putNetwork, putNic, putSubnet, startKindWorld, within } from '../testing/kind-world.js';
+import { type KindWorld, putNetwork, putNic, putSubnet, startKindWorld, within } from '../../testing/kind-world.js';
 import { nicsForInstance } from './index.js';
 
 let world: KindWorld;

@@ -1,7 +1,7 @@
 import { type Id, Problem, type SubnetSpec } from '@virt8ra/contract';
 import type { InstanceRealizationSpec } from '@virt8ra/driver';
 import type { StoreReader } from '../../resources/store.js';
-import { gatewayOf, parseAddress, rangesOf } from '../network/cidr.js';
+import { gatewayOf, parseAddress, rangesOf } from '../network/index.js';
 import { type NicStatus, networkPointer, subnetPointer } from './nic-behaviour.js';
 
 /** A NIC as a site is asked for it, but for the network, which each host has its own of. */

@@ -2,9 +2,8 @@
 import { type NetworkSpec, network, nic, Problem, type SubnetSpec, subnet } from '@virt8ra/contract';
 import type { StoreTransaction } from '../../resources/store.js';
 import type { Admission, KindBehaviour, PutRequest } from '../behaviour.js';
-import { networkRanges, subnetsOf } from '../network/address-plan.js';
-import { formatRange, isInside, overlap, rangesOf } from '../network/cidr.js';
-import { forgetAddressSpace } from '../nic/ipam.js';
+import { formatRange, isInside, networkRanges, overlap, rangesOf, subnetsOf } from '../network/index.js';
+import { forgetAddressSpace } from '../nic/index.js';
 
 type SubnetStatus = Partial<Pick<SubnetSpec, 'cidr'>>;
 

@@ -9,7 +9,7 @@ import type {
   NetworkRealizationSpec,
   NetworkRealizationStatus,
 } from '@virt8ra/driver';
-import type { SiteConnections } from '../../accounts/site-connections.js';
+import type { SiteConnections } from '../accounts/site-connections.js';
 
 /** A site in memory whose objects are there at once, that can be cut off and can lose a reply. */
 export interface MemorySite {
