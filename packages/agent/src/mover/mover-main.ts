@@ -50,6 +50,7 @@ function main(): void {
   for (const signal of ['SIGTERM', 'SIGINT'] as const) process.on(signal, () => lines.close());
   // The agent went away in the middle of a notice.
   process.stdout.on('error', () => lines.close());
+  process.stderr.on('error', () => {});
 }
 
 main();

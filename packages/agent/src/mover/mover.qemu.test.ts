@@ -190,6 +190,15 @@ describe.skipIf(!present)('a stopped guest’s disk', () => {
     expect(statSync(journal()).size).toBe(2 * recordBytes);
   });
 
+  it('is known to be finished by a mover that comes late', async () => {
+    const receiver = pair.receive();
+    const { port } = await receiver.heard('listening');
+    const sender = send(port);
+    const roots = await finish(sender, receiver);
+    await sender.mover.exited;
+    expect(await send(port).heard('finished')).toMatchObject({ roots });
+  });
+
   it('waits for nobody for long', async () => {
     const sender = pair.send(1, {
       disks: [{ sizeBytes, node: '', files: [source] }],

@@ -1,5 +1,5 @@
 import { execFileSync } from 'node:child_process';
-import { mkdtempSync } from 'node:fs';
+import { mkdtempSync, readFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
@@ -13,6 +13,12 @@ if (!present) process.stderr.write('skipped: qemu-system-x86_64 and qemu-nbd are
 vi.setConfig({ testTimeout: 90_000 });
 const mib = 1024 * 1024;
 const sizeBytes = 64 * mib + 4096;
+
+/** First bytes of the journal's records; 5 is the end. */
+function recordTypes(path: string): number[] {
+  const bytes = readFileSync(path);
+  return Array.from({ length: Math.floor(bytes.length / 48) }, (_, index) => bytes.readUInt8(index * 48));
+}
 
 describe.skipIf(!present)('a guest that runs while its disks are sent', () => {
   let qemu: BareQemu;
@@ -111,6 +117,28 @@ describe.skipIf(!present)('a guest that runs while its disks are sent', () => {
     await sender.mover.exited;
     const again = send(port);
     expect(await again.heard('finished')).toMatchObject({ roots });
+  });
+
+  it('is finished by another mover when the first was killed between the receiver’s last word and its own', async () => {
+    const receiver = pair.receive();
+    const { port } = await receiver.heard('listening');
+    const first = send(port);
+    await first.heard('converged');
+    await qemu.write(0, 40 * mib, seededBytes('at the end', mib));
+    first.mover.finish();
+    await vi.waitFor(() => expect(recordTypes(join(pair.folder, 'beta', 'receive.journal'))).toContain(5), {
+      timeout: 20_000,
+      interval: 1,
+    });
+    await first.murder();
+    const second = send(port);
+    await Promise.race([second.heard('converged'), second.heard('finished')]);
+    second.mover.finish();
+    const { roots } = await second.heard('finished');
+    expect(await receiver.heard('finished')).toMatchObject({ roots });
+    await receiver.mover.exited;
+    await quit();
+    equal();
   });
 
   it('is stopped by nobody when there is no room to freeze its disks', async () => {

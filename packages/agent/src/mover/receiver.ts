@@ -46,7 +46,7 @@ const helloMs = 10_000;
 const keepAliveMs = 10_000;
 const checkpointMs = 5_000;
 /** How long a sender that did not say goodbye may come back and ask. */
-const lingerMs = 10_000;
+const lingerMs = 60_000;
 
 /** Listens for the one sender of a transfer. Raises Problem unavailable when no port can be had. */
 export async function createReceiver(options: ReceiverOptions): Promise<Receiver> {

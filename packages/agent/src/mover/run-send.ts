@@ -131,6 +131,7 @@ async function sendWarm(run: SendRun, mode: Extract<SendConfig['mode'], { type: 
     });
     const finished: Finished = { roots: outcome.roots, pauseMs: outcome.pauseMs };
     await writeJsonAtomic(finishedFile, finished);
+    await sender.sayGoodbye();
     notify({ type: 'finished', ...finished });
     await outcome.release().catch((error: unknown) => log.warn('the exports of a finished transfer stay', { problem: String(error) }));
   } catch (error) {
@@ -153,19 +154,26 @@ async function isPaused(monitor: Monitor): Promise<boolean> {
 async function sendCold(run: SendRun, runtimeDirectory: string): Promise<void> {
   const { config, bootId, notify, commands } = run;
   const { directory, transferId, disks } = config;
+  const finishedFile = join(directory, 'finished.json');
   const source = await openColdSource(disks, runtimeDirectory);
   const sizes = disks.map(({ sizeBytes }) => sizeBytes);
-  const ledger = SendLedger.open({ directory, transferId, sizes, validity: `${bootId}\n${await fingerprintFiles(disks)}` });
+  const fingerprint = await fingerprintFiles(disks);
+  const ledger = SendLedger.open({ directory, transferId, sizes, validity: `${bootId}\n${fingerprint}` });
   const meter = new ProgressMeter(notify);
   const sender = openSender(run, ledger, meter);
   try {
+    const earlier = (await readJson(finishedFile)) as (Finished & { readonly fingerprint: string }) | undefined;
+    if (earlier?.fingerprint === fingerprint) return notify({ type: 'finished', roots: earlier.roots });
     await sender.sendPass(await sender.firstPass(), source.disks);
     notify({ type: 'converged' });
     while (!commands.finishing) {
       commands.signal.throwIfAborted();
       await commands.wait(60_000);
     }
-    notify({ type: 'finished', roots: await sender.complete() });
+    const roots = await sender.complete();
+    await writeJsonAtomic(finishedFile, { roots, fingerprint });
+    await sender.sayGoodbye();
+    notify({ type: 'finished', roots });
   } finally {
     sender.close();
     ledger.close();

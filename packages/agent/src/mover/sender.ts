@@ -83,8 +83,6 @@ export class Sender {
     const sent = ledger.tables.map(({ count }) => new Uint8Array(count));
     const progress = { doneBytes: 0, totalBytes: 0 };
     await this.#withSession(async (session) => {
-      if (session.welcome.complete !== undefined)
-        throw new Problem('conflict', 'the receiver has this transfer as complete and takes nothing more');
       let left = 0;
       for (const [disk, plan] of plans.entries()) {
         const held = session.held[disk];
@@ -113,8 +111,12 @@ export class Sender {
         throw new Problem('conflict', 'the receiver has this transfer as complete with other content');
       await session.complete(known);
     });
-    await this.#session?.sayGoodbye();
     return known;
+  }
+
+  /** Lets the receiver go. Say it when the outcome of `complete` is written down: after it the receiver cannot be asked again. */
+  async sayGoodbye(): Promise<void> {
+    await this.#session?.sayGoodbye();
   }
 
   close(): void {
