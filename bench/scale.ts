@@ -19,7 +19,7 @@ export interface ScaleRow {
 const tenant = 'default';
 const pageSize = 100;
 const writers = 16;
-const rounds = { get: 150, put: 60, page: 40, watch: 60 } as const;
+const rounds = { get: 150, put: 60, page: 40, watch: 120 } as const;
 
 /** Grows a collection of workspaces to each size through the API and measures there. Sizes must ascend. */
 export async function measureScale(served: Served, sizes: readonly number[], tell: (text: string) => void): Promise<readonly ScaleRow[]> {
