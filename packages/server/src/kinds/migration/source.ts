@@ -71,7 +71,11 @@ export async function returnToSource(context: KindContext, step: StepContext, in
   const permit = await context.store.transaction(async (tx) => await currentPermit(tx.client, uid));
   if (permit === undefined) throw new Problem('internal', `instance ${plan.instance.name} has lost its run permit`);
   if (permit.holder === plan.from.host && permit.epoch === plan.epoch && permit.surrendered === undefined) {
-    if (ordered === undefined || (await goesOn(context, step, plan))) return;
+    if (ordered === undefined) return;
+    const { disks } = await facetsAt(context, plan.from.site);
+    const sender = lastStatusOf(await disks.observe(ordered));
+    const letGo = sender !== 'absent' && sender?.state === 'finished';
+    if (await goesOn(context, step, plan, letGo)) return;
   }
   const granted = await write(context, step, async (tx) => {
     const current = await currentPermit(tx.client, uid);
@@ -85,8 +89,11 @@ export async function returnToSource(context: KindContext, step: StepContext, in
   await updateSource(context, step, plan, { power, permit: granted });
 }
 
-/** Whether the source still holds its epoch. If not, its surrender is recorded. Raises `unavailable` while neither can be seen. */
-async function goesOn(context: KindContext, step: StepContext, plan: MovePlan): Promise<boolean> {
+/**
+ * Whether the source still holds its epoch. If not, its surrender is recorded. `letGo`: its end of the copy has finished, so that it gave
+ * the epoch up, whatever an older look at the guest says. Raises `unavailable` while neither can be seen.
+ */
+async function goesOn(context: KindContext, step: StepContext, plan: MovePlan, letGo: boolean): Promise<boolean> {
   const { instances } = await facetsAt(context, plan.from.site);
   const isOff = (activity: string | undefined): boolean => activity === 'stopped' || activity === 'crashed';
   let seen = lastStatusOf(await instances.observe(plan.instance.source.handle));
@@ -101,7 +108,7 @@ async function goesOn(context: KindContext, step: StepContext, plan: MovePlan): 
     await write(context, step, async (tx) => await recordSurrender(tx.client, surrender));
     return false;
   }
-  if (plan.mode === 'warm' && seen?.activity === 'running') return true;
+  if (!letGo && plan.mode === 'warm' && seen?.activity === 'running') return true;
   throw new Problem('unavailable', `host ${plan.from.host} does not say yet whether it runs instance ${plan.instance.name}`, {
     retryAfterSeconds: 1,
   });
