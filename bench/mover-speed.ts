@@ -89,9 +89,13 @@ interface Notice {
 
 /** A mover as the agent starts it: its role on standard input, notices on standard output. */
 function startMover(main: string, role: object) {
-  const child = spawn(process.execPath, ['--max-old-space-size=48', '--max-semi-space-size=2', main], {
-    stdio: ['pipe', 'pipe', 'ignore'],
-  });
+  const child = spawn(
+    process.execPath,
+    ['--max-old-space-size=48', '--max-semi-space-size=2', '--single-threaded', '--no-incremental-marking', main],
+    {
+      stdio: ['pipe', 'pipe', 'ignore'],
+    },
+  );
   const notices: Notice[] = [];
   const wake = new Set<() => void>();
   let ended = false;

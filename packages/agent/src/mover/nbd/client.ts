@@ -32,6 +32,9 @@ export interface ZeroOptions {
   readonly fast?: boolean;
 }
 
+/** Servers take a buffer from the system for each request; small ones stay in the processor's cache. */
+const pieceBytes = 256 * 1024;
+
 /**
  * One connection to an NBD export. Requests may overlap in time; the caller bounds their number, and with it the memory, by the buffers it
  * lends. A buffer is in use until the promise settles. Requests raise Problem exhausted (no space), forbidden (read-only), unsupported,
@@ -110,12 +113,19 @@ export class NbdClient {
 
   /** Fills `into` with the bytes from `offset` on. */
   async read(offset: number, into: Buffer): Promise<void> {
-    await this.#request('reading', command.read, 0, offset, into.length, undefined, into);
+    if (into.length <= pieceBytes) await this.#request('reading', command.read, 0, offset, into.length, undefined, into);
+    else
+      await inPieces(
+        into,
+        async (piece, at) => void (await this.#request('reading', command.read, 0, offset + at, piece.length, undefined, piece)),
+      );
   }
 
   async write(offset: number, bytes: Buffer): Promise<void> {
     this.#needsWritable('writing');
-    await this.#request('writing', command.write, 0, offset, bytes.length, bytes);
+    if (bytes.length <= pieceBytes) await this.#request('writing', command.write, 0, offset, bytes.length, bytes);
+    else
+      await inPieces(bytes, async (piece, at) => void (await this.#request('writing', command.write, 0, offset + at, piece.length, piece)));
   }
 
   async writeZeroes(offset: number, lengthBytes: number, { noHole = false, fast = false }: ZeroOptions = {}): Promise<void> {
@@ -229,4 +239,12 @@ export class NbdClient {
       else this.#source.writeAll([head, payload]);
     });
   }
+}
+
+/** Settles when all pieces have, so that the buffer is nobody's any more. Raises the first failure. */
+async function inPieces(bytes: Buffer, work: (piece: Buffer, at: number) => Promise<void>): Promise<void> {
+  const works: Promise<void>[] = [];
+  for (let at = 0; at < bytes.length; at += pieceBytes) works.push(work(bytes.subarray(at, at + pieceBytes), at));
+  const failed = (await Promise.allSettled(works)).find((result) => result.status === 'rejected');
+  if (failed !== undefined) throw failed.reason;
 }
