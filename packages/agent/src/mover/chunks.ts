@@ -24,7 +24,9 @@ const unknown = Buffer.alloc(digestBytes);
 export class DigestTable {
   readonly sizeBytes: number;
   readonly count: number;
+  /** The digests in order; not to be written to from outside. */
   readonly bytes: Buffer;
+  #unknown: number;
   readonly #zero: Buffer;
   readonly #lastZero: Buffer;
 
@@ -32,6 +34,7 @@ export class DigestTable {
     this.sizeBytes = sizeBytes;
     this.count = chunkCount(sizeBytes);
     this.bytes = Buffer.alloc(this.count * digestBytes);
+    this.#unknown = this.count;
     this.#zero = digestOf(Buffer.alloc(chunkBytes));
     this.#lastZero = this.count === 0 ? this.#zero : digestOf(Buffer.alloc(chunkLength(sizeBytes, this.count - 1)));
   }
@@ -42,11 +45,33 @@ export class DigestTable {
   }
 
   set(index: number, digest: Buffer): void {
-    digest.copy(this.bytes, index * digestBytes, 0, digestBytes);
+    this.#replace(index, digest);
   }
 
   clear(index: number): void {
-    this.bytes.fill(0, index * digestBytes, (index + 1) * digestBytes);
+    this.#replace(index, unknown);
+  }
+
+  #replace(index: number, digest: Buffer): void {
+    if (!this.isKnown(index)) this.#unknown -= 1;
+    digest.copy(this.bytes, index * digestBytes, 0, digestBytes);
+    if (!this.isKnown(index)) this.#unknown += 1;
+  }
+
+  /** Takes over digests of consecutive chunks. */
+  load(digests: Buffer, first = 0): void {
+    for (let at = 0; at < digests.length; at += digestBytes) this.set(first + at / digestBytes, digests.subarray(at, at + digestBytes));
+  }
+
+  /** Every chunk becomes one that is not known. */
+  forget(): void {
+    this.bytes.fill(0);
+    this.#unknown = this.count;
+  }
+
+  /** Chunks whose digest is not known. */
+  get unknownCount(): number {
+    return this.#unknown;
   }
 
   equals(index: number, digest: Buffer): boolean {
@@ -68,7 +93,6 @@ export class DigestTable {
 
   /** SHA-256 over all digests, hexadecimal; undefined while one is not known. */
   root(): string | undefined {
-    for (let index = 0; index < this.count; index += 1) if (!this.isKnown(index)) return undefined;
-    return hash('sha256', this.bytes, 'hex');
+    return this.#unknown > 0 ? undefined : hash('sha256', this.bytes, 'hex');
   }
 }

@@ -110,7 +110,7 @@ export class GuestPoints {
       ]);
       await monitor.run('transaction', { actions });
       this.#recording = pass + 1;
-      const clients = await this.#serve(pass, views, bitmap);
+      const clients = await this.#serve(pass, views, bitmap, direct);
       const stopWatching = direct ? () => {} : this.#watchRoom(clients);
       const close = async () => {
         stopWatching();
@@ -188,7 +188,7 @@ export class GuestPoints {
     }
   }
 
-  async #serve(pass: number, views: readonly string[], bitmap: string | undefined): Promise<NbdClient[]> {
+  async #serve(pass: number, views: readonly string[], bitmap: string | undefined, direct: boolean): Promise<NbdClient[]> {
     const { monitor, signal } = this.#options;
     await this.#blocks.startServer(this.#socket);
     const clients: NbdClient[] = [];
@@ -196,7 +196,9 @@ export class GuestPoints {
       const name = this.#blocks.name('e', pass, disk);
       const bitmaps = bitmap === undefined ? {} : { bitmaps: [{ node: this.#nodes[disk], name: bitmap }] };
       await monitor.run('block-export-add', { type: 'nbd', id: name, 'node-name': view, name, writable: false, ...bitmaps });
-      const contexts = [allocationContext, ...(bitmap === undefined ? [] : [bitmapContext(bitmap)])];
+      // While the guest waits, the little that changed is read as it is, rather than asking what all of the disk is made of.
+      const allocation = direct && bitmap !== undefined ? [] : [allocationContext];
+      const contexts = [...allocation, ...(bitmap === undefined ? [] : [bitmapContext(bitmap)])];
       clients.push(await NbdClient.connect({ address: { path: this.#socket }, exportName: name, contexts, signal }));
     }
     return clients;

@@ -45,6 +45,8 @@ export interface Receiver {
 const helloMs = 10_000;
 const keepAliveMs = 10_000;
 const checkpointMs = 5_000;
+/** The disk writes while the network brings more, so that the end of a pass has little left to wait for. */
+const checkpointBytes = 64 * 1024 * 1024;
 /** How long a sender that did not say goodbye may come back and ask. */
 const lingerMs = 60_000;
 
@@ -64,6 +66,19 @@ export async function createReceiver(options: ReceiverOptions): Promise<Receiver
   });
   finished.catch(() => {});
 
+  let sinceCheckpoint = 0;
+  let checkpointing = false;
+  const checkpoint = () => {
+    if (checkpointing || journal.complete || journal.isCheckpointed) return;
+    checkpointing = true;
+    sinceCheckpoint = 0;
+    target.checkpoint().then(
+      () => {
+        checkpointing = false;
+      },
+      (error: unknown) => listener.onTargetFailure(toProblem(error)),
+    );
+  };
   const roots = () => journal.tables.map((table) => table.root() ?? '');
   const linger = () => {
     ending ??= setTimeout(() => finish(roots()), lingerMs);
@@ -72,6 +87,8 @@ export async function createReceiver(options: ReceiverOptions): Promise<Receiver
     onChunk: (contentBytes: number, resent: boolean) => {
       counters.bytes += contentBytes;
       if (resent) counters.resentBytes += contentBytes;
+      sinceCheckpoint += contentBytes;
+      if (sinceCheckpoint >= checkpointBytes) checkpoint();
       options.onCounters?.(counters);
     },
     onPassEnd: () => {
@@ -161,9 +178,7 @@ export async function createReceiver(options: ReceiverOptions): Promise<Receiver
     log.warn('a stranger was refused', { problem: problemFromConnection(error, 'the peer').message, from: socket.remoteAddress }),
   );
   const port = await listenOnFirst(server, options.listen.address, options.listen.ports);
-  const timer = setInterval(() => {
-    if (!journal.isCheckpointed) target.checkpoint().catch((error: unknown) => listener.onTargetFailure(toProblem(error)));
-  }, checkpointMs);
+  const timer = setInterval(checkpoint, checkpointMs);
   if (journal.complete) linger();
   return {
     address: options.listen.address,

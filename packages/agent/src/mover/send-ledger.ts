@@ -1,6 +1,6 @@
 import { closeSync, existsSync, openSync, readSync, writeSync } from 'node:fs';
 import { join } from 'node:path';
-import { chunkLength, DigestTable, digestBytes, digestOf } from './chunks.js';
+import { DigestTable, digestBytes, digestOf } from './chunks.js';
 
 /**
  * What a sender knows: the digest of each chunk as the receiver acknowledged it, and its counters. One file: a head with counters and the
@@ -86,7 +86,13 @@ export class SendLedger {
       else this.#flying.set(placeKey(head.readUInt32BE(at + 4), head.readUInt32BE(at + 8)), slot);
     }
     if (!head.subarray(40, 72).equals(point)) this.forget();
-    else for (const [disk, { bytes }] of this.tables.entries()) readSync(this.#file, bytes, 0, bytes.length, this.#starts[disk] ?? 0);
+    else {
+      for (const [disk, table] of this.tables.entries()) {
+        const digests = Buffer.alloc(table.bytes.length);
+        readSync(this.#file, digests, 0, digests.length, this.#starts[disk] ?? 0);
+        table.load(digests);
+      }
+    }
   }
 
   #resetSlots(): void {
@@ -95,8 +101,8 @@ export class SendLedger {
 
   /** Nothing is known any more of what the chunks were. */
   forget(): void {
-    for (const [disk, { bytes }] of this.tables.entries()) {
-      bytes.fill(0);
+    for (const [disk, table] of this.tables.entries()) {
+      table.forget();
       this.save(disk);
     }
   }
@@ -147,14 +153,6 @@ export class SendLedger {
   save(disk: number): void {
     const bytes = this.tables[disk]?.bytes;
     if (bytes !== undefined) writeSync(this.#file, bytes, 0, bytes.length, this.#starts[disk] ?? 0);
-  }
-
-  /** Bytes of the chunks whose content is not known. */
-  unknownBytes(): number {
-    let sum = 0;
-    for (const table of this.tables)
-      for (let index = 0; index < table.count; index += 1) if (!table.isKnown(index)) sum += chunkLength(table.sizeBytes, index);
-    return sum;
   }
 
   close(): void {

@@ -23,7 +23,7 @@ export type SendPlan = Uint8Array;
  */
 export async function planPass({ client, bitmap }: SourceDisk, table: DigestTable): Promise<SendPlan> {
   const plan = new Uint8Array(table.count);
-  for (let index = 0; index < table.count; index += 1) if (!table.isKnown(index)) plan[index] = need.content;
+  if (table.unknownCount > 0) for (let index = 0; index < table.count; index += 1) if (!table.isKnown(index)) plan[index] = need.content;
   const changed = bitmap === undefined ? undefined : bitmapContext(bitmap);
   if (changed !== undefined && !client.contexts.includes(changed))
     throw new Problem('internal', `QEMU does not offer the bitmap ${bitmap}`);
@@ -40,9 +40,18 @@ export async function planPass({ client, bitmap }: SourceDisk, table: DigestTabl
   return plan;
 }
 
+/** Adds to a plan what the receiver lost of what it had acknowledged. `sent`: chunks that were dealt with in this pass already. */
+export function addLost(plan: SendPlan, sent: Uint8Array, table: DigestTable, held: DigestTable): void {
+  for (let index = 0; index < table.count; index += 1) {
+    if (!table.isKnown(index) || held.equals(index, table.get(index))) continue;
+    plan[index] = need.content;
+    sent[index] = 0;
+  }
+}
+
 /**
- * Strikes from a plan what need not be sent because the receiver holds it, and adds what it lost. `sent`: chunks that were dealt with in this
- * pass already. Answers the content bytes that are left to be read.
+ * Strikes from a plan what need not be sent because it was in this pass, or because it is zeros at both ends. Answers the content bytes that are
+ * left to be read.
  */
 export function trimPlan(plan: SendPlan, sent: Uint8Array, disk: number, ledger: SendLedger, held: DigestTable): number {
   const table = ledger.tables[disk];
@@ -50,12 +59,8 @@ export function trimPlan(plan: SendPlan, sent: Uint8Array, disk: number, ledger:
   let left = 0;
   let changed = false;
   for (let index = 0; index < table.count; index += 1) {
-    const lost = table.isKnown(index) && !held.equals(index, table.get(index));
+    if (plan[index] === need.nothing) continue;
     if (sent[index] === 1) plan[index] = need.nothing;
-    if (lost && plan[index] === need.nothing) {
-      plan[index] = need.content;
-      sent[index] = 0;
-    }
     if (plan[index] === need.zero && held.isZero(index)) {
       // In memory first: a disk may have millions of these.
       table.set(index, table.zero(index));

@@ -49,6 +49,8 @@ export class SendSession {
   /** What the receiver held when the session began, and what it acknowledged since. */
   readonly held: readonly DigestTable[];
   readonly welcome: Welcome;
+  /** What is held was compared with the ledger; from then on both are kept in step. */
+  compared = false;
   readonly #streams: readonly Stream[];
   #failure: Problem | undefined;
 
@@ -176,7 +178,7 @@ class HeldCollector {
     if (table === undefined || body.readUInt32BE(0) !== this.#disk || body.readUInt32BE(4) !== this.#index)
       throw badFrame('digests out of order');
     if (this.#index * digestBytes + digests.length > table.bytes.length) throw badFrame('digests of chunks that are not');
-    digests.copy(table.bytes, this.#index * digestBytes);
+    table.load(digests, this.#index);
     this.#index += digests.length / digestBytes;
     if (this.#index < table.count) return;
     this.#disk += 1;

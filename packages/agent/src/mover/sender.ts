@@ -5,7 +5,7 @@ import { ChunkFeed } from './chunk-feed.js';
 import { chunkBytes, chunkLength } from './chunks.js';
 import type { MoverTls } from './peer.js';
 import type { SendLedger } from './send-ledger.js';
-import { need, planPass, type SendPlan, type SourceDisk, trimPlan } from './send-plan.js';
+import { addLost, need, planPass, type SendPlan, type SourceDisk, trimPlan } from './send-plan.js';
 import { SendSession } from './send-session.js';
 import { chunkFrame, contentOffset } from './wire.js';
 
@@ -87,8 +87,12 @@ export class Sender {
       for (const [disk, plan] of plans.entries()) {
         const held = session.held[disk];
         const marks = sent[disk];
-        if (held !== undefined && marks !== undefined) left += trimPlan(plan, marks, disk, ledger, held);
+        const table = ledger.tables[disk];
+        if (held === undefined || marks === undefined || table === undefined) continue;
+        if (!session.compared) addLost(plan, marks, table, held);
+        left += trimPlan(plan, marks, disk, ledger, held);
       }
+      session.compared = true;
       progress.totalBytes = progress.doneBytes + left;
       await this.#sendChunks(session, pass, disks, plans, sent, progress);
       await session.endPass(pass);

@@ -11,7 +11,8 @@ export function bitmapContext(bitmap: string): string {
   return `qemu:dirty-bitmap:${bitmap}`;
 }
 
-const stepBytes = 1024 ** 3;
+/** A request tells of less than 4 GiB; whole chunks. */
+const stepBytes = 4 * 1024 ** 3 - 1024 ** 2;
 
 /**
  * Walks over a whole export and tells each extent of each granted context, in order within a context. An export without any context tells
