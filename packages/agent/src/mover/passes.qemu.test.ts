@@ -141,6 +141,29 @@ describe.skipIf(!present)('a guest that runs while its disks are sent', () => {
     equal();
   });
 
+  it('is given back within seconds when the receiver falls silent while the guest is stopped', async () => {
+    const receiver = pair.receive();
+    const { port } = await receiver.heard('listening');
+    const sender = send(port);
+    await sender.heard('converged');
+    const pid = receiver.mover.pid ?? 0;
+    sender.mover.finish();
+    process.kill(pid, 'SIGSTOP');
+    const begin = performance.now();
+    expect(await sender.heard('failed')).toMatchObject({ code: 'unavailable' });
+    expect(performance.now() - begin).toBeLessThan(25_000);
+    process.kill(pid, 'SIGCONT');
+    await sender.mover.exited;
+    const again = send(port);
+    await again.heard('converged');
+    again.mover.finish();
+    await again.heard('finished');
+    await receiver.heard('finished');
+    await receiver.mover.exited;
+    await quit();
+    equal();
+  });
+
   it('is stopped by nobody when there is no room to freeze its disks', async () => {
     const small = join(pair.folder, 'alpha');
     execFileSync('mkdir', ['-p', small]);

@@ -108,13 +108,13 @@ async function lastPass(options: PassesOptions, pass: number): Promise<PassesOut
   const { points, monitor, sender, onPausing } = options;
   await onPausing();
   const begin = performance.now();
+  sender.hurry();
   await monitor.run('stop');
   const point = await points.take(pass, true);
   return await orDrop(point, async () => {
-    const result = await sender.sendPass(pass, point.disks);
+    await sender.sendPass(pass, point.disks);
     const roots = await sender.complete();
     const pauseMs = performance.now() - begin;
-    options.onPass({ ...result, pass, dirtyBytes: 0, converged: true });
     return { roots, pauseMs, release: async () => await point.release() };
   });
 }

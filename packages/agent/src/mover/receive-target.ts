@@ -6,6 +6,7 @@ import type { DigestTable } from './chunks.js';
 import { digestExport } from './digest.js';
 import { type LocalExport, openLocalExport, settleEarlierExport } from './local-export.js';
 import { allocationContext } from './nbd/extents.js';
+import { replacePredecessor } from './predecessor.js';
 import { ReceiveJournal } from './receive-journal.js';
 import { ReceiveTarget } from './receive-session.js';
 
@@ -41,6 +42,7 @@ interface Left {
 export async function openReceiveTarget(options: TargetOptions): Promise<OpenTarget> {
   const { transferId, directory, runtimeDirectory, disks, bootId } = options;
   await makeDirectory(directory);
+  await replacePredecessor(directory, bootId);
   await makeDirectory(runtimeDirectory, 0o711);
   const leftFile = join(directory, 'receiver.json');
   const left = (await readJson(leftFile)) as Left | undefined;

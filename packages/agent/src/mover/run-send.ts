@@ -9,6 +9,7 @@ import { chunkBytes } from './chunks.js';
 import { fingerprintFiles, openColdSource } from './cold-source.js';
 import { GuestPoints } from './guest-points.js';
 import { type PassCommands, runPasses } from './passes.js';
+import { replacePredecessor } from './predecessor.js';
 import { ProgressMeter } from './progress-meter.js';
 import { SendLedger } from './send-ledger.js';
 import { Sender } from './sender.js';
@@ -45,6 +46,7 @@ export async function runSend(run: SendRun): Promise<void> {
   const { config, notify, log, commands } = run;
   try {
     await makeDirectory(config.directory);
+    await replacePredecessor(config.directory, run.bootId);
     if (config.mode.type === 'warm') await sendWarm(run, config.mode);
     else await sendCold(run, config.mode.runtimeDirectory);
   } catch (error) {

@@ -29,13 +29,22 @@ export interface ConnectOptions {
   /** DNS name that the receiver's certificate must carry. */
   readonly peerName: string;
   readonly streams: number;
+  readonly patience: Patience;
   readonly signal: AbortSignal;
 }
 
-const connectMs = 10_000;
-const ackMs = 60_000;
-/** A flush of everything a pass wrote may take its time. */
-const durableMs = 10 * 60_000;
+/** How long a silent receiver is waited for. */
+export interface Patience {
+  readonly connectMs: number;
+  readonly ackMs: number;
+  /** A flush of what a pass wrote takes longer than an acknowledgement. */
+  readonly durableMs: number;
+}
+
+export const patient: Patience = { connectMs: 10_000, ackMs: 60_000, durableMs: 10 * 60_000 };
+/** While the guest is stopped. */
+export const hurried: Patience = { connectMs: 3_000, ackMs: 4_000, durableMs: 10_000 };
+const keepAliveMs = 10_000;
 
 interface Stream {
   readonly socket: TLSSocket;
@@ -51,10 +60,12 @@ export class SendSession {
   readonly welcome: Welcome;
   /** What is held was compared with the ledger; from then on both are kept in step. */
   compared = false;
+  patience: Patience;
   readonly #streams: readonly Stream[];
   #failure: Problem | undefined;
 
-  private constructor(welcome: Welcome, held: readonly DigestTable[], streams: readonly Stream[]) {
+  private constructor(welcome: Welcome, held: readonly DigestTable[], streams: readonly Stream[], patience: Patience) {
+    this.patience = patience;
     this.welcome = welcome;
     this.held = held;
     this.#streams = streams;
@@ -65,7 +76,7 @@ export class SendSession {
    * or what the receiver refused with.
    */
   static async connect(options: ConnectOptions): Promise<SendSession> {
-    const { sizes, transferId, streams: count } = options;
+    const { sizes, transferId, streams: count, patience } = options;
     const session = randomBytes(12).toString('hex');
     const hello = (stream: number): Hello => ({ version: wireVersion, transferId, session, stream, streams: count, chunkBytes, sizes });
     const opened: Stream[] = [];
@@ -76,15 +87,15 @@ export class SendSession {
     try {
       const first = await openStream(options, onLoss, (frame) => collector.take(frame));
       opened.push(first);
-      const welcome = readWelcome(await ask(first, jsonFrame(frameType.hello, hello(0)), frameType.welcome, connectMs));
+      const welcome = readWelcome(await ask(first, jsonFrame(frameType.hello, hello(0)), frameType.welcome, patience.connectMs));
       await Promise.race([collector.complete, lossOf(first)]);
       const others = Array.from({ length: count - 1 }, async (_, index) => {
         const stream = await openStream(options, onLoss, unexpected);
         opened.push(stream);
-        await ask(stream, jsonFrame(frameType.hello, hello(index + 1)), frameType.welcome, connectMs);
+        await ask(stream, jsonFrame(frameType.hello, hello(index + 1)), frameType.welcome, patience.connectMs);
         return stream;
       });
-      made = new SendSession(welcome, held, [first, ...(await Promise.all(others))]);
+      made = new SendSession(welcome, held, [first, ...(await Promise.all(others))], patience);
       return made;
     } catch (error) {
       for (const { socket } of opened) socket.destroy();
@@ -102,20 +113,20 @@ export class SendSession {
 
   /** Sends a chunk's frame on a stream that has none in flight; returns when the receiver has written and journaled it. */
   async sendChunk(stream: number, frame: Buffer, { disk, pass, index }: ChunkPlace): Promise<void> {
-    const body = await this.#ask(stream, frame, frameType.ack, ackMs);
+    const body = await this.#ask(stream, frame, frameType.ack, this.patience.ackMs);
     const [ackedDisk, ackedPass, ackedIndex] = readNumbers(body, 3);
     if (ackedDisk !== disk || ackedPass !== pass || ackedIndex !== index) throw this.fail(badFrame('an acknowledgement of another chunk'));
   }
 
   /** Returns when everything of the pass is durable at the receiver. All its chunks must be acknowledged. */
   async endPass(pass: number): Promise<void> {
-    const body = await this.#ask(0, numbersFrame(frameType.passEnd, [pass]), frameType.passEnd, durableMs);
+    const body = await this.#ask(0, numbersFrame(frameType.passEnd, [pass]), frameType.passEnd, this.patience.durableMs);
     if (readNumbers(body, 1)[0] !== pass) throw this.fail(badFrame('the end of another pass'));
   }
 
   /** Returns when the receiver found the same digests and has closed the transfer. Raises Problem conflict when they differ. */
   async complete(roots: readonly string[]): Promise<void> {
-    readFinal(await this.#ask(0, jsonFrame(frameType.final, { roots }), frameType.final, durableMs));
+    readFinal(await this.#ask(0, jsonFrame(frameType.final, { roots }), frameType.final, this.patience.durableMs));
   }
 
   /** Tells the receiver that its last answer arrived. */
@@ -216,7 +227,7 @@ function lossOf(stream: Stream): Promise<never> {
 }
 
 async function openStream(
-  { host, port, tls, peerName, signal }: ConnectOptions,
+  { host, port, tls, peerName, patience: { connectMs }, signal }: ConnectOptions,
   onLoss: (problem: Problem) => void,
   onOther: (frame: Frame) => void,
 ): Promise<Stream> {
@@ -262,7 +273,7 @@ async function openStream(
   socket.on('close', () => lose(new Problem('unavailable', `${where} closed the connection`)));
   checkPeerOrDestroy(socket, peerName);
   socket.setNoDelay(true);
-  socket.setKeepAlive(true, connectMs);
+  socket.setKeepAlive(true, keepAliveMs);
   socket.on('data', (bytes: Buffer) => reader.take(bytes));
   return stream;
 }

@@ -6,7 +6,7 @@ import { chunkBytes, chunkLength } from './chunks.js';
 import type { MoverTls } from './peer.js';
 import type { SendLedger } from './send-ledger.js';
 import { addLost, need, planPass, type SendPlan, type SourceDisk, trimPlan } from './send-plan.js';
-import { SendSession } from './send-session.js';
+import { hurried, patient, SendSession } from './send-session.js';
 import { chunkFrame, contentOffset } from './wire.js';
 
 export interface SenderOptions {
@@ -49,6 +49,7 @@ export class Sender {
   readonly #pool: BufferPool;
   #session: SendSession | undefined;
   #acknowledged = 0;
+  #patience = patient;
 
   constructor(options: SenderOptions) {
     this.#options = options;
@@ -123,6 +124,12 @@ export class Sender {
     await this.#session?.sayGoodbye();
   }
 
+  /** From now on the guest waits: a receiver that is away or silent is given up within seconds. */
+  hurry(): void {
+    this.#patience = hurried;
+    if (this.#session !== undefined) this.#session.patience = hurried;
+  }
+
   close(): void {
     this.#session?.close();
     this.#session = undefined;
@@ -179,14 +186,15 @@ export class Sender {
 
   /** Runs work on a session; when the connection is lost, on a new one, for as long as connections come about. */
   async #withSession<Result>(work: (session: SendSession) => Promise<Result>): Promise<Result> {
-    const { connect, reconnectMs, log, signal } = this.#options;
+    const { connect, log, signal } = this.#options;
+    const reconnectMs = this.#patience === hurried ? hurried.connectMs : this.#options.reconnectMs;
     let giveUp = performance.now() + reconnectMs;
     for (;;) {
       const acknowledged = this.#acknowledged;
       let session = this.#session;
       try {
         if (session === undefined || session.failure !== undefined) {
-          session = await SendSession.connect({ ...this.#options, ...connect });
+          session = await SendSession.connect({ ...this.#options, ...connect, patience: this.#patience });
           this.#session = session;
         }
         return await work(session);
