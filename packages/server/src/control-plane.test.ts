@@ -72,6 +72,37 @@ describe('control plane', { timeout: 90_000 }, () => {
     expect(seen(await plane.call('GET', `${nics}/web`)).status?.addresses).toEqual(['10.30.0.2']);
   });
 
+  it('gives a disk to one of two instances that ask for it at once', async () => {
+    await put(`${disks}/wanted`, { sizeGB: 1, skuRef: 'skus/rd100' });
+    const ask = async (name: string): Promise<Answer> =>
+      await plane.call('PUT', `${instances}/${name}`, {
+        spec: { zone: 'beta', skuRef: 'skus/seca.xs', bootVolume: { deviceRef: 'block-storages/wanted' } },
+      });
+
+    const answers = await Promise.all(['first', 'second', 'third', 'fourth'].map(ask));
+
+    expect(answers.map(({ status }) => status).sort()).toEqual([201, 409, 409, 409]);
+    for (const name of ['first', 'second', 'third', 'fourth']) {
+      await plane.call('DELETE', `${instances}/${name}`);
+      await plane.until(`${instances}/${name}`, ({ status }) => status === 404);
+    }
+    await plane.call('DELETE', `${disks}/wanted`);
+    await plane.until(`${disks}/wanted`, ({ status }) => status === 404);
+  });
+
+  it('makes an instance anew on the disk of an earlier one, though the host could not hold a second disk of that size', async () => {
+    await put(`${disks}/large`, { sizeGB: 60, skuRef: 'skus/rd100' });
+    const spec = { zone: 'beta', skuRef: 'skus/seca.xs', bootVolume: { deviceRef: 'block-storages/large' } };
+    for (const name of ['one', 'two']) {
+      await put(`${instances}/${name}`, spec);
+      await plane.until(`${instances}/${name}`, active);
+      await plane.call('DELETE', `${instances}/${name}`);
+      await plane.until(`${instances}/${name}`, ({ status }) => status === 404);
+    }
+    await plane.call('DELETE', `${disks}/large`);
+    await plane.until(`${disks}/large`, ({ status }) => status === 404);
+  });
+
   it('places an instance, starts and stops it, and refuses power actions that make no sense', async () => {
     await put(`${instances}/web`, {
       zone: 'alpha',

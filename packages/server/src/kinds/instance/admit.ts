@@ -97,6 +97,8 @@ async function assertFree(
   previous: StoredResource | undefined,
   pointer: string,
 ): Promise<void> {
+  // Sharing the row is not enough: two instances that ask for the same disk at once would both find it free.
+  await tx.lock(target.uid);
   const user = (await tx.usersOf(target.uid, kind)).find(({ uid }) => uid !== previous?.uid);
   if (user !== undefined) {
     throw new Problem('conflict', `${target.kind} ${target.address.name} is attached to instance ${user.address.name}`, {

@@ -43,9 +43,8 @@ export async function hostCandidates(context: KindContext, sites: readonly strin
   );
   const hosts = found.flat();
   const names = hosts.map(({ seen }) => seen.host);
-  const [claimed, cordoned] = await context.store.transaction(
-    async (tx) => [await claimedOn(tx.client, names), await cordonedHosts(context, names)] as const,
-  );
+  const claimed = await context.store.transaction(async (tx) => await claimedOn(tx.client, names));
+  const cordoned = await cordonedHosts(context, names);
   return hosts.map(({ site, seen, firmwares }) => ({
     site,
     host: seen.host,
@@ -69,14 +68,20 @@ async function cordonedHosts(context: KindContext, names: readonly string[]): Pr
   return new Set(hosts.filter((host) => host?.status.cordoned === true).map((host) => host?.address.name ?? ''));
 }
 
-export function requirementOf(parts: InstanceParts, zone: string, pinned: { readonly host: string } | undefined): Requirement {
+/** `pinned`: the host that block storages of it live on already, and how much of its claim they hold there. */
+export interface Pin {
+  readonly host: string;
+  readonly storageBytes: number;
+}
+
+export function requirementOf(parts: InstanceParts, zone: string, pinned: Pin | undefined): Requirement {
   return {
     zone,
     architecture: parts.architecture,
     firmware: parts.firmware,
     vCPU: parts.sku.vCPU,
     memoryMiB: parts.sku.ram * 1024,
-    storageBytes: parts.storageBytes,
+    storageBytes: parts.storageBytes - (pinned?.storageBytes ?? 0),
     ...(pinned === undefined ? {} : { host: pinned.host }),
   };
 }
@@ -87,7 +92,7 @@ export async function placementFor(
   resource: StoredResource<InstanceSpec>,
   parts: InstanceParts,
   zone: string,
-  pinned: { readonly host: string } | undefined,
+  pinned: Pin | undefined,
 ): Promise<{ readonly best: Verdict | undefined; readonly capacity: Capacity; readonly refusal: string }> {
   const sites = zone === 'any' ? await siteNames(context) : [zone];
   const candidates = await hostCandidates(context, sites);

@@ -20,11 +20,15 @@ export async function placeInstance(
   resource: StoredResource<InstanceSpec, InstanceStatus>,
   parts: InstanceParts,
 ): Promise<{ readonly realization: Realization } | { readonly refusal: string }> {
-  const placedVolume = parts.volumes
-    .map((volume) => (volume.status as { placement?: Placement }).placement)
-    .find((placement) => placement !== undefined);
-  const zone = resource.spec.zone === 'any' && placedVolume !== undefined ? placedVolume.site : resource.spec.zone;
-  const pinned = placedVolume?.host === undefined ? undefined : { host: placedVolume.host };
+  const placed = parts.volumes.flatMap(({ spec, status }) => {
+    const { placement } = status as { placement?: Placement };
+    return placement === undefined ? [] : [{ ...placement, storageBytes: blockStorageBytes(spec.sizeGB) }];
+  });
+  const [first] = placed;
+  const zone = resource.spec.zone === 'any' && first !== undefined ? first.site : resource.spec.zone;
+  const host = first?.host;
+  const storageBytes = placed.filter((each) => each.host === host).reduce((sum, each) => sum + each.storageBytes, 0);
+  const pinned = host === undefined ? undefined : { host, storageBytes };
   const { best, capacity, refusal } = await placementFor(context, resource, parts, zone, pinned);
   if (best === undefined) return { refusal };
   const realization = await context.store.transaction(async (tx) => {

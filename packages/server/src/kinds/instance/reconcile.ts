@@ -41,9 +41,19 @@ export async function reconcileInstance(context: InstanceContext, resource: Inst
     return await converge(context, resource, primary);
   } catch (thrown) {
     const problem = toProblem(thrown);
+    if (problem.retry === 'never') await showTrouble(context, resource, problem.message);
     if (problem.retry === 'never' && problem.kind !== 'conflict') throw thrown;
     return { waitSeconds: problem.retryAfterSeconds ?? retrySeconds, reason: problem.message };
   }
+}
+
+/** What will not pass by itself is for the owner to see, not for the log alone. */
+async function showTrouble(context: KindContext, resource: Instance, message: string): Promise<void> {
+  await context.store.transaction(async (tx) => {
+    const current = await tx.lock(resource.uid);
+    if (current === undefined || current.deletedAt !== undefined) return;
+    await tx.setStatus(resource.uid, {}, { state: 'error', type: 'Reconciled', reason: 'Blocked', message });
+  });
 }
 
 async function isMoving(context: KindContext, resource: Instance): Promise<boolean> {
