@@ -9,10 +9,9 @@ import type { Fleet } from './fleet/fleet.js';
 import type { KindBehaviour } from './kinds/behaviour.js';
 import { createBlockStorageBehaviour } from './kinds/block-storage/index.js';
 import { catalogueBehaviours } from './kinds/catalogue/index.js';
-import type { KindContext } from './kinds/context.js';
 import { imageBehaviour } from './kinds/image/index.js';
 import { createAcceptWorkflow, createImageImportBehaviour } from './kinds/image-import/index.js';
-import { createInstanceBehaviour } from './kinds/instance/index.js';
+import { createInstanceBehaviour, type InstanceContext } from './kinds/instance/index.js';
 import { createMigrationBehaviour, createMigrationWorkflow } from './kinds/migration/index.js';
 import { createNetworkBehaviour } from './kinds/network/index.js';
 import { nicBehaviour } from './kinds/nic/index.js';
@@ -41,18 +40,16 @@ export function composeKinds(parts: {
 }): Kinds {
   const { store, pool, sites, fleet, artifacts, access, drivers, log } = parts;
   let bound: Runner | undefined;
-  const context: KindContext = {
+  const context: InstanceContext = {
     store,
     sites,
+    access,
     get runner() {
       if (bound === undefined) throw new Problem('unavailable', 'the server is still starting', { retryAfterSeconds: 1 });
       return bound;
     },
     now: () => new Date(),
     log,
-  };
-  const instanceContext = Object.defineProperties({ access }, Object.getOwnPropertyDescriptors(context)) as KindContext & {
-    access: AccessEndpoints;
   };
   const acceptWorkflow = createAcceptWorkflow(context, artifacts);
   const migrationWorkflow = createMigrationWorkflow(context);
@@ -67,7 +64,7 @@ export function composeKinds(parts: {
       subnetBehaviour as KindBehaviour,
       nicBehaviour as KindBehaviour,
       createBlockStorageBehaviour(context) as KindBehaviour,
-      createInstanceBehaviour(instanceContext) as KindBehaviour,
+      createInstanceBehaviour(context) as KindBehaviour,
       createMigrationBehaviour(context, migrationWorkflow) as KindBehaviour,
     ],
     workflows: [acceptWorkflow as Workflow, migrationWorkflow as Workflow],
