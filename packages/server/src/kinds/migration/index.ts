@@ -85,6 +85,7 @@ export function createMigrationBehaviour(
         found = await runOf(resource);
       } catch (error) {
         if (!(error instanceof Problem) || error.kind !== 'conflict') throw error;
+        if (error.facts['state'] !== 'stuck') return { waitSeconds: lookSeconds, reason: error.message };
         await end(resource, 'failed', error.message);
         return { done: true };
       }
@@ -138,8 +139,10 @@ async function admitMigration(
   const others = (await tx.usersOf(target.uid, migration)) as readonly Migration[];
   const other = others.find((each) => each.deletedAt === undefined && !isOver(each));
   if (other !== undefined) throw new Problem('conflict', `instance ${name} is being moved by migration ${other.address.name}`);
+  // A move that is done ends its run a moment later: the next one begins then. A stuck run never ends by itself.
   const [live] = await context.runner.list({ subject: subjectOf(target.uid), live: true, limit: 1 });
-  if (live !== undefined) throw new Problem('conflict', `instance ${name} is busy with ${live.workflow}; wait until it is through`);
+  if (live?.state === 'stuck')
+    throw new Problem('conflict', `instance ${name} is held by a stuck run of ${live.workflow} (${live.id}); it must be resumed first`);
   const activity = moved?.status.activity?.value;
   if (mode === 'warm' && activity !== 'running')
     throw new Problem('conflict', `instance ${name} is ${activity ?? 'not seen'}; a warm move needs it running, use cold`);
