@@ -89,6 +89,19 @@ describe('a new migration', () => {
     await expect(admit(spec)).rejects.toMatchObject({ kind: 'conflict', message: expect.stringContaining('migration move') });
   });
 
+  it('is admitted while the run of a move that is done has yet to end, and begins after it', async () => {
+    const subjectOfRun = `instance/${world.uids.instance}`;
+    const input = { migration: world.uids.migration, instance: world.uids.instance };
+    const earlier = await runner.start(world.workflow, { subject: subjectOfRun, input, idempotencyKey: 'the move before' });
+    expect(await behaviour.reconcile?.(await stored())).toMatchObject({
+      waitSeconds: expect.any(Number),
+      reason: expect.stringContaining(earlier),
+    });
+    expect((await stored()).status.phase).not.toBe('failed');
+    await forgetFirstMigration();
+    expect(await admit(spec)).toMatchObject({ outcome: 'creating' });
+  });
+
   it('is refused to nowhere, and to where the instance is', async () => {
     await forgetFirstMigration();
     const pointer = [{ pointer: '/spec/toSite' }];
