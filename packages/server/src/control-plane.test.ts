@@ -149,6 +149,19 @@ describe('control plane', { timeout: 90_000 }, () => {
     }
   });
 
+  it('returns an instance whose copy was spoiled to where it came from', async () => {
+    const target = agents.get('alpha');
+    await put(`${migrations}/spoiled`, { instanceRef: 'instances/web', toSite: 'alpha', mode: 'warm' });
+    const transfer = await target?.until('a transfer', () => target.all('transfer')[0]);
+    target?.corrupt(transfer?.id ?? '');
+    const move = await plane.until(`${migrations}/spoiled`, ended, 60_000);
+
+    expect(move.status?.phase).toBe('returned');
+    await plane.until(`${instances}/web`, (answer) => running(answer) && seen(answer).status?.placement?.site === 'gamma', 30_000);
+    expect(plane.hosts.violations).toEqual([]);
+    expect([...(target?.all('volume') ?? []), ...(target?.all('instance') ?? []), ...(target?.all('transfer') ?? [])]).toEqual([]);
+  });
+
   it('deletes in dependency order and leaves no object and no row', async () => {
     expect((await plane.call('DELETE', `${workspaces}/shop`)).status).toBe(409);
     for (const path of [`${instances}/web`, `${disks}/root`, `${nics}/web`, `${nets}/lan/subnets/web`, `${nets}/lan`]) {

@@ -81,6 +81,8 @@ export function convergeSend(machine: Machine, desired: DesiredSend): void {
   const contents = desired.disks.map(({ volumeKey }) => machine.contents.get(volumeKey) ?? '');
   receiver.finish(contents);
   machine.surrender(instanceKey, desired.epoch);
+  // From here the epoch given up keeps it from running; a newer one may run it again.
+  machine.frozen.delete(instanceKey);
   const pauseMs = Date.now() - Date.parse(observed.pausedAt ?? new Date().toISOString());
   machine.post('transfer', id, { ...observed, state: 'finished', roots: contents, pauseMs });
 }
