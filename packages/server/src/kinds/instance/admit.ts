@@ -1,11 +1,15 @@
 import {
+  type Address,
+  addressFromReference,
   type BlockStorageSpec,
   blockStorage,
   type InstanceSpec,
   instance,
   instanceSku,
+  type Kind,
   nic,
   Problem,
+  type Reference,
   site,
   workspace,
 } from '@virt8ra/contract';
@@ -43,13 +47,8 @@ export async function admitInstance(
   ];
   const places = new Map<string, string>();
   for (const { given, pointer } of volumes) {
-    const { target, reference } = await tx.resolve<BlockStorageSpec, { placement?: { site: string } }>(
-      blockStorage,
-      given,
-      within,
-      pointer,
-    );
-    await assertFree(tx, target, instance, previous, pointer);
+    const { target, reference } = await take<BlockStorageSpec, { placement?: { site: string } }>(tx, blockStorage, given, within, pointer);
+    await assertFree(tx, target, previous, pointer);
     if (references.some(({ uid }) => uid === reference.uid))
       throw new Problem('validation', 'a block storage is named twice', { sources: [{ pointer }] });
     references.push(reference);
@@ -61,8 +60,8 @@ export async function admitInstance(
     ...(spec.additionalNicRefs ?? []).map((given, index) => ({ given, pointer: `/spec/additionalNicRefs/${index}` })),
   ];
   for (const { given, pointer } of nics) {
-    const { target, reference } = await tx.resolve(nic, given, within, pointer);
-    await assertFree(tx, target, instance, previous, pointer);
+    const { target, reference } = await take(tx, nic, given, within, pointer);
+    await assertFree(tx, target, previous, pointer);
     if (references.some(({ uid }) => uid === reference.uid))
       throw new Problem('validation', 'a NIC is named twice', { sources: [{ pointer }] });
     references.push(reference);
@@ -90,16 +89,28 @@ export function initialPower(extensions: Readonly<Record<string, string>> | unde
   throw new Problem('validation', 'virt8ra.power is on or off', { sources: [{ pointer: '/extensions/virt8ra.power' }] });
 }
 
+/**
+ * Resolves what only one instance may have. Sharing its row is not enough: two that ask at once would both find it free. It is locked
+ * before it is shared, since raising a share to a lock makes those two wait for each other.
+ */
+async function take<Spec, Status>(
+  tx: StoreTransaction,
+  kind: Kind,
+  given: Reference,
+  within: Omit<Address, 'name'>,
+  pointer: string,
+): ReturnType<typeof tx.resolve<Spec, Status>> {
+  await tx.lockAt(kind, addressFromReference(kind, given, within, pointer));
+  return await tx.resolve<Spec, Status>(kind, given, within, pointer);
+}
+
 async function assertFree(
   tx: StoreTransaction,
   target: StoredResource,
-  kind: typeof instance,
   previous: StoredResource | undefined,
   pointer: string,
 ): Promise<void> {
-  // Sharing the row is not enough: two instances that ask for the same disk at once would both find it free.
-  await tx.lock(target.uid);
-  const user = (await tx.usersOf(target.uid, kind)).find(({ uid }) => uid !== previous?.uid);
+  const user = (await tx.usersOf(target.uid, instance)).find(({ uid }) => uid !== previous?.uid);
   if (user !== undefined) {
     throw new Problem('conflict', `${target.kind} ${target.address.name} is attached to instance ${user.address.name}`, {
       sources: [{ pointer }],
