@@ -1,38 +1,6 @@
-import type {
-  DesiredInstance,
-  DesiredNetwork,
-  DesiredTransfer,
-  DesiredVolume,
-  HostInventory,
-  HostObjectType,
-  ObservedInstance,
-  ObservedNetwork,
-  ObservedTransfer,
-  ObservedVolume,
-} from '@virt8ra/contract';
+import type { DesiredByType, HostInventory, HostObject, HostObjectType, ObservedByType } from '@virt8ra/contract';
 
 /** What the driver needs of the fleet of agents. The control plane implements it; this driver never sees a socket or a table. */
-
-export interface DesiredByType {
-  readonly network: DesiredNetwork;
-  readonly volume: DesiredVolume;
-  readonly instance: DesiredInstance;
-  readonly transfer: DesiredTransfer;
-}
-
-export interface ObservedByType {
-  readonly network: ObservedNetwork;
-  readonly volume: ObservedVolume;
-  readonly instance: ObservedInstance;
-  readonly transfer: ObservedTransfer;
-}
-
-/** One object on one host. */
-export interface HostObject {
-  readonly host: string;
-  readonly type: HostObjectType;
-  readonly key: string;
-}
 
 /** Everything known of one object. Neither desired, going nor observed: it is positively not there. */
 export interface HostObjectView<Type extends HostObjectType> {

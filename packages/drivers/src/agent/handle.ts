@@ -1,6 +1,6 @@
+import type { HostObject } from '@virt8ra/contract';
 import { type HostObjectType, hostObjectTypes, Problem } from '@virt8ra/contract';
 import type { Handle } from '@virt8ra/driver';
-import type { HostObject } from './fleet-port.js';
 
 export const driverName = 'agent';
 

@@ -10,7 +10,7 @@ import { createInstancesFacet } from './instances.js';
 import { createNetworksFacet } from './networks.js';
 import type { SiteFleet } from './object-facet.js';
 
-export type { AgentFleet, DesiredByType, FleetHost, HostObject, HostObjectView, ObservedByType } from './fleet-port.js';
+export type { AgentFleet, FleetHost, HostObjectView } from './fleet-port.js';
 
 export interface AgentSiteConfig {
   /** Name of the site as the fleet knows it. */

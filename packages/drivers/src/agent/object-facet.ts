@@ -1,6 +1,7 @@
+import type { DesiredByType } from '@virt8ra/contract';
 import { type HostObjectType, Problem } from '@virt8ra/contract';
 import type { Facet, Handle } from '@virt8ra/driver';
-import type { AgentFleet, DesiredByType } from './fleet-port.js';
+import type { AgentFleet } from './fleet-port.js';
 import { handleFromObject, objectFromHandle } from './handle.js';
 import { observationFromView, type Reader } from './observation.js';
 

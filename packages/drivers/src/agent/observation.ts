@@ -1,6 +1,7 @@
+import type { DesiredByType, HostObject, ObservedByType } from '@virt8ra/contract';
 import { type HostObjectType, Problem, problemKinds } from '@virt8ra/contract';
 import type { Observation } from '@virt8ra/driver';
-import type { DesiredByType, HostObject, HostObjectView, ObservedByType } from './fleet-port.js';
+import type { HostObjectView } from './fleet-port.js';
 
 /** What one type of object says about itself. */
 export interface Reading<Status> {

@@ -1,14 +1,13 @@
 import {
   agentFrameBytes,
+  type DesiredByType,
   DesiredInstance,
   DesiredNetwork,
   DesiredTransfer,
   DesiredVolume,
+  type HostObject,
   type HostObjectType,
-  type ObservedInstance,
-  type ObservedNetwork,
-  type ObservedTransfer,
-  type ObservedVolume,
+  type ObservedByType,
   Problem,
 } from '@virt8ra/contract';
 import { inTransaction, type Queryable } from '@virt8ra/engine';
@@ -16,27 +15,6 @@ import type { Pool } from 'pg';
 import { Compile } from 'typebox/compile';
 import { tellFleet } from './signals.js';
 import { isStorable } from './storable-json.js';
-
-export interface DesiredByType {
-  readonly network: DesiredNetwork;
-  readonly volume: DesiredVolume;
-  readonly instance: DesiredInstance;
-  readonly transfer: DesiredTransfer;
-}
-
-export interface ObservedByType {
-  readonly network: ObservedNetwork;
-  readonly volume: ObservedVolume;
-  readonly instance: ObservedInstance;
-  readonly transfer: ObservedTransfer;
-}
-
-/** One object on one host. */
-export interface HostObject {
-  readonly host: string;
-  readonly type: HostObjectType;
-  readonly key: string;
-}
 
 export interface HostObjectView<Type extends HostObjectType> {
   readonly desired: DesiredByType[Type] | undefined;

@@ -1,7 +1,6 @@
-import type { AgentMessageOf, HostObjectType } from '@virt8ra/contract';
+import type { AgentMessageOf, HostObject, HostObjectType } from '@virt8ra/contract';
 import { Problem } from '@virt8ra/contract';
 import type { Pool } from 'pg';
-import type { HostObject } from './host-objects.js';
 import { storableJson } from './storable-json.js';
 
 /** A live link, as the database knows it. */

@@ -1,9 +1,9 @@
 import { randomUUID } from 'node:crypto';
+import type { HostObject } from '@virt8ra/contract';
 import { AgentMessage, type AgentMessageOf, agentProtocols, Problem, type ServerMessage, toProblem } from '@virt8ra/contract';
 import type { Log } from '@virt8ra/engine';
 import { Compile } from 'typebox/compile';
 import { WebSocket } from 'ws';
-import type { HostObject } from './host-objects.js';
 import type { LinkIdentity, ObservedIntake } from './intake.js';
 import type { LinkReview, LinkStore } from './link-store.js';
 

@@ -1,6 +1,5 @@
-import type { AgentMessageOf, DesiredState, HostObjectType } from '@virt8ra/contract';
+import type { AgentMessageOf, DesiredState, HostObject, HostObjectType } from '@virt8ra/contract';
 import type { Pool } from 'pg';
-import type { HostObject } from './host-objects.js';
 import type { LinkIdentity } from './intake.js';
 import { tellFleet } from './signals.js';
 

@@ -1,9 +1,9 @@
+import type { HostObject } from '@virt8ra/contract';
 import { toProblem } from '@virt8ra/contract';
 import type { Log } from '@virt8ra/engine';
 import type { Pool } from 'pg';
 import type { WebSocket } from 'ws';
 import { createNotifications } from '../database/notifications.js';
-import type { HostObject } from './host-objects.js';
 import type { ObservedIntake } from './intake.js';
 import { type LinkPeer, type LinkSession, openLinkSession } from './link-session.js';
 import type { LinkStore } from './link-store.js';

@@ -1,4 +1,5 @@
 import { once } from 'node:events';
+import type { ObservedByType } from '@virt8ra/contract';
 import {
   type AgentMessage,
   agentFrameBytes,
@@ -8,7 +9,6 @@ import {
   type ServerMessage,
 } from '@virt8ra/contract';
 import WebSocket from 'ws';
-import type { ObservedByType } from '../host-objects.js';
 import { createSimulatedBoard, type ObjectId, type SimulatedBoard } from './simulated-board.js';
 import { createSimulatedHosts, type SimulatedHosts } from './simulated-hosts.js';
 import { askListener, createKey, enrolHost, renewHost, type SimulatedIdentity } from './simulated-identity.js';

@@ -1,7 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import { isDeepStrictEqual } from 'node:util';
-import type { DesiredState, HostObjectType } from '@virt8ra/contract';
-import type { DesiredByType, ObservedByType } from '../host-objects.js';
+import type { DesiredByType, DesiredState, HostObjectType, ObservedByType } from '@virt8ra/contract';
 import type { SimulatedHosts } from './simulated-hosts.js';
 import { type SimulatedIdentity, signAsHost } from './simulated-identity.js';
 import { convergeInstance, stopForRemoval } from './simulated-instances.js';

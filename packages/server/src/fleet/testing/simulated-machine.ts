@@ -1,5 +1,4 @@
-import type { DesiredState, HostObjectType } from '@virt8ra/contract';
-import type { DesiredByType, ObservedByType } from '../host-objects.js';
+import type { DesiredByType, DesiredState, HostObjectType, ObservedByType } from '@virt8ra/contract';
 import type { SimulatedHosts } from './simulated-hosts.js';
 import type { SimulatedIdentity } from './simulated-identity.js';
 

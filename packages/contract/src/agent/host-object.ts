@@ -1,0 +1,25 @@
+import type { DesiredInstance, DesiredNetwork, DesiredTransfer, DesiredVolume, HostObjectType } from './desired.js';
+import type { ObservedInstance, ObservedNetwork, ObservedTransfer, ObservedVolume } from './observed.js';
+
+/** The desired shape of each type of object on a host. */
+export interface DesiredByType {
+  readonly network: DesiredNetwork;
+  readonly volume: DesiredVolume;
+  readonly instance: DesiredInstance;
+  readonly transfer: DesiredTransfer;
+}
+
+/** What an agent reports of each type of object. */
+export interface ObservedByType {
+  readonly network: ObservedNetwork;
+  readonly volume: ObservedVolume;
+  readonly instance: ObservedInstance;
+  readonly transfer: ObservedTransfer;
+}
+
+/** One object on one host. */
+export interface HostObject {
+  readonly host: string;
+  readonly type: HostObjectType;
+  readonly key: string;
+}
