@@ -51,7 +51,7 @@ export async function moveGuest(
   const before = asking.answers.at(-1);
   if (before === undefined) throw new Problem('internal', 'the guest was never heard');
   const begin = performance.now();
-  await askForIt();
+  await client.put(migration, address, { spec: { instanceRef: `instances/${guest.name}`, toSite: to, mode } });
   const resource = await follow();
 
   const { status } = resource;
@@ -75,20 +75,6 @@ export async function moveGuest(
     resentBytes: status.resentBytes ?? 0,
     resource,
   };
-
-  /** The last step of an earlier move may still be under way when its result is told. */
-  async function askForIt(): Promise<void> {
-    const patience = performance.now() + 15_000;
-    for (;;) {
-      try {
-        await client.put(migration, address, { spec: { instanceRef: `instances/${guest.name}`, toSite: to, mode } });
-        return;
-      } catch (error) {
-        if (!(error instanceof Problem) || error.kind !== 'conflict' || performance.now() > patience) throw error;
-        await rest(lookMs, signal);
-      }
-    }
-  }
 
   async function follow(): Promise<ResourceOf<typeof migration>> {
     const deadline = begin + order.withinSeconds * 1000;
