@@ -28,12 +28,6 @@ const rows = {
   },
   region: { type: 'text', default: 'virt8ra', meaning: 'Name of the region this control plane runs.' },
   tenants: { type: 'list', default: ['default'], meaning: 'Tenants that exist.' },
-  profile: {
-    type: 'text',
-    default: 'default',
-    words: ['default', 'conformance'],
-    meaning: 'Answers where the SECA suite deviates from the SECA specification: default follows the specification.',
-  },
   'api.listen': {
     type: 'text',
     default: '127.0.0.1:8480',

@@ -22,7 +22,6 @@ export interface Config {
   readonly runtimeDirectory: string | undefined;
   readonly region: string;
   readonly tenants: readonly string[];
-  readonly profile: 'default' | 'conformance';
   readonly api: {
     readonly listen: ListenAddress;
     /** PEM files. */
@@ -230,7 +229,6 @@ function build(raw: Raw, environment: Environment, uid: number): Config {
     runtimeDirectory: environment['XDG_RUNTIME_DIR'] || undefined,
     region: word('region'),
     tenants,
-    profile: word('profile') as Config['profile'],
     api: { listen, tls, publicUrl: parseUrl(text('api.publicUrl'), where('api.publicUrl'), ['http:', 'https:']) },
     agents: {
       listen: parseListen(word('agents.listen'), where('agents.listen')),
