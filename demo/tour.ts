@@ -1,7 +1,7 @@
 import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { type Client, createClient } from '@virt8ra/cli';
-import { instance, transferChunkBytes } from '@virt8ra/contract';
+import { instance, transferChunkBytes, transferStreams } from '@virt8ra/contract';
 import { type AskingClient, startAsking } from './asking-client.js';
 import { fullDisk, guestDisk, importImage } from './images.js';
 import type { LongProcess } from './long-process.js';
@@ -26,8 +26,6 @@ import {
 
 /** Of the data disk: enough that a copy can be interrupted. */
 const dataBytes = 256 * 1024 * 1024;
-/** Connections that a mover opens to its receiver. */
-const moverStreams = 4;
 
 export interface TourOptions {
   readonly root: string;
@@ -167,7 +165,7 @@ export function createTour({ root, state, asRoot, narrator, signal }: TourOption
     if (killedAt === undefined) throw new Error('the copy was over before the server could be killed');
     report.killed = {
       chunkBytes: transferChunkBytes,
-      streams: moverStreams,
+      streams: transferStreams,
       resentBytes: done.resentBytes,
       resumedSeconds: rounded(((resumedAt ?? performance.now()) - killedAt) / 1000),
     };

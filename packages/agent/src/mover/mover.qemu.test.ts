@@ -2,6 +2,7 @@ import { execFileSync } from 'node:child_process';
 import { mkdtempSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { transferStreams } from '@virt8ra/contract';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { silentLog } from '../log.js';
 import { hasCommand } from '../system/run-command.js';
@@ -13,7 +14,7 @@ if (!present) process.stderr.write('skipped: qemu-img and qemu-nbd are not insta
 
 vi.setConfig({ testTimeout: 90_000 });
 const mib = 1024 * 1024;
-const streams = 4;
+const streams = transferStreams;
 const dataMiB = 80;
 const sizeBytes = 128 * mib + 512;
 const recordBytes = 48;

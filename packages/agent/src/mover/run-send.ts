@@ -1,6 +1,6 @@
 import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
-import { Problem } from '@virt8ra/contract';
+import { Problem, transferStreams } from '@virt8ra/contract';
 import { makeDirectory, readJson, writeJsonAtomic } from '../disk/atomic-file.js';
 import type { Log } from '../log.js';
 import { connectMonitor, type Monitor } from '../qemu/monitor.js';
@@ -31,7 +31,7 @@ export interface SendTuning {
   readonly intervalMs: number;
 }
 
-const defaults: SendTuning = { streams: 4, reconnectMs: 10_000, targetPauseMs: 500, intervalMs: 5_000 };
+const defaults: SendTuning = { streams: transferStreams, reconnectMs: 10_000, targetPauseMs: 500, intervalMs: 5_000 };
 
 interface Finished {
   readonly roots: readonly string[];
