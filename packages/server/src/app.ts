@@ -204,7 +204,7 @@ function openAccess(parts: {
     listen,
     ports,
     ...(publicHost === undefined ? {} : { publicHost }),
-    lookup: async (instance, port) => await accessTarget({ store, sites }, instance as Id<'resource'>, port),
+    lookup: async (instance, port) => await accessTarget({ store, sites, database: pool }, instance as Id<'resource'>, port),
     log,
   });
 }

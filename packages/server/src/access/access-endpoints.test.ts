@@ -1,11 +1,13 @@
 import { once } from 'node:events';
 import { type AddressInfo, connect, createServer, type Server, type Socket } from 'node:net';
 import { setTimeout as pause } from 'node:timers/promises';
+import { inTransaction } from '@virt8ra/engine';
 import { createRecordedLog, hasPostgres, startTestPostgres, type TestDatabase, type TestPostgres } from '@virt8ra/engine/testing';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { type AccessEndpoints, type AccessEndpointsOptions, createAccessEndpoints } from './access-endpoints.js';
 import type { AccessTarget } from './forwarder.js';
 import { accessMigrations } from './migrations.js';
+import { tellMoved } from './moved.js';
 
 const ready = (await hasPostgres('debian')) || (await hasPostgres('embedded'));
 if (!ready) process.stdout.write('skipped: PostgreSQL is not installed\n');
@@ -122,19 +124,64 @@ describe.skipIf(!ready)('access endpoints', () => {
     expect(answer.length).toBe(big.length);
   });
 
-  it('break connections to the old place when the instance has moved', async () => {
-    const endpoints = await start();
-    const [endpoint] = await endpoints.ensure('res_a', [80]);
-    targets.set('res_a:80', await guest((socket) => socket.write('hello')));
-    const client = await dial(endpoint?.address);
-    await once(client, 'data');
-    await endpoints.refresh('res_a');
-    expect(client.destroyed).toBe(false);
-    targets.set('res_a:80', await says('there'));
-    const broken = closeOf(client);
-    await endpoints.refresh('res_a');
+  it('break connections to the old place on every replica when the move of the instance commits', async () => {
+    const one = await start();
+    await start({ listen: '127.0.0.2' });
+    const [endpoint] = await one.ensure('res_a', [80]);
+    const [other] = await one.ensure('res_b', [80]);
+    const here = await guest((socket) => socket.write('hello'));
+    targets.set('res_a:80', here);
+    targets.set('res_b:80', here);
+    const second = `127.0.0.2:${ports.first}`;
+    await expect
+      .poll(
+        async () =>
+          await dial(second).then(
+            () => true,
+            () => false,
+          ),
+      )
+      .toBe(true);
+    const clients = await Promise.all([endpoint?.address, second].map(dial));
+    const bystander = await dial(other?.address);
+    await Promise.all([...clients, bystander].map(async (client) => await once(client, 'data')));
+    const broken = Promise.all(clients.map(closeOf));
+
+    await inTransaction(database.pool, async (client) => {
+      await tellMoved(client, 'res_a');
+      targets.set('res_a:80', await says('there'));
+      expect(await ask(endpoint?.address)).toBe('there');
+      expect(clients.map(({ destroyed }) => destroyed)).toEqual([false, false]);
+    });
+
     await broken;
-    expect(await ask(endpoint?.address)).toBe('there');
+    expect(await ask(second)).toBe('there');
+    expect(bystander.destroyed).toBe(false);
+  });
+
+  it('lead a client anew when the instance goes elsewhere while it is being led', async () => {
+    const endpoints = await start({
+      lookup: async () => {
+        const target = targets.get('res_a:80');
+        if (target?.port === here.port) {
+          await tellMoved(database.pool, 'res_a');
+          // A client that is joined already is cut: the notification has arrived.
+          await closeOf(joined);
+          targets.set('res_a:80', there);
+        }
+        return target;
+      },
+    });
+    const here = await says('here');
+    const there = await guest((socket) => socket.write('there'));
+    const [endpoint] = await endpoints.ensure('res_a', [80]);
+    targets.set('res_a:80', there);
+    const joined = await dial(endpoint?.address);
+    await once(joined, 'data');
+    targets.set('res_a:80', here);
+    const client = await dial(endpoint?.address);
+    const [answer] = (await once(client, 'data')) as [Buffer];
+    expect(answer.toString()).toBe('there');
   });
 
   it('end with the instance, and their port is given to another one last', async () => {

@@ -4,11 +4,12 @@
  */
 import { isIP } from 'node:net';
 import { Problem, toProblem } from '@virt8ra/contract';
-import { inTransaction, type Log, type Queryable } from '@virt8ra/engine';
+import { inTransaction, type Log } from '@virt8ra/engine';
 import type { Pool, PoolClient } from 'pg';
 import { createNotifications } from '../database/notifications.js';
 import { errorCode } from '../files/atomic-file.js';
 import { type AccessTarget, createForwarder, type Forwarder } from './forwarder.js';
+import { accessChannel, tellChanged } from './moved.js';
 
 export interface AccessEndpointsOptions {
   readonly pool: Pool;
@@ -17,7 +18,7 @@ export interface AccessEndpointsOptions {
   readonly ports: { readonly first: number; readonly last: number };
   /** Host in the addresses that users are told; default: the listen address. */
   readonly publicHost?: string;
-  /** Where the port of an instance is now, by the newest observation. */
+  /** Where the port of an instance is now, by the newest observation; undefined: nowhere. */
   readonly lookup: (instance: string, port: number) => Promise<AccessTarget | undefined>;
   readonly log: Log;
   /** Default: 15000. */
@@ -38,13 +39,10 @@ export interface AccessEndpoints {
   /** Ends all of an instance's endpoints; silent when there are none. */
   remove(instance: string): Promise<void>;
   addressesOf(instances: readonly string[]): Promise<ReadonlyMap<string, readonly AccessAddress[]>>;
-  /** The instance may be elsewhere now: connections that lead to its old place end. */
-  refresh(instance: string): Promise<void>;
   start(): Promise<void>;
   stop(): Promise<void>;
 }
 
-const channel = 'virt8ra_access';
 const lockKey = 8_480_003;
 /** Ports that were taken by someone else, and lost notifications, are looked at again so often. */
 const reviewMs = 5000;
@@ -137,7 +135,19 @@ export function createAccessEndpoints(options: AccessEndpointsOptions): AccessEn
   const reviewSafely = (): void => {
     alone(review).catch((error: unknown) => log.warn('access endpoints could not be reviewed', { problem: toProblem(error).message }));
   };
-  const notifications = createNotifications({ pool, channel, log, onNotification: reviewSafely });
+  /** Ends what leads to where an instance was. */
+  const turn = (moved: string): void => {
+    for (const { instance, forwarder } of open.values()) if (instance === moved) forwarder.turn();
+  };
+  const notifications = createNotifications({
+    pool,
+    channel: accessChannel,
+    log,
+    onNotification(payload) {
+      if (payload === undefined || payload === '') reviewSafely();
+      else turn(payload);
+    },
+  });
 
   /** Takes the port that was free the longest and that this machine can open. */
   const takePort = async (client: PoolClient, instance: string, port: number): Promise<Row> => {
@@ -178,7 +188,7 @@ export function createAccessEndpoints(options: AccessEndpointsOptions): AccessEn
           taken.push(row.listen_port);
           made.push(row);
         }
-        if (made.length > 0 || freed.rowCount !== 0) await tell(client);
+        if (made.length > 0 || freed.rowCount !== 0) await tellChanged(client);
         return [...kept.rows, ...made];
       });
       await review();
@@ -202,13 +212,6 @@ export function createAccessEndpoints(options: AccessEndpointsOptions): AccessEn
       for (const row of rows.rows) byInstance.set(row.instance, [...(byInstance.get(row.instance) ?? []), row]);
       return new Map([...byInstance].map(([instance, own]) => [instance, addressesFromRows(own)]));
     },
-    async refresh(instance) {
-      for (const entry of open.values()) {
-        if (entry.instance !== instance) continue;
-        const target = await lookup(instance, entry.port);
-        if (target !== undefined) entry.forwarder.keepOnly(target);
-      }
-    },
     async start() {
       await notifications.start();
       await alone(review);
@@ -223,8 +226,4 @@ export function createAccessEndpoints(options: AccessEndpointsOptions): AccessEn
       });
     },
   };
-}
-
-async function tell(client: Queryable): Promise<void> {
-  await client.query('select pg_notify($1, $2)', [channel, '']);
 }

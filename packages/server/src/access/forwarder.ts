@@ -26,8 +26,11 @@ export interface ForwarderOptions {
 export interface Forwarder {
   /** Raises the system's error, such as EADDRINUSE. */
   listen(): Promise<void>;
-  /** Ends connections that lead elsewhere than `target`: what they led to is not the instance any more. */
-  keepOnly(target: AccessTarget): void;
+  /**
+   * The target is elsewhere now, or nowhere: ends the connections that lead to where it was, even when its new place has the same address.
+   * Those that are being led at this moment are led anew.
+   */
+  turn(): void;
   close(): Promise<void>;
 }
 
@@ -37,25 +40,28 @@ const keepAliveMs = 15_000;
 export function createForwarder(options: ForwarderOptions): Forwarder {
   const { lookup, log } = options;
   const clients = new Set<Socket>();
-  const targets = new Map<Socket, AccessTarget>();
+  /** Clients that are joined to a target. */
+  const led = new Set<Socket>();
   const closing = new AbortController();
+  /** Counts the times that the target went elsewhere. */
+  let turns = 0;
 
   const lead = async (client: Socket): Promise<void> => {
     const gone = new AbortController();
     client.once('close', () => gone.abort());
-    const found = await findTarget(lookup, AbortSignal.any([gone.signal, closing.signal]), options.patienceMs);
+    const signal = AbortSignal.any([gone.signal, closing.signal]);
+    const found = await findTarget({ lookup, turns: () => turns }, signal, options.patienceMs);
     if (found === undefined) {
       client.resetAndDestroy();
       return;
     }
-    const { socket, target } = found;
     if (client.destroyed) {
-      socket.destroy();
+      found.destroy();
       return;
     }
-    targets.set(client, target);
-    join(client, socket);
-    join(socket, client);
+    led.add(client);
+    join(client, found);
+    join(found, client);
     client.resume();
   };
   const server: Server = createServer({
@@ -75,7 +81,7 @@ export function createForwarder(options: ForwarderOptions): Forwarder {
     clients.add(client);
     client.once('close', () => {
       clients.delete(client);
-      targets.delete(client);
+      led.delete(client);
       options.leave();
     });
     lead(client).catch((error: unknown) => {
@@ -95,10 +101,9 @@ export function createForwarder(options: ForwarderOptions): Forwarder {
         });
       });
     },
-    keepOnly(target) {
-      for (const [client, led] of targets) {
-        if (led.address !== target.address || led.port !== target.port) client.resetAndDestroy();
-      }
+    turn() {
+      turns += 1;
+      for (const client of led) client.resetAndDestroy();
     },
     async close() {
       closing.abort();
@@ -122,16 +127,19 @@ function join(from: Socket, to: Socket): void {
 
 /** A connection to wherever the target is; tried again, looked up anew, until the patience or the client is gone. */
 async function findTarget(
-  lookup: ForwarderOptions['lookup'],
+  { lookup, turns }: { readonly lookup: ForwarderOptions['lookup']; readonly turns: () => number },
   signal: AbortSignal,
   patienceMs: number,
-): Promise<{ readonly socket: Socket; readonly target: AccessTarget } | undefined> {
+): Promise<Socket | undefined> {
   const deadline = performance.now() + patienceMs;
   for (let pauseMs = 25; !signal.aborted; pauseMs = Math.min(pauseMs * 2, 250)) {
+    const turn = turns();
     const target = await lookup();
-    if (target !== undefined) {
-      const socket = await dial(target, signal);
-      if (socket !== undefined) return { socket, target };
+    const socket = target === undefined ? undefined : await dial(target, signal);
+    if (socket !== undefined) {
+      if (turn === turns()) return socket;
+      // It went elsewhere meanwhile.
+      socket.destroy();
     }
     if (performance.now() + pauseMs > deadline) return undefined;
     await pause(pauseMs, undefined, { signal }).catch(() => undefined);

@@ -5,7 +5,7 @@ import type { Enrolment } from '@virt8ra/contract';
 import { createRecordedLog, type RecordedLog, startTestPostgres } from '@virt8ra/engine/testing';
 import { type App, startApp } from '../app.js';
 import { parseConfig } from '../config.js';
-import { type SimulatedAgent, startSimulatedAgent } from '../fleet/testing/simulated-agent.js';
+import { type SimulatedAgent, type SimulatedAgentOptions, startSimulatedAgent } from '../fleet/testing/simulated-agent.js';
 import { createSimulatedHosts, type SimulatedHosts } from '../fleet/testing/simulated-hosts.js';
 
 export interface Answer {
@@ -24,7 +24,7 @@ export interface ControlPlane {
   /** Asks again until `accept` answers something. Raises with the last answer. */
   until<Found>(path: string, accept: (answer: Answer) => Found | undefined | false, timeoutMs?: number): Promise<Found>;
   /** Provider, account, site, host and a connected agent. */
-  addSite(name: string): Promise<SimulatedAgent>;
+  addSite(name: string, options?: Pick<SimulatedAgentOptions, 'accessPort'>): Promise<SimulatedAgent>;
   stop(): Promise<void>;
 }
 
@@ -87,14 +87,14 @@ export async function startControlPlane(): Promise<ControlPlane> {
       if (!response.ok) throw new Error(`PATCH ${path}: ${await response.text()}`);
     },
     until,
-    async addSite(name) {
+    async addSite(name, options) {
       await put(`${topology}/providers/test`, { displayName: 'Test', legalSeat: 'PL' });
       await put(`${topology}/accounts/test`, { providerRef: 'providers/test', driver: 'agent' });
       await put(`${topology}/sites/${name}`, { accountRef: 'accounts/test', country: 'PL', tier: 'edge' });
       await put(`${topology}/hosts/${name}-1`, { siteRef: `sites/${name}` });
       const { status, body } = await call('POST', `${topology}/hosts/${name}-1/enrol`);
       if (status !== 200) throw new Error(`enrol: ${JSON.stringify(body)}`);
-      const agent = await startSimulatedAgent({ enrolment: body as Enrolment, hosts });
+      const agent = await startSimulatedAgent({ ...options, enrolment: body as Enrolment, hosts });
       agents.push(agent);
       return agent;
     },

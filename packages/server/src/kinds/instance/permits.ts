@@ -1,5 +1,6 @@
 import { type Id, type Permit, Problem, type Surrender } from '@virt8ra/contract';
-import type { PoolClient } from 'pg';
+import type { Queryable } from '@virt8ra/engine';
+import { tellMoved } from '../../access/moved.js';
 
 /**
  * The control plane's side of run permits. One row per instance holds the newest epoch; the next is granted only against the surrender
@@ -29,9 +30,7 @@ export interface PermitState {
   readonly surrendered: Surrender | undefined;
 }
 
-type Client = Pick<PoolClient, 'query'>;
-
-export async function currentPermit(client: Client, instanceUid: Id<'resource'>): Promise<PermitState | undefined> {
+export async function currentPermit(client: Queryable, instanceUid: Id<'resource'>): Promise<PermitState | undefined> {
   const { rows } = await client.query<{ epoch: number; holder: string; evidence: Surrender | null; surrender: Surrender | null }>(
     'select epoch, holder, evidence, surrender from run_permit where instance_uid = $1',
     [instanceUid],
@@ -44,7 +43,7 @@ export async function currentPermit(client: Client, instanceUid: Id<'resource'>)
 
 /** Grants the next epoch. Asking again for the same holder and evidence gives the same permit. Raises `conflict` while the epoch before is still held. */
 export async function grantPermit(
-  client: Client,
+  client: Queryable,
   grant: { readonly instanceUid: Id<'resource'>; readonly holder: string; readonly evidence?: Surrender },
 ): Promise<Permit> {
   const { instanceUid, holder, evidence } = grant;
@@ -69,19 +68,21 @@ export async function grantPermit(
     holder,
     JSON.stringify(evidence),
   ]);
+  await tellMoved(client, instanceUid);
   return { epoch, holder, evidence };
 }
 
 /** Keeps the statement by which an epoch ended. One for an older epoch is ignored. */
-export async function recordSurrender(client: Client, surrender: Surrender): Promise<void> {
-  await client.query('update run_permit set surrender = $3 where instance_uid = $1 and epoch = $2 and holder = $4', [
+export async function recordSurrender(client: Queryable, surrender: Surrender): Promise<void> {
+  const { rowCount } = await client.query('update run_permit set surrender = $3 where instance_uid = $1 and epoch = $2 and holder = $4', [
     surrender.instance,
     surrender.epoch,
     JSON.stringify(surrender),
     surrender.host,
   ]);
+  if (rowCount !== 0) await tellMoved(client, surrender.instance);
 }
 
-export async function forgetPermit(client: Client, instanceUid: Id<'resource'>): Promise<void> {
+export async function forgetPermit(client: Queryable, instanceUid: Id<'resource'>): Promise<void> {
   await client.query('delete from run_permit where instance_uid = $1', [instanceUid]);
 }
