@@ -110,7 +110,7 @@ async function build(config: Config, log: Log, stops: (() => Promise<void> | voi
 
   const fleet = await openFleet({ config, pool, epoch, replica: replica.name, artifacts, queue, store, log });
   const drivers = createDrivers({ agentFleet: fleet.port });
-  const sites = createSiteConnections({ store, drivers });
+  const sites = createSiteConnections({ store, drivers, log });
   stops.push(async () => await sites.close());
   const access = openAccess({ config, pool, store, sites, log });
   stops.push(async () => await access.stop());
