@@ -1,7 +1,8 @@
 // `npm run demo [-- --exit] [-- --report FILE]`: installs what is missing, makes the guest, then gives the tour (demo/).
-import { spawn, spawnSync } from 'node:child_process';
+import { spawnSync } from 'node:child_process';
 import { join } from 'node:path';
 import { ensure, everySystemPart, NEEDS_INSTALL, progress, root } from './ensure.mjs';
+import { handOver } from './hand-over.mjs';
 
 const say = progress();
 const asRoot = process.getuid?.() === 0;
@@ -15,17 +16,4 @@ if (made.status !== 0) {
   process.exit(made.status ?? 1);
 }
 
-const tour = spawn(process.execPath, ['--enable-source-maps', join(root, 'demo/dist/main.js'), ...process.argv.slice(2)], {
-  stdio: 'inherit',
-});
-// The tour tidies up at the first signal and takes further ones for the same.
-for (const signal of /** @type {const} */ (['SIGINT', 'SIGTERM', 'SIGHUP'])) process.on(signal, () => tour.kill(signal));
-tour.on('error', (error) => {
-  process.stderr.write(`${error.message}\n`);
-  process.exit(1);
-});
-tour.on('exit', (code, signal) => {
-  if (signal === null) process.exit(code ?? 1);
-  process.removeAllListeners(signal);
-  process.kill(process.pid, signal);
-});
+handOver('demo/dist/main.js', process.argv.slice(2));

@@ -89,7 +89,7 @@ function ensureSystem(parts, { dryRun, say }) {
   }
   if (process.getuid?.() !== 0 || !isThere('apt-get')) {
     say(`missing on this machine: ${packages.join(' ')}. Run this once, then repeat:`);
-    say(`sudo apt-get install -y --no-install-recommends ${packages.join(' ')}`);
+    say(`sudo apt-get update && sudo apt-get install -y --no-install-recommends ${packages.join(' ')}`);
     return false;
   }
   const env = { DEBIAN_FRONTEND: 'noninteractive' };

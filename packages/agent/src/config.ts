@@ -107,7 +107,7 @@ function parseEnrol(
   readTokenFile: (path: string) => string,
 ): EnrolConfig | undefined {
   if (server === undefined && token === undefined && tokenFile === undefined && caSha256 === undefined) return undefined;
-  if (server === undefined) throw missing('server', 'the address of the agents’ listener, such as https://control.example:7443');
+  if (server === undefined) throw missing('server', 'the address of the agents’ listener, such as https://control.example:8481');
   const secret = token ?? (tokenFile === undefined ? undefined : readTokenFile(tokenFile).trim());
   if (secret === undefined || secret === '') throw missing('token', 'the single-use token that `virt8ra enrol` printed');
   if (caSha256 === undefined) throw missing('ca-sha256', 'the fingerprint that `virt8ra enrol` printed');
@@ -115,7 +115,7 @@ function parseEnrol(
   try {
     url = new URL(server);
   } catch {
-    throw new Problem('validation', `--server is not a URL: ${server}. Write it like https://control.example:7443.`);
+    throw new Problem('validation', `--server is not a URL: ${server}. Write it like https://control.example:8481.`);
   }
   if (url.protocol !== 'https:') throw new Problem('validation', `--server must begin with https://, not ${url.protocol}//`);
   const fingerprint = caSha256.replaceAll(':', '').toLowerCase();

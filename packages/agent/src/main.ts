@@ -14,7 +14,7 @@ Usage
   virt8ra-agent run [options]          with the three options above: enrols first if there is no certificate yet
 
 Options (each also as an environment variable: --data-address is VIRT8RA_AGENT_DATA_ADDRESS)
-  --server URL             the control plane's agents' port, such as https://control.example:7443
+  --server URL             the control plane's agents' port, such as https://control.example:8481
   --token TOKEN            single-use enrolment token
   --token-file FILE        the same, from a file, so that it does not stand in the process list
   --ca-sha256 HEX          SHA-256 of the control plane's CA certificate
@@ -68,7 +68,7 @@ async function main(): Promise<void> {
   if (command === 'enrol') {
     const identity = await enrolHost(config, log);
     process.stdout.write(
-      `This host is ${identity.host} at site ${identity.site}. Start it with: virt8ra-agent run --state ${config.stateDirectory}\n`,
+      `This host is ${identity.host} at site ${identity.site}. Start it with: npm run agent -- run --state ${config.stateDirectory}\n`,
     );
     return;
   }

@@ -456,7 +456,7 @@ describe('work', () => {
     const done = await home.run(['enrol', 'h1', '--site', 'north']);
     expect(done).toMatchObject({
       code: 0,
-      out: `virt8ra-agent run --server https://cp:7443 --token enrol-0123456789abcdef --ca-sha256 ${'a'.repeat(64)}\n`,
+      out: `npm run agent -- run --server https://cp:7443 --token enrol-0123456789abcdef --ca-sha256 ${'a'.repeat(64)}\n`,
     });
     expect(plane.get(host, { name: 'h1' })?.spec).toEqual({ siteRef: 'sites/north' });
     expect(JSON.parse((await home.run(['enrol', 'h1', '-o', 'json'])).out)).toMatchObject({ host: 'h1', site: 'north' });

@@ -22,9 +22,9 @@ export async function hostEnrol(session: Session, name: string, flags: EnrolFlag
   if (session.format === 'json') terminal.out(`${JSON.stringify(enrolment, null, 2)}\n`);
   else if (session.format === 'yaml') terminal.out(await yamlText(enrolment));
   else {
-    const words = ['virt8ra-agent', 'run', '--server', enrolment.url, '--token', enrolment.token, '--ca-sha256', enrolment.caSha256];
-    terminal.err(`run this on ${name} before ${enrolment.expiresAt}; the token works once:\n`);
-    terminal.out(`${words.map(shellWord).join(' ')}\n`);
+    const words = ['run', '--server', enrolment.url, '--token', enrolment.token, '--ca-sha256', enrolment.caSha256];
+    terminal.err(`run this on ${name}, in a clone of this commit, before ${enrolment.expiresAt}; the token works once:\n`);
+    terminal.out(`npm run agent -- ${words.map(shellWord).join(' ')}\n`);
   }
 }
 
