@@ -23,6 +23,9 @@ const quietSeconds = 30;
 const retrySeconds = 2;
 const refusedSeconds = 15;
 
+/** Reason of the condition that says what is in the way. */
+const blocked = 'Blocked';
+
 /** Brings an instance to what its owner wants at the place it is. Moves are runs; while one lives this only looks. */
 export async function reconcileInstance(context: InstanceContext, resource: Instance): Promise<Outcome> {
   try {
@@ -30,12 +33,12 @@ export async function reconcileInstance(context: InstanceContext, resource: Inst
     const realizations = await context.store.ledger.ofResource(resource.uid);
     const primary = realizations.find(({ role, facet }) => role === 'primary' && facet === 'instances');
     if (primary !== undefined && (await isMoving(context, resource))) {
-      await look(context, resource, primary);
+      await look(context, resource, primary, 'before');
       return { waitSeconds: quietSeconds, reason: 'a move is under way' };
     }
     if (primary?.handle !== undefined) {
       // What cannot be seen is not changed either: the site is asked for the instance before anything else is asked of it.
-      const seen = await look(context, resource, primary);
+      const seen = await look(context, resource, primary, 'before');
       if (seen.type === 'unknown') return outcomeOf(seen, 'on');
     }
     return await converge(context, resource, primary);
@@ -52,7 +55,7 @@ async function showTrouble(context: KindContext, resource: Instance, message: st
   await context.store.transaction(async (tx) => {
     const current = await tx.lock(resource.uid);
     if (current === undefined || current.deletedAt !== undefined) return;
-    await tx.setStatus(resource.uid, {}, { state: 'error', type: 'Reconciled', reason: 'Blocked', message });
+    await tx.setStatus(resource.uid, {}, { state: 'error', type: 'Reconciled', reason: blocked, message });
   });
 }
 
@@ -103,12 +106,17 @@ async function converge(context: InstanceContext, resource: Instance, primary: R
   }
   const { handle } = realization;
   if (handle !== undefined) await facet.update(handle, spec);
-  const seen = await look(context, resource, realization);
+  const seen = await look(context, resource, realization, 'after');
   return outcomeOf(seen, power.power);
 }
 
-/** Observes the realization and writes what was seen. */
-async function look(context: KindContext, resource: Instance, realization: Realization): Promise<Observation<InstanceRealizationStatus>> {
+/** Observes the realization, before or after it was asked to be what it should, and writes what was seen. */
+async function look(
+  context: KindContext,
+  resource: Instance,
+  realization: Realization,
+  when: 'before' | 'after',
+): Promise<Observation<InstanceRealizationStatus>> {
   const { handle } = realization;
   if (handle === undefined) throw new Problem('unavailable', 'it was not created at its site yet');
   const facet = await instancesFacet(context, realization.site);
@@ -122,7 +130,7 @@ async function look(context: KindContext, resource: Instance, realization: Reali
     await tx.setStatus(
       resource.uid,
       statusFromObservation(seen, current.status, context.now().toISOString()),
-      conditionFrom(seen, wanted.power, current),
+      conditionFrom(seen, wanted.power, current, when),
     );
   });
   return seen;
@@ -146,6 +154,7 @@ function conditionFrom(
   seen: Observation<InstanceRealizationStatus>,
   wanted: 'on' | 'off',
   current: Instance,
+  when: 'before' | 'after',
 ): Parameters<StoreTransaction['setStatus']>[2] {
   if (seen.type === 'broken') return { state: 'error', type: 'Observed', reason: 'Failed', message: seen.problem.message };
   if (seen.type === 'unknown') {
@@ -153,11 +162,15 @@ function conditionFrom(
       ? undefined
       : { state: current.state, type: 'Observed', reason: 'Unknown', message: seen.reason };
   }
+  // What blocks is over when nothing was in the way, not when the guest happens to be seen.
+  const wasBlocked = current.conditions[0]?.reason === blocked;
+  if (wasBlocked && when === 'before') return undefined;
   if (seen.type === 'present' && isSettled(seen.status.activity, wanted)) {
     return current.state === 'active' && current.conditions[0]?.reason !== 'Unknown'
       ? undefined
       : { state: 'active', type: 'Observed', reason: wanted === 'on' ? 'Running' : 'Stopped' };
   }
+  if (wasBlocked) return { state: 'updating', type: 'Reconciled', reason: 'Unblocked', message: 'nothing is in the way any more' };
   return undefined;
 }
 
