@@ -10,9 +10,9 @@ export interface Ports {
   readonly agents: number;
 }
 
-/** The usual ports where they are free, else any: a restarted server must be found at the same. */
-export async function choosePorts(): Promise<Ports> {
-  return { api: await freePort(8480), agents: await freePort(8481) };
+/** The wanted ports where they are free, else any: a restarted server must be found at the same. */
+export async function choosePorts({ api, agents }: Ports = { api: 8480, agents: 8481 }): Promise<Ports> {
+  return { api: await freePort(api), agents: await freePort(agents) };
 }
 
 export interface ControlPlane {
@@ -47,8 +47,14 @@ export async function startControlPlane(
   return { url: ready[1] ?? '', token, process, readySeconds };
 }
 
-/** Starts the agent of a host: it enrols and links by itself. */
-export function startHostAgent(root: string, state: string, enrolment: Enrolment, network: 'bridge' | 'user'): LongProcess {
+/** Starts the agent of a host: it enrols and links by itself. `runtime` is for its sockets; the agent's own choice by default. */
+export function startHostAgent(
+  root: string,
+  state: string,
+  enrolment: Enrolment,
+  network: 'bridge' | 'user',
+  runtime?: string,
+): LongProcess {
   const { host } = enrolment;
   const tokenFile = join(state, `${host}.enrolment`);
   writeFileSync(tokenFile, enrolment.token, { mode: 0o600 });
@@ -61,6 +67,7 @@ export function startHostAgent(root: string, state: string, enrolment: Enrolment
       ...['run', '--server', enrolment.url, '--token-file', tokenFile, '--ca-sha256', enrolment.caSha256],
       ...['--state', join(state, host), '--network', network, '--data-address', '127.0.0.1'],
     ],
+    ...(runtime === undefined ? {} : { environment: { VIRT8RA_AGENT_RUNTIME: runtime } }),
   });
 }
 

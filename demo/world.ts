@@ -30,17 +30,27 @@ export const images = { system: 'demo-guest', data: 'demo-data' } as const;
 
 const place = { tenant, workspace: workspaceName };
 
+/** A place of the demo with its one host. */
+export interface DemoSite {
+  readonly name: string;
+  readonly host: string;
+  readonly tier: 'tower' | 'edge' | 'regional' | 'core';
+  readonly country: string;
+  readonly latitude: number;
+  readonly longitude: number;
+}
+
 export const sites = [
   { name: 'tower-ljubljana', host: 'ljubljana-1', tier: 'tower', country: 'SI', latitude: 46.0569, longitude: 14.5058 },
   { name: 'edge-gdansk', host: 'gdansk-1', tier: 'edge', country: 'PL', latitude: 54.3718, longitude: 18.6166 },
   { name: 'core-logrono', host: 'logrono-1', tier: 'core', country: 'ES', latitude: 42.4627, longitude: -2.445 },
-] as const;
+] as const satisfies readonly DemoSite[];
 
-/** One provider with one account and three sites, each with one host. */
-export async function describeSites(client: Client): Promise<void> {
+/** One provider with one account and its sites, each with one host. */
+export async function describeSites(client: Client, places: readonly DemoSite[] = sites): Promise<void> {
   await client.put(provider, { name: 'demo' }, { spec: { displayName: 'This machine', legalSeat: 'ES' } });
   await client.put(account, { name: 'demo' }, { spec: { providerRef: 'providers/demo', driver: 'agent' } });
-  for (const { name, tier, country, latitude, longitude, host: hostName } of sites) {
+  for (const { name, tier, country, latitude, longitude, host: hostName } of places) {
     const coordinates = { latitude, longitude };
     await client.put(site, { name }, { spec: { accountRef: 'accounts/demo', country, tier, coordinates, jurisdiction: 'EU' } });
     await client.put(host, { name: hostName }, { spec: { siteRef: `sites/${name}` } });
@@ -48,8 +58,8 @@ export async function describeSites(client: Client): Promise<void> {
 }
 
 /** All hosts linked and all sites with free capacity. */
-export async function sitesAreReady(client: Client, waiting: Waiting): Promise<void> {
-  for (const { name, host: hostName } of sites) {
+export async function sitesAreReady(client: Client, waiting: Waiting, places: readonly DemoSite[] = sites): Promise<void> {
+  for (const { name, host: hostName } of places) {
     await settled(client, host, { name: hostName }, ({ status }) => status?.connected?.value === true, {
       ...waiting,
       what: `host ${hostName} is linked`,

@@ -63,7 +63,8 @@ export function qemuCommand(plan: GuestPlan): string[] {
   const arm = plan.architecture === 'arm64';
   return [
     arm ? 'qemu-system-aarch64' : 'qemu-system-x86_64',
-    ...['-name', `guest=${plan.launchId}`, '-uuid', stableUuid(plan.instance)],
+    // Named threads tell whoever looks at the process which of them are the guest's processors.
+    ...['-name', `guest=${plan.launchId},debug-threads=on`, '-uuid', stableUuid(plan.instance)],
     ...['-nodefaults', '-no-user-config', '-display', 'none', '-S', '-no-shutdown', '-sandbox', sandbox],
     ...['-machine', plan.firmware === undefined ? plan.machine : `${plan.machine},pflash0=firmware,pflash1=variables`],
     ...['-accel', plan.accelerator === 'kvm' ? 'kvm' : 'tcg,thread=multi,tb-size=128'],

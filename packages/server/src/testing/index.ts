@@ -3,3 +3,4 @@ export { fleetMigrations } from '../fleet/migrations.js';
 export { type FleetFixture, startFleetFixture } from '../fleet/testing/fleet-fixture.js';
 export { type SimulatedAgent, type SimulatedAgentOptions, startSimulatedAgent } from '../fleet/testing/simulated-agent.js';
 export { createSimulatedHosts, type SimulatedHosts } from '../fleet/testing/simulated-hosts.js';
+export { tableCounts } from './table-counts.js';
