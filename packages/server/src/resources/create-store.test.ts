@@ -204,9 +204,8 @@ describe('a list', () => {
 
   it('counts and lists below an incomplete place', async () => {
     expect(await store.count(blockStorage, place)).toBe(25);
-    expect(await store.count(undefined, place)).toBe(25);
-    expect(await store.count(undefined, { tenant: 'acme' })).toBe(26);
-    expect(await store.count(undefined, {})).toBe(27);
+    expect(await store.count(blockStorage, { tenant: 'acme' })).toBe(26);
+    expect(await store.count(blockStorage, {})).toBe(27);
     const first = await store.list(blockStorage, {}, { ...everything, limit: 26 });
     const rest = await store.list(blockStorage, {}, { ...everything, after: first.next });
     expect([...first.items, ...rest.items]).toHaveLength(27);

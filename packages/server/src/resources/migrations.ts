@@ -126,4 +126,43 @@ insert into feed_floor (xid, seq) values ('0', 0);
 `,
   },
   { name: '0002-realization-host', sql: 'create index realization_host on realization (host)' },
+  {
+    name: '0003-workspace-load',
+    sql: `
+-- How many resources a workspace holds, kept by the database itself so that no way of writing can forget it. Each connection counts in a
+-- row of its own (its process id, modulo 16): creations in one workspace do not wait for each other's commit. A row may be negative; the
+-- sum is exact.
+create table workspace_load (
+  tenant text collate "C" not null,
+  workspace text collate "C" not null,
+  part smallint not null,
+  held bigint not null,
+  primary key (tenant, workspace, part)
+) with (fillfactor = 70);
+
+create function count_workspace_load() returns trigger language plpgsql as $count$
+begin
+  insert into workspace_load as load (tenant, workspace, part, held)
+  select tenant, workspace, pg_backend_pid() % 16, case tg_op when 'INSERT' then count(*) else -count(*) end
+    from changed where workspace is not null group by tenant, workspace order by tenant, workspace
+  on conflict (tenant, workspace, part) do update set held = load.held + excluded.held;
+  -- What is made in a workspace holds its row, so that nothing is being made in one that goes.
+  if tg_op = 'DELETE' then
+    delete from workspace_load using changed
+     where changed.kind = 'workspace' and workspace_load.tenant = changed.tenant and workspace_load.workspace = changed.name
+       and (select sum(each.held) from workspace_load as each where each.tenant = changed.tenant and each.workspace = changed.name) = 0;
+  end if;
+  return null;
+end
+$count$;
+
+-- Making the triggers keeps writers out until this migration commits: what is counted next is all there is.
+create trigger resource_made after insert on resource referencing new table as changed
+  for each statement execute function count_workspace_load();
+create trigger resource_gone after delete on resource referencing old table as changed
+  for each statement execute function count_workspace_load();
+insert into workspace_load (tenant, workspace, part, held)
+select tenant, workspace, 0, count(*) from resource where workspace is not null group by tenant, workspace;
+`,
+  },
 ];

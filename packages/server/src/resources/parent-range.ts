@@ -15,15 +15,15 @@ const segments = [
 const depths = { global: 0, tenant: 1, workspace: 2, network: 3 } as const;
 
 /** Parts missing in `within` leave the range open below the first of them: `{tenant}` of instances means those of all its workspaces. */
-export function parentRange(kind: Kind | undefined, within: Omit<Address, 'name'>): ParentRange {
-  const depth = kind === undefined ? segments.length : depths[kind.scope];
+export function parentRange(kind: Kind, within: Omit<Address, 'name'>): ParentRange {
+  const depth = depths[kind.scope];
   const path: string[] = [];
   for (const [part, segment] of segments.slice(0, depth)) {
     const value = within[part];
     if (value === undefined) break;
     path.push(`${segment}/${value}`);
   }
-  return { path: path.join('/'), exact: kind !== undefined && path.length === depth };
+  return { path: path.join('/'), exact: path.length === depth };
 }
 
 /** SQL condition for a range on column `parent`; `bind` takes a value and answers its placeholder. */

@@ -1,4 +1,4 @@
-import { type Id, type Kind, kinds, type Progress, parentPath } from '@virt8ra/contract';
+import { type Id, type Kind, type Progress, parentPath } from '@virt8ra/contract';
 import type { Pool, PoolClient } from 'pg';
 import { createLedgerReader } from './ledger.js';
 import { pageQuery, rarityQuery, textFromPosition, walkableTerms } from './page-query.js';
@@ -58,14 +58,23 @@ export function createStoreReader(on: Pool | PoolClient): StoreReader {
     async count(kind, within) {
       const values: unknown[] = [];
       const bind = (value: unknown): string => `$${values.push(value)}`;
-      // The key begins with the kind, so that all of them are named where none is given.
-      const names = kind === undefined ? kinds.map((each) => each.kind) : [kind.kind];
       const { rows } = await on.query<{ count: number }>(
         `select count(*)::integer as count from resource
-         where kind = any(${bind(names)}::text[]) and ${parentCondition(parentRange(kind, within), 'parent', bind)}`,
+         where kind = ${bind(kind.kind)} and ${parentCondition(parentRange(kind, within), 'parent', bind)}`,
         values,
       );
       return rows[0]?.count ?? 0;
+    },
+    async heldBy(workspaces) {
+      const { rows } = await on.query<{ held: number }>({
+        name: 'workspace-load',
+        text: `select coalesce((
+            select sum(held) from workspace_load where workspace_load.tenant = asked.tenant and workspace_load.workspace = asked.name
+          ), 0)::integer as held
+          from unnest($1::text[], $2::text[]) with ordinality as asked (tenant, name, position) order by position`,
+        values: [workspaces.map(({ tenant }) => tenant), workspaces.map(({ name }) => name)],
+      });
+      return rows.map(({ held }) => held);
     },
     async usersOf(uid, kind) {
       const { rows } = await on.query<ResourceRow>(

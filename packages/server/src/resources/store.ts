@@ -11,8 +11,10 @@ export interface StoreReader {
   getManyByUid<Spec = unknown, Status = unknown>(uids: readonly Id<'resource'>[]): Promise<readonly StoredResource<Spec, Status>[]>;
   /** In the order of names. Parts missing in `within` mean all of them; only a complete `within` is served by the label index. */
   list<Spec = unknown, Status = unknown>(kind: Kind, within: Omit<Address, 'name'>, query: ListQuery): Promise<Page<Spec, Status>>;
-  /** Live resources at and below a place; what is still going counts. */
-  count(kind: Kind | undefined, within: Omit<Address, 'name'>): Promise<number>;
+  /** Live resources of a kind at and below a place, counted one by one; what is still going counts. */
+  count(kind: Kind, within: Omit<Address, 'name'>): Promise<number>;
+  /** How many resources each of these workspaces holds, in their order; what is still going counts. Costs the same however many they are. */
+  heldBy(workspaces: readonly Pick<Address, 'tenant' | 'name'>[]): Promise<readonly number[]>;
   /** Resources whose stored references point at `uid`, optionally of one kind. */
   usersOf(uid: Id<'resource'>, kind?: Kind): Promise<readonly StoredResource[]>;
   /** Stored references of a resource, by pointer. */

@@ -123,18 +123,12 @@ const testBehaviours: readonly KindBehaviour[] = [
   {
     kind: workspace,
     async admitDelete(tx, resource) {
-      const held = await tx.count(undefined, {
-        ...(resource.address.tenant ? { tenant: resource.address.tenant } : {}),
-        workspace: resource.address.name,
-      });
+      const [held = 0] = await tx.heldBy([resource.address]);
       if (held > 0) throw new Problem('conflict', `workspace ${resource.address.name} still holds ${held} resources`);
     },
     async present(reader, resources) {
-      return await Promise.all(
-        resources.map(async ({ address: { tenant = '', name } }) => ({
-          resourceCount: await reader.count(undefined, { tenant, workspace: name }),
-        })),
-      );
+      const held = await reader.heldBy(resources.map(({ address }) => address));
+      return held.map((resourceCount) => ({ resourceCount }));
     },
   },
   { kind: storageSku },

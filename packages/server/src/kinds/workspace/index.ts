@@ -8,20 +8,11 @@ export const workspaceBehaviour: KindBehaviour<object, { resourceCount?: number 
     return { outcome: 'active' };
   },
   async admitDelete(tx, resource) {
-    const held = await tx.count(undefined, {
-      ...(resource.address.tenant === undefined ? {} : { tenant: resource.address.tenant }),
-      workspace: resource.address.name,
-    });
+    const [held = 0] = await tx.heldBy([resource.address]);
     if (held > 0) throw new Problem('conflict', `workspace ${resource.address.name} still holds ${held} resources; delete them first`);
   },
   async present(reader, resources) {
-    return Promise.all(
-      resources.map(async ({ address }) => ({
-        resourceCount: await reader.count(undefined, {
-          ...(address.tenant === undefined ? {} : { tenant: address.tenant }),
-          workspace: address.name,
-        }),
-      })),
-    );
+    const held = await reader.heldBy(resources.map(({ address }) => address));
+    return held.map((resourceCount) => ({ resourceCount }));
   },
 };
