@@ -182,6 +182,7 @@ async function assemble(config: AgentConfig, log: Log, unlock: () => Promise<voi
   };
 
   await instances.adopt();
+  await transfers.sweep();
   listDesired(board, ledger.state, networking.mode);
   for (const object of everything()) converger.nudge(object);
   link = openLink({

@@ -126,7 +126,9 @@ export class ChunkFeed {
       else this.#offer({ disk, index, codec: codec.raw, digest, buffer, contentBytes });
     } catch (error) {
       pool.give(buffer);
-      this.#fail(new Problem('internal', `the source disk cannot be read: ${toProblem(error).message}`, { cause: error }));
+      // A guest whose QEMU is gone comes back; a disk that answers with an error does not.
+      const { kind, message } = toProblem(error);
+      this.#fail(new Problem(kind === 'unavailable' ? kind : 'internal', `the source disk cannot be read: ${message}`, { cause: error }));
     } finally {
       this.#reads -= 1;
       if (this.#reads === 0) for (const idle of this.#idle.splice(0)) idle();

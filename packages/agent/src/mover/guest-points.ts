@@ -3,6 +3,7 @@ import { chmod, chown, mkdir, rm, stat, statfs } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { Problem } from '@virt8ra/contract';
 import { errorCode } from '../disk/atomic-file.js';
+import { diskFull } from '../disk/room.js';
 import type { Monitor } from '../qemu/monitor.js';
 import { runCommand } from '../system/run-command.js';
 import { GuestBlocks } from './guest-blocks.js';
@@ -26,6 +27,8 @@ export interface GuestPointsOptions {
 /** All disks of a guest at one point in time, to be read over NBD. */
 export interface GuestPoint {
   readonly disks: readonly SourceDisk[];
+  /** Why the disks cannot be read any more: Problem exhausted when the point was given up for lack of room. */
+  starved(): Problem | undefined;
   /** Every chunk of the pass is durable at the receiver: what it carried need not be remembered. */
   release(): Promise<void>;
   /** The pass was cut: what it carried goes into the next one. */
@@ -66,10 +69,7 @@ export class GuestPoints {
    */
   async adopt(): Promise<boolean> {
     await this.#makeFolders();
-    const starved = ((await this.#options.monitor.run('query-status')) as { status: string }).status === 'io-error';
-    await this.#removePoint();
-    this.#recording = await this.#blocks.mergeBitmaps(this.#nodes);
-    if (starved) await this.#options.monitor.run('cont');
+    await this.#abandonPoint();
     return this.#recording !== undefined;
   }
 
@@ -111,7 +111,13 @@ export class GuestPoints {
       await monitor.run('transaction', { actions });
       this.#recording = pass + 1;
       const clients = await this.#serve(pass, views, bitmap, direct);
-      const stopWatching = direct ? () => {} : this.#watchRoom(clients);
+      let starved: Problem | undefined;
+      const stopWatching = direct
+        ? () => {}
+        : this.#watchRoom((problem) => {
+            starved ??= problem;
+            for (const client of clients) client.destroy();
+          });
       const close = async () => {
         stopWatching();
         for (const client of clients) await client.close();
@@ -119,6 +125,7 @@ export class GuestPoints {
       };
       return {
         disks: clients.map((client) => ({ client, ...(bitmap === undefined ? {} : { bitmap }) })),
+        starved: () => starved,
         release: async () => {
           await close();
           // A busy bitmap cannot go, so that it goes after its export; killed here, the next mover merges it, which costs time alone.
@@ -127,13 +134,11 @@ export class GuestPoints {
         },
         drop: async () => {
           await close();
-          await this.#removePoint();
-          this.#recording = await this.#blocks.mergeBitmaps(this.#nodes);
+          await this.#abandonPoint();
         },
       };
     } catch (error) {
-      await this.#removePoint();
-      this.#recording = await this.#blocks.mergeBitmaps(this.#nodes);
+      await this.#abandonPoint();
       throw error;
     }
   }
@@ -145,10 +150,19 @@ export class GuestPoints {
 
   /** Takes everything of this transfer out of QEMU. */
   async clear(): Promise<void> {
-    await this.#removePoint();
+    await this.#abandonPoint();
     await this.#blocks.removeAllBitmaps(this.#nodes);
     await this.#blocks.stopServer();
     this.#recording = undefined;
+  }
+
+  /** The same for a view that may have been cut: what it carried goes into the next pass, and a guest that QEMU stopped for its sake goes on. */
+  async #abandonPoint(): Promise<void> {
+    const { monitor } = this.#options;
+    const starved = ((await monitor.run('query-status')) as { readonly status: string }).status === 'io-error';
+    await this.#removePoint();
+    this.#recording = await this.#blocks.mergeBitmaps(this.#nodes);
+    if (starved) await monitor.run('cont');
   }
 
   /** Takes the frozen view away, but goes on recording. */
@@ -215,22 +229,27 @@ export class GuestPoints {
   }
 
   async #checkRoom(): Promise<void> {
-    if ((await this.#freeBytes()) < leastFreeBytes)
-      throw new Problem('exhausted', `${this.#scratch} has too little room to freeze the guest’s disks; free some space on this host`);
+    if ((await this.#freeBytes()) < leastFreeBytes) throw await this.#noRoom();
+  }
+
+  async #noRoom(): Promise<Problem> {
+    const { kind, message, facts } = await diskFull(this.#scratch, leastFreeBytes);
+    return new Problem(kind, `the guest’s disks cannot be frozen while they are copied: on the source host ${message}`, { facts });
   }
 
   /** The guest’s writes must not wait for room that is not there: the pass ends first. */
-  #watchRoom(clients: readonly NbdClient[]): () => void {
+  #watchRoom(giveUp: (problem: Problem) => void): () => void {
+    const starve = () => void this.#noRoom().then(giveUp, () => {});
     const timer = setInterval(() => {
       this.#freeBytes().then(
         (free) => {
-          if (free < leastFreeBytes) for (const client of clients) client.destroy();
+          if (free < leastFreeBytes) starve();
         },
         () => {},
       );
     }, watchMs);
     const stop = this.#options.monitor.onEvent(({ event, data }) => {
-      if (event === 'BLOCK_IO_ERROR' && data['nospace'] === true) for (const client of clients) client.destroy();
+      if (event === 'BLOCK_IO_ERROR' && data['nospace'] === true) starve();
     });
     return () => {
       clearInterval(timer);

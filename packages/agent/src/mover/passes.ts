@@ -95,7 +95,7 @@ async function orDrop<Result>(point: GuestPoint, work: () => Promise<Result>): P
     return await work();
   } catch (error) {
     await point.drop().catch(() => {});
-    throw error;
+    throw point.starved() ?? error;
   }
 }
 

@@ -1,5 +1,6 @@
 import type { TLSSocket } from 'node:tls';
 import { Problem, toProblem } from '@virt8ra/contract';
+import { diskFull, isDiskFull, RoomGauge } from '../disk/room.js';
 import { chunkBytes, chunkLength, digestOf } from './chunks.js';
 import type { Frame } from './frame-reader.js';
 import type { NbdClient } from './nbd/client.js';
@@ -25,11 +26,35 @@ const lastWordMs = 1_000;
 export class ReceiveTarget {
   readonly disks: readonly NbdClient[];
   readonly journal: ReceiveJournal;
+  /** Folder on the filesystem that the disks grow on. */
+  readonly #directory: string;
+  readonly #room: RoomGauge;
   #checkpoint: Promise<void> = Promise.resolve();
 
-  constructor(disks: readonly NbdClient[], journal: ReceiveJournal) {
+  constructor(disks: readonly NbdClient[], journal: ReceiveJournal, directory: string) {
     this.disks = disks;
     this.journal = journal;
+    this.#directory = directory;
+    this.#room = new RoomGauge(directory);
+  }
+
+  /** Raises Problem exhausted while there still is enough room for the host to act on it. */
+  async takeRoom(bytes: number): Promise<void> {
+    await this.#room.take(bytes, this.#missingBytes);
+  }
+
+  /** What a failed write means: Problem exhausted with figures when there was no room, else internal. */
+  async problemFrom(error: unknown): Promise<Problem> {
+    if (!isDiskFull(error))
+      return new Problem('internal', `the receiving host cannot write: ${toProblem(error).message}`, { cause: error });
+    const told = error instanceof Problem && error.facts['freeBytes'] !== undefined ? error : undefined;
+    const full = told ?? (await diskFull(this.#directory, this.#missingBytes, error));
+    return new Problem('exhausted', `on the receiving host ${full.message}`, { facts: full.facts, cause: error });
+  }
+
+  /** At most; how much the sender's disks hold is not known here. */
+  get #missingBytes(): number {
+    return Math.max(chunkBytes, this.journal.tables.reduce((sum, { sizeBytes }) => sum + sizeBytes, 0) - this.journal.bytes);
   }
 
   /** Makes durable what was journaled before the call. */
@@ -177,7 +202,10 @@ export class ReceiveSession {
     const resent = journal.tables[disk]?.equals(index, digest) === true;
     await this.#onTarget(async () => {
       if (head.codec === codec.zero) await target.writeZeroes(index * chunkBytes, length);
-      else await target.write(index * chunkBytes, content);
+      else {
+        await this.#target.takeRoom(content.length);
+        await target.write(index * chunkBytes, content);
+      }
       await journal.append({ disk, pass, index, digest });
     });
     this.#listener.onChunk(content.length, resent);
@@ -220,10 +248,7 @@ export class ReceiveSession {
     try {
       await work();
     } catch (error) {
-      const problem = toProblem(error);
-      const message =
-        problem.kind === 'exhausted' ? 'the disk of the receiving host is full' : `the receiving host cannot write: ${problem.message}`;
-      const told = new Problem(problem.kind === 'exhausted' ? 'exhausted' : 'internal', message, { cause: error });
+      const told = await this.#target.problemFrom(error);
       queueMicrotask(() => this.#listener.onTargetFailure(told));
       throw told;
     }

@@ -1,4 +1,4 @@
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { Problem } from '@virt8ra/contract';
 import { makeDirectory, readJson, writeJsonAtomic } from '../disk/atomic-file.js';
 import type { BootClock } from '../system/boot-clock.js';
@@ -68,7 +68,7 @@ export async function openReceiveTarget(options: TargetOptions): Promise<OpenTar
     const sizes = disks.map(({ sizeBytes }) => sizeBytes);
     const journal = await ReceiveJournal.open(join(directory, 'receive.journal'), transferId, sizes, lostCache, scan);
     return {
-      target: new ReceiveTarget(clients, journal),
+      target: new ReceiveTarget(clients, journal, dirname(disks[0]?.file ?? directory)),
       lastPort: left?.port,
       lost: Promise.race(exports.map(async ({ ended }) => await ended)),
       rememberPort: async (port) => await writeJsonAtomic(leftFile, { bootId, port } satisfies Left),

@@ -76,7 +76,7 @@ export async function createReceiver(options: ReceiverOptions): Promise<Receiver
       () => {
         checkpointing = false;
       },
-      (error: unknown) => listener.onTargetFailure(toProblem(error)),
+      async (error: unknown) => listener.onTargetFailure(await target.problemFrom(error)),
     );
   };
   const roots = () => journal.tables.map((table) => table.root() ?? '');

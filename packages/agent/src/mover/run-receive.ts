@@ -1,7 +1,8 @@
-import { Problem, toProblem } from '@virt8ra/contract';
+import { Problem } from '@virt8ra/contract';
 import type { Log } from '../log.js';
 import type { MoverNotice, ReceiveConfig } from '../transfer/mover-port.js';
 import { chunkBytes } from './chunks.js';
+import { lastWord } from './last-word.js';
 import type { PassCommands } from './passes.js';
 import { openReceiveTarget } from './receive-target.js';
 import { createReceiver, type ReceiveCounters } from './receiver.js';
@@ -24,7 +25,7 @@ export async function runReceive(run: ReceiveRun): Promise<void> {
     notify({ type: 'finished', roots });
   } catch (error) {
     if (commands.signal.aborted) return commands.aborting ? notify({ type: 'aborted' }) : undefined;
-    const problem = toProblem(error);
+    const problem = await lastWord(error, run.config.directory);
     log.error('a transfer cannot be received', { code: problem.kind, problem: problem.message });
     notify({ type: 'failed', code: problem.kind, message: problem.message });
   }

@@ -1,6 +1,6 @@
 import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
-import { Problem, transferStreams } from '@virt8ra/contract';
+import { transferStreams } from '@virt8ra/contract';
 import { makeDirectory, readJson, writeJsonAtomic } from '../disk/atomic-file.js';
 import type { Log } from '../log.js';
 import { connectMonitor, type Monitor } from '../qemu/monitor.js';
@@ -8,6 +8,7 @@ import type { MoverNotice, SendConfig } from '../transfer/mover-port.js';
 import { chunkBytes } from './chunks.js';
 import { fingerprintFiles, openColdSource } from './cold-source.js';
 import { GuestPoints } from './guest-points.js';
+import { lastWord } from './last-word.js';
 import { type PassCommands, runPasses } from './passes.js';
 import { replacePredecessor } from './predecessor.js';
 import { ProgressMeter } from './progress-meter.js';
@@ -51,8 +52,7 @@ export async function runSend(run: SendRun): Promise<void> {
     else await sendCold(run, config.mode.runtimeDirectory);
   } catch (error) {
     if (commands.signal.aborted) return commands.aborting ? notify({ type: 'aborted' }) : undefined;
-    const problem =
-      error instanceof Problem ? error : new Problem('internal', error instanceof Error ? error.message : String(error), { cause: error });
+    const problem = await lastWord(error, config.directory);
     log.error('a transfer cannot be sent', {
       code: problem.kind,
       problem: problem.message,

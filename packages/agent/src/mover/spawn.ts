@@ -1,12 +1,13 @@
 import { spawn } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { existsSync } from 'node:fs';
+import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
-import { Problem, type ProblemKind, problemKinds } from '@virt8ra/contract';
+import { Problem } from '@virt8ra/contract';
 import type { Log } from '../log.js';
-import type { Mover, MoverNotice, MoverPort, ReceiveConfig, SendConfig } from '../transfer/mover-port.js';
+import { kindFromCode, type Mover, type MoverNotice, type MoverPort, type ReceiveConfig, type SendConfig } from '../transfer/mover-port.js';
 import { chunkBytes } from './chunks.js';
 import type { DigestConfig } from './run-digest.js';
 
@@ -89,25 +90,22 @@ export function spawnedMovers(log: Log): MoverPort {
     receive: (config, onNotice) => spawnMover({ type: 'receive', config }, onNotice, log),
     digest: async (file, _sizeBytes, directory, signal) => {
       const name = createHash('sha256').update(file).digest('hex').slice(0, 12);
+      const socketDirectory = join(directory, name);
       const root = await new Promise<string>((resolve, reject) => {
         const onNotice = (notice: MoverNotice) => {
           if (notice.type === 'finished') resolve(notice.roots[0] ?? '');
           else if (notice.type === 'failed') reject(new Problem(kindFromCode(notice.code), notice.message));
           else if (notice.type === 'aborted') reject(new Problem('cancelled', 'the image was not read to its end'));
         };
-        const mover = spawnMover({ type: 'digest', config: { file, socketDirectory: join(directory, name) } }, onNotice, log);
+        const mover = spawnMover({ type: 'digest', config: { file, socketDirectory } }, onNotice, log);
         const cancel = () => {
           mover.kill().then(() => reject(new Problem('cancelled', 'the image was not read to its end')), reject);
         };
         if (signal.aborted) cancel();
         signal.addEventListener('abort', cancel, { once: true });
         void mover.exited.then(() => signal.removeEventListener('abort', cancel));
-      });
+      }).finally(async () => await rm(socketDirectory, { recursive: true, force: true }));
       return { root, chunkBytes };
     },
   };
-}
-
-function kindFromCode(code: string): ProblemKind {
-  return problemKinds.find((kind) => kind === code) ?? 'internal';
 }

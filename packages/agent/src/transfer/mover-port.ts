@@ -1,3 +1,5 @@
+import { type ProblemKind, problemKinds } from '@virt8ra/contract';
+
 /** What the agent asks of a mover, the child process that carries the bytes of one transfer, and what it hears from it. */
 
 export interface MoverCredentials {
@@ -80,4 +82,9 @@ export interface MoverPort {
     directory: string,
     signal: AbortSignal,
   ): Promise<{ readonly root: string; readonly chunkBytes: number }>;
+}
+
+/** The kind of the problem that a mover failed with. */
+export function kindFromCode(code: string): ProblemKind {
+  return problemKinds.find((kind) => kind === code) ?? 'internal';
 }

@@ -1,4 +1,4 @@
-import { mkdtempSync, rmSync } from 'node:fs';
+import { existsSync, mkdirSync, mkdtempSync, readdirSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { DesiredState, DesiredTransfer, Surrender } from '@virt8ra/contract';
@@ -11,7 +11,8 @@ import { silentLog } from '../log.js';
 import { VolumeStore } from '../storage/volume-store.js';
 import { smallInstance } from '../testing/desired-objects.js';
 import type { Mover, MoverNotice, MoverPort, ReceiveConfig, SendConfig } from './mover-port.js';
-import { type MovedGuests, TransferReconciler } from './transfer-reconciler.js';
+import type { MovedGuests } from './send-source.js';
+import { TransferReconciler } from './transfer-reconciler.js';
 import { TransferStore } from './transfer-store.js';
 
 /** A mover that does what the test says. */
@@ -54,6 +55,7 @@ let board: Board;
 let volumes: VolumeStore;
 let transfers: TransferReconciler;
 let released: string[];
+let nowMs: number;
 let want: (...list: DesiredTransfer[]) => Promise<void>;
 let open: () => Promise<TransferReconciler>;
 const disk = { volumeKey: 'v1', sizeBytes: 1024 * 1024 };
@@ -95,10 +97,11 @@ beforeEach(async () => {
   board = new Board();
   movers = new ScriptedMovers();
   released = [];
+  nowMs = 0;
   const context = {
     config: { ...parseConfig({ state: folder }, {}, () => '', 1000), runtimeDirectory: join(folder, 'run') },
     log: silentLog,
-    clock: { bootId: 'b', sinceBootMs: () => 0, wallMs: () => Date.now() },
+    clock: { bootId: 'b', sinceBootMs: () => nowMs, wallMs: () => Date.now() },
     ledger,
     board,
     permits: { hasSurrendered: () => released.length > 0 },
@@ -214,6 +217,127 @@ describe('a transfer that sends', () => {
     expect(state()?.state).toBe('aborted');
     expect(released).toEqual([]);
     expect(transfers.claimOn('i1')).toBeUndefined();
+  });
+});
+
+describe('a failure that repeating cannot mend', () => {
+  const fail = (code: string) => movers.say({ type: 'failed', code, message: `it is ${code}` });
+
+  it('is a full disk at once, and ends as aborted when that is ordered', async () => {
+    await volume('incoming');
+    await want(receive('receive'));
+    await transfers.pass('t1');
+    fail('exhausted');
+    expect(await transfers.pass('t1')).toBeUndefined();
+    expect(state()).toMatchObject({ state: 'failed', problem: { code: 'exhausted', message: 'it is exhausted' } });
+    await transfers.pass('t1');
+    expect(movers.asked).toEqual(['receive', 'kill']);
+    await want(receive('abort'));
+    await transfers.pass('t1');
+    expect(state()?.state).toBe('aborted');
+    expect(state()).not.toHaveProperty('problem');
+  });
+
+  it('is tried once more by the next agent, as the disk may have room again', async () => {
+    await volume('incoming');
+    await want(receive('receive'));
+    await transfers.pass('t1');
+    fail('exhausted');
+    await transfers.pass('t1');
+    await (await open()).pass('t1');
+    expect(movers.asked).toEqual(['receive', 'kill', 'receive']);
+  });
+
+  it('is one that stays the same for half a minute without a byte in between', async () => {
+    await volume('ready');
+    await want(send('copy'));
+    const once = async (code: string) => {
+      await transfers.pass('t1');
+      fail(code);
+      nowMs += 10_000;
+      return await transfers.pass('t1').catch(() => undefined);
+    };
+    for (let attempt = 0; attempt < 4; attempt += 1) await once('conflict');
+    expect(state()?.state).not.toBe('failed');
+    // Something arrived, and the other end was away: both begin the count anew.
+    await transfers.pass('t1');
+    movers.say({ type: 'counters', passes: 0, bytes: 5, resentBytes: 0, chunkBytes: 1, streams: 1 });
+    for (let attempt = 0; attempt < 4; attempt += 1) await once('conflict');
+    await once('unavailable');
+    for (let attempt = 0; attempt < 4; attempt += 1) await once('internal');
+    expect(state()).toMatchObject({ state: 'copying', problem: { code: 'unavailable' } });
+    await once('conflict');
+    expect(state()).toMatchObject({ state: 'failed', problem: { code: 'conflict', message: 'it is conflict' } });
+  });
+
+  it('never is an other end that is away, however long', async () => {
+    await volume('ready');
+    await want(send('copy'));
+    for (let attempt = 0; attempt < 50; attempt += 1) {
+      await transfers.pass('t1');
+      fail('unavailable');
+      nowMs += 3_600_000;
+      await expect(transfers.pass('t1')).rejects.toMatchObject({ kind: 'unavailable' });
+    }
+    expect(state()?.state).not.toBe('failed');
+  });
+
+  it('lets a guest run again that was paused for the last pass', async () => {
+    await volume('ready');
+    await want(send('finish'));
+    await transfers.pass('t1');
+    movers.say({ type: 'paused', at: new Date().toISOString() });
+    await want({ ...send('finish'), mode: 'warm' } as DesiredTransfer);
+    expect(transfers.claimOn('i1')).toBe('paused');
+    fail('exhausted');
+    await transfers.pass('t1');
+    expect(state()?.state).toBe('failed');
+    expect(transfers.claimOn('i1')).toBeUndefined();
+  });
+});
+
+describe('the folders of sockets', () => {
+  const run = () => join(folder, 'run');
+  const begin = async () => {
+    await volume('ready');
+    await want(send('copy'));
+    await transfers.pass('t1');
+    expect(existsSync(join(run(), 't-t1'))).toBe(true);
+  };
+
+  it('go when a transfer is finished', async () => {
+    await begin();
+    movers.say({ type: 'finished', roots: ['root'] });
+    await transfers.pass('t1');
+    expect(readdirSync(run())).toEqual([]);
+  });
+
+  it('go when a transfer is aborted', async () => {
+    await begin();
+    await want(send('abort'));
+    await transfers.pass('t1');
+    movers.say({ type: 'aborted' });
+    await transfers.pass('t1');
+    expect(readdirSync(run())).toEqual([]);
+  });
+
+  it('go when a transfer is forgotten while it runs', async () => {
+    await begin();
+    await want();
+    await transfers.pass('t1');
+    expect(readdirSync(run())).toEqual([]);
+  });
+
+  it('are swept away at the start, but for transfers that go on', async () => {
+    await begin();
+    for (const left of ['t-gone', join('digests', 'abc'), 'guests']) mkdirSync(join(run(), left), { recursive: true });
+    await (await open()).sweep();
+    expect(readdirSync(run()).toSorted()).toEqual(['guests', 't-t1']);
+    movers.say({ type: 'finished', roots: ['root'] });
+    await transfers.pass('t1');
+    mkdirSync(join(run(), 't-t1'));
+    await (await open()).sweep();
+    expect(readdirSync(run())).toEqual(['guests']);
   });
 });
 

@@ -1,4 +1,3 @@
-import { join } from 'node:path';
 import {
   type DesiredReceive,
   type DesiredSend,
@@ -11,18 +10,16 @@ import {
 import type { NextLook } from '../desired/converger.js';
 import { makeDirectory } from '../disk/atomic-file.js';
 import { type HostContext, troubleFrom } from '../host-context.js';
-import type { InstanceReconciler, TransferClaims } from '../instances/instance-reconciler.js';
+import type { TransferClaims } from '../instances/instance-reconciler.js';
 import type { Identity } from '../link/identity.js';
 import type { Progress } from '../link/outbox.js';
-import { currentNode, guestStatus } from '../qemu/guest.js';
-import { isSettling } from '../storage/settle.js';
 import type { RootDigest, VolumeTransfers } from '../storage/volume-reconciler.js';
 import type { VolumeStore } from '../storage/volume-store.js';
-import type { Mover, MoverNotice, MoverPort, SendConfig } from './mover-port.js';
+import { kindFromCode, type Mover, type MoverNotice, type MoverPort, type SendConfig } from './mover-port.js';
+import { RunFolders } from './run-folders.js';
+import { coldSource, type MovedGuests, warmSource } from './send-source.js';
+import { Setbacks } from './setbacks.js';
 import type { TransferRecord, TransferStore } from './transfer-store.js';
-
-/** What a transfer needs of the host's guests. */
-export type MovedGuests = Pick<InstanceReconciler, 'guest' | 'guestWith' | 'release'>;
 
 interface RunningMover {
   readonly mover: Mover;
@@ -47,6 +44,10 @@ export class TransferReconciler implements TransferClaims, VolumeTransfers {
   readonly #outcomes = new Map<string, Extract<MoverNotice, { type: 'finished' | 'aborted' | 'failed' }>>();
   /** Sends whose last pass failed for too long: the guest runs again until a new mover has converged. */
   readonly #letRun = new Set<string>();
+  readonly #setbacks: Setbacks;
+  readonly #folders: RunFolders;
+  /** Transfers that no other mover can mend, with the reason; they wait for the order to abort. A later agent tries once more. */
+  readonly #failed = new Map<string, Problem>();
   #instances: MovedGuests | undefined;
 
   constructor(
@@ -63,6 +64,8 @@ export class TransferReconciler implements TransferClaims, VolumeTransfers {
     this.#identity = identity;
     this.#movers = movers;
     this.#onProgress = onProgress;
+    this.#setbacks = new Setbacks(context.clock);
+    this.#folders = new RunFolders(context.config.runtimeDirectory);
   }
 
   /** Transfers and instances need each other; this closes the circle. */
@@ -87,7 +90,7 @@ export class TransferReconciler implements TransferClaims, VolumeTransfers {
   }
 
   readonly rootDigest: RootDigest = async (file, sizeBytes, signal) =>
-    await this.#movers.digest(file, sizeBytes, join(this.#context.config.runtimeDirectory, 'digests'), signal);
+    await this.#movers.digest(file, sizeBytes, this.#folders.digests, signal);
 
   async pass(id: string): Promise<NextLook> {
     const desired = this.#context.ledger.state.transfers.find((transfer) => transfer.id === id);
@@ -102,6 +105,7 @@ export class TransferReconciler implements TransferClaims, VolumeTransfers {
       if (outcome?.type === 'failed') {
         this.#outcomes.delete(id);
         await this.#interrupted(desired, outcome);
+        if (this.#failed.has(id)) return undefined;
       } else if (outcome?.type === 'finished' && this.#isRecalled(desired)) {
         // All is there, but nothing was given up yet: the order to abort counts, and another mover takes its traces out of the guest.
         this.#outcomes.delete(id);
@@ -112,6 +116,7 @@ export class TransferReconciler implements TransferClaims, VolumeTransfers {
         this.#outcomes.delete(id);
         return undefined;
       }
+      if (this.#failed.has(id) && desired.goal !== 'abort') return undefined;
       return desired.role === 'send' ? await this.#send(desired) : await this.#receive(desired);
     } catch (error) {
       const problem = toProblem(error);
@@ -164,7 +169,7 @@ export class TransferReconciler implements TransferClaims, VolumeTransfers {
     if (stages.some((stage) => stage !== 'incoming'))
       throw new Problem('conflict', `transfer ${id} would overwrite a volume that is in use`);
     const { config, dataAddress } = this.#context;
-    const { directory, runtimeDirectory } = await this.#folders(id);
+    const { directory, runtimeDirectory } = await this.#makeFolders(id);
     this.#run(id, desired.goal, (onNotice) =>
       this.#movers.receive(
         {
@@ -203,34 +208,11 @@ export class TransferReconciler implements TransferClaims, VolumeTransfers {
 
   /** How the disks are read; undefined while they cannot be yet. */
   async #sendConfig(desired: DesiredSend): Promise<SendConfig | undefined> {
-    const { id, instanceKey, mode, peer, minPasses } = desired;
-    const guest = this.#instances?.guest(instanceKey);
-    const { directory, runtimeDirectory } = await this.#folders(id);
+    const { id, mode, peer, minPasses } = desired;
+    const { directory, runtimeDirectory } = await this.#makeFolders(id);
     const common = { transferId: id, directory, credentials: this.#identity(), peer, minPasses };
-    if (mode === 'cold') {
-      if (guest !== undefined) return undefined;
-      const disks = desired.disks.map(({ volumeKey, sizeBytes }) => {
-        const record = this.#volumes.get(volumeKey);
-        if (record?.stage !== 'ready' && record?.stage !== 'arrived')
-          throw new Problem('conflict', `volume ${volumeKey} cannot be sent: it is not complete itself`);
-        const { base, overlay } = this.#volumes.files(volumeKey);
-        return { sizeBytes, node: '', files: record.stage === 'arrived' ? [overlay, base] : [base] };
-      });
-      return { ...common, mode: { type: 'cold', runtimeDirectory }, disks };
-    }
-    if (guest === undefined) return undefined;
-    const status = await guestStatus(guest);
-    if (status !== 'running' && status !== 'paused') return undefined;
-    const disks: SendConfig['disks'][number][] = [];
-    for (const { volumeKey, sizeBytes } of desired.disks) {
-      const place = this.#instances?.guestWith(volumeKey);
-      if (place?.key !== instanceKey) throw new Problem('conflict', `volume ${volumeKey} is not a disk of the guest that moves`);
-      if (await isSettling(guest, place.index)) return undefined;
-      const node = await currentNode(guest, place.index);
-      if (node === undefined) throw new Problem('internal', `QEMU knows no block node for volume ${volumeKey}`);
-      disks.push({ sizeBytes, node, files: [] });
-    }
-    return { ...common, mode: { type: 'warm', qmpSocket: guest.paths.moverQmp, runtimeDirectory }, disks };
+    const source = mode === 'cold' ? coldSource(desired, this.#volumes, this.#instances) : await warmSource(desired, this.#instances);
+    return source === undefined ? undefined : { ...common, mode: { ...source.mode, runtimeDirectory }, disks: source.disks };
   }
 
   async #abort(desired: DesiredTransfer): Promise<NextLook> {
@@ -270,6 +252,7 @@ export class TransferReconciler implements TransferClaims, VolumeTransfers {
         break;
       case 'counters': {
         const { type: _, ...counters } = notice;
+        if (counters.bytes > (this.#context.board.get('transfer', id)?.bytes ?? 0)) this.#setbacks.forget(id);
         const receiving = this.#store.get(id)?.observed.role === 'receive' && counters.bytes > 0;
         this.#observe(id, receiving ? { ...counters, state: 'copying' } : counters);
         break;
@@ -294,18 +277,27 @@ export class TransferReconciler implements TransferClaims, VolumeTransfers {
     }
   }
 
-  /** Not final: the transfer goes on with another mover after a pause, until it is told to abort. Raises Problem unavailable. */
-  async #interrupted(desired: DesiredTransfer, outcome: Extract<MoverNotice, { type: 'failed' }>): Promise<never> {
+  /**
+   * The transfer goes on with another mover after a pause (raises Problem unavailable), until it is told to abort; or, when that would not help,
+   * it has failed, and a guest that was paused for it runs again.
+   */
+  async #interrupted(desired: DesiredTransfer, { code, message }: Extract<MoverNotice, { type: 'failed' }>): Promise<void> {
     const { id } = desired;
     await this.#running.get(id)?.mover.kill();
     this.#running.delete(id);
+    const hopeless = desired.goal !== 'abort' && this.#setbacks.isLast(id, code);
     const pausedAt = Date.parse(this.#context.board.get('transfer', id)?.pausedAt ?? '');
-    if (desired.role === 'send' && desired.goal === 'finish' && this.#context.clock.wallMs() - pausedAt > longestPauseMs) {
+    const tooLong = this.#context.clock.wallMs() - pausedAt > longestPauseMs;
+    if (desired.role === 'send' && desired.goal === 'finish' && (hopeless || tooLong)) {
       this.#letRun.add(id);
-      this.#observe(id, { state: 'copying' });
+      if (!hopeless) this.#observe(id, { state: 'copying' });
       this.#context.nudge({ type: 'instance', key: desired.instanceKey });
     }
-    throw new Problem('unavailable', `the transfer was interrupted: ${outcome.message}`, { facts: { code: outcome.code } });
+    if (!hopeless) throw new Problem('unavailable', `the transfer was interrupted: ${message}`, { facts: { code } });
+    const problem = new Problem(kindFromCode(code), message);
+    this.#failed.set(id, problem);
+    this.#observe(id, { state: 'failed', problem: troubleFrom(problem) });
+    this.#context.log.error('a transfer has failed', { transfer: id, role: desired.role, code, problem: message });
   }
 
   /** The mover said its last word: what follows from it, in the order in which nothing can be lost. */
@@ -339,9 +331,24 @@ export class TransferReconciler implements TransferClaims, VolumeTransfers {
     const { problem: _, ...observed } = { ...record.observed, ...this.#context.board.get('transfer', id), ...change };
     await this.#store.write({ ...record, observed });
     this.#context.board.post('transfer', id, observed);
+    await this.#forgetMover(id);
+    if (record.instanceKey !== undefined) this.#context.nudge({ type: 'instance', key: record.instanceKey });
+  }
+
+  /** Ends what is left of the transfer's movers, and takes away what they kept for each other in this boot. */
+  async #forgetMover(id: string): Promise<void> {
     await this.#running.get(id)?.mover.kill();
     this.#running.delete(id);
-    if (record.instanceKey !== undefined) this.#context.nudge({ type: 'instance', key: record.instanceKey });
+    this.#failed.delete(id);
+    this.#setbacks.forget(id);
+    await this.#folders.remove(id);
+  }
+
+  /** Takes away the sockets' folders that earlier agents left for what is over. */
+  async sweep(): Promise<void> {
+    const live = this.#context.ledger.state.transfers.filter(({ id }) => !this.#isOver(id));
+    const folders = await this.#folders.sweep(live.map(({ id }) => id));
+    if (folders.length > 0) this.#context.log.info('what movers had left was swept away', { folders });
   }
 
   #observe(id: string, change: Partial<ObservedTransfer>): void {
@@ -356,9 +363,9 @@ export class TransferReconciler implements TransferClaims, VolumeTransfers {
     return state === 'finished' || state === 'aborted';
   }
 
-  async #folders(id: string): Promise<{ directory: string; runtimeDirectory: string }> {
+  async #makeFolders(id: string): Promise<{ directory: string; runtimeDirectory: string }> {
     const directory = this.#store.directory(id);
-    const runtimeDirectory = join(this.#context.config.runtimeDirectory, `t-${id.slice(-12)}`);
+    const runtimeDirectory = this.#folders.of(id);
     await makeDirectory(directory);
     await makeDirectory(runtimeDirectory, 0o711);
     return { directory, runtimeDirectory };
@@ -371,9 +378,8 @@ export class TransferReconciler implements TransferClaims, VolumeTransfers {
       if (record !== undefined) board.post('transfer', id, record.observed);
       return undefined;
     }
-    await this.#running.get(id)?.mover.kill();
-    this.#running.delete(id);
     this.#outcomes.delete(id);
+    await this.#forgetMover(id);
     await this.#store.remove(id);
     board.remove({ type: 'transfer', key: id });
     for (const volumeKey of record?.volumeKeys ?? []) this.#context.nudge({ type: 'volume', key: volumeKey });

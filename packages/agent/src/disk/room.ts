@@ -1,0 +1,79 @@
+import { statfs } from 'node:fs/promises';
+import { Problem } from '@virt8ra/contract';
+import { errorCode } from './atomic-file.js';
+
+const mib = 1024 ** 2;
+const fullWords = /No space left on device|Disk quota exceeded/;
+
+/** Room of a filesystem, in bytes. */
+export interface Room {
+  readonly freeBytes: number;
+  readonly totalBytes: number;
+}
+
+export async function roomAt(directory: string): Promise<Room> {
+  const { bsize, blocks, bavail } = await statfs(directory);
+  return { freeBytes: bsize * bavail, totalBytes: bsize * blocks };
+}
+
+/** True when a filesystem or a quota had no room: as a system error, in a command's own words, or as the cause of what was thrown. */
+export function isDiskFull(thrown: unknown): boolean {
+  for (let error = thrown; error instanceof Error; error = error.cause) {
+    if (error instanceof Problem && error.kind === 'exhausted') return true;
+    const code = errorCode(error);
+    if (code === 'ENOSPC' || code === 'EDQUOT' || fullWords.test(error.message)) return true;
+  }
+  return false;
+}
+
+/**
+ * Problem exhausted that says how much there is, how much may still be needed (0: not known), and how to mend it. The facts carry the same:
+ * `freeBytes`, `totalBytes`, `neededBytes`.
+ */
+export async function diskFull(directory: string, neededBytes: number, cause?: unknown): Promise<Problem> {
+  return fullProblem(await roomAt(directory), directory, neededBytes, cause);
+}
+
+function fullProblem({ freeBytes, totalBytes }: Room, directory: string, neededBytes: number, cause?: unknown): Problem {
+  const facts = { directory, freeBytes, totalBytes, neededBytes };
+  const needed = neededBytes === 0 ? '' : `, up to ${sized(neededBytes)} more are needed`;
+  return new Problem(
+    'exhausted',
+    `the disk of ${directory} is full: ${sized(freeBytes)} of ${sized(totalBytes)} are free${needed}. Free some space there, or choose another host.`,
+    { facts, ...(cause === undefined ? {} : { cause }) },
+  );
+}
+
+/** The host must still be able to write down what it is told when a copy has filled its disk. */
+function keptBytes(totalBytes: number): number {
+  return Math.min(64 * mib, totalBytes / 16);
+}
+
+/** Watches over the room that a long write eats up, so that it ends before the last bytes are gone. */
+export class RoomGauge {
+  readonly #directory: string;
+  #trustedBytes = 0;
+
+  constructor(directory: string) {
+    this.#directory = directory;
+  }
+
+  /**
+   * To be called before `bytes` are written; `neededBytes` is what may still come, for the message. Raises Problem exhausted when they would
+   * eat what is kept for the host itself.
+   */
+  async take(bytes: number, neededBytes: number): Promise<void> {
+    if (bytes > this.#trustedBytes) {
+      const room = await roomAt(this.#directory);
+      const usable = room.freeBytes - keptBytes(room.totalBytes);
+      if (usable < bytes) throw fullProblem(room, this.#directory, neededBytes);
+      // Others write here too: half of it is believed until the next look.
+      this.#trustedBytes = Math.max(bytes, usable / 2);
+    }
+    this.#trustedBytes -= bytes;
+  }
+}
+
+function sized(bytes: number): string {
+  return bytes >= 1024 * mib ? `${(bytes / (1024 * mib)).toFixed(2)} GiB` : `${(bytes / mib).toFixed(1)} MiB`;
+}
