@@ -17,6 +17,7 @@ interface StatusFields {
   readonly powerState?: string;
   readonly phase?: string;
   readonly problem?: string;
+  readonly problemCode?: string;
   readonly activity?: { readonly value?: string };
   readonly placement?: { readonly site?: string };
   readonly conditions?: readonly { readonly state: string; readonly type?: string; readonly reason?: string; readonly message?: string }[];
@@ -31,6 +32,11 @@ export function reasonOf(resource: Resource | undefined): string | undefined {
   const [newest] = statusOf(resource).conditions ?? [];
   const parts = [newest?.reason, newest?.message].filter((part) => part !== undefined && part !== '');
   return parts.length === 0 ? undefined : parts.join(': ');
+}
+
+/** What a command that waited for long work ends with when it did not come about: a lack of room says so, all else has failed. */
+export function kindOfEnd(problemCode: string | undefined): 'exhausted' | 'internal' {
+  return problemCode === 'exhausted' ? 'exhausted' : 'internal';
 }
 
 const fields: Readonly<Record<string, (status: StatusFields) => unknown>> = {
@@ -65,9 +71,9 @@ export function goalFromText(text: string): Goal {
     reached: (resource) => resource !== undefined && String(read(resource)) === value,
     lost: (resource) => {
       if (resource === undefined) return new Problem('not-found', 'it does not exist (any more)');
-      const { phase, problem } = statusOf(resource);
+      const { phase, problem, problemCode } = statusOf(resource);
       if (key !== 'phase' || phase === undefined || !finalPhases.has(phase)) return undefined;
-      return new Problem('internal', `it ended in phase ${phase}: ${problem ?? reasonOf(resource) ?? 'no reason given'}`);
+      return new Problem(kindOfEnd(problemCode), `it ended in phase ${phase}: ${problem ?? reasonOf(resource) ?? 'no reason given'}`);
     },
   };
 }

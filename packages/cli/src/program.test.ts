@@ -372,6 +372,12 @@ describe('migrate', () => {
     expect(failed.code).toBe(1);
     expect(failed.err).toContain('target disk is full; the instance is back at north');
 
+    const full = home.start(['migrate', 'web', '--to', 'south', '--name', 'full']);
+    await plane.streamOpened();
+    plane.setStatus(migration, inW('full'), { phase: 'returned', problem: 'the disk is full', problemCode: 'exhausted' });
+    expect(await full.finished).toMatchObject({ code: 6, err: expect.stringContaining('the disk is full') });
+    expect((await home.run(['wait', 'migration', 'full', '--for', 'phase=done'])).code).toBe(6);
+
     const other = home.start(['migrate', 'web', '--to', 'south', '--name', 'again']);
     plane.onChange = (kind, address, verb) => {
       if (verb === 'cancel') plane.setStatus(kind, address, { phase: 'returned', problem: 'cancelled by its owner' });

@@ -1,6 +1,6 @@
 import { isDeepStrictEqual } from 'node:util';
 import { instance, type MigrationSpec, migration, Problem, type Progress } from '@virt8ra/contract';
-import { reasonOf } from '../await-resource.js';
+import { kindOfEnd, reasonOf } from '../await-resource.js';
 import type { ResourceOf } from '../client/index.js';
 import { countOfFlag } from '../duration-flag.js';
 import { followResource } from '../follow.js';
@@ -21,7 +21,8 @@ type Migration = ResourceOf<typeof migration>;
 
 /**
  * Moves an instance to another site and shows how it goes. An interrupt leaves the move running. With the name of a move that exists
- * already it is followed, so that a lost terminal costs nothing. Raises `cancelled` when it was called off, `internal` when it failed.
+ * already it is followed, so that a lost terminal costs nothing. Raises `cancelled` when it was called off,
+ * `exhausted` when a disk was full, `internal` when it failed otherwise.
  */
 export async function migrationStart(session: Session, instanceName: string, flags: MigrateFlags): Promise<void> {
   const { terminal, client } = session;
@@ -102,12 +103,13 @@ function nameOfMove(instanceName: string, site: string, now: number): string {
 }
 
 function failure(target: Target, ended: Migration): Problem {
-  const { phase, problem, from } = ended.status ?? {};
+  const { phase, problem, problemCode, from } = ended.status ?? {};
   const reason = problem ?? reasonOf(ended) ?? 'no reason given';
   const history = (ended.status?.conditions ?? []).some((condition) => /cancel/i.test(`${condition.type ?? ''} ${condition.reason ?? ''}`));
   const cancelled = phase === 'returned' && (history || /cancel/i.test(reason));
   const where = phase === 'returned' ? `; the instance is back at ${from?.site ?? 'its site'}` : '';
-  return new Problem(cancelled ? 'cancelled' : 'internal', `${titleOf(target)} ${cancelled ? 'was cancelled' : phase}: ${reason}${where}`, {
+  const kind = cancelled ? 'cancelled' : kindOfEnd(problemCode);
+  return new Problem(kind, `${titleOf(target)} ${cancelled ? 'was cancelled' : phase}: ${reason}${where}`, {
     facts: { hint: `virt8ra describe ${titleOf(target)}` },
   });
 }

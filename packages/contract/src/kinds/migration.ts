@@ -61,6 +61,8 @@ export const migration = defineKind({
     ),
     permitEpoch: Type.Optional(Type.Integer()),
     problem: Type.Optional(Type.String()),
+    /** What kind of problem it is, by the names that problem documents carry as `code`. */
+    problemCode: Type.Optional(Type.String()),
   }),
 });
 export type MigrationSpec = Static<typeof migration.spec>;

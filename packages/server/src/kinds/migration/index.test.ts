@@ -136,6 +136,19 @@ describe('a migration under way', () => {
     expect(await behaviour.reconcile?.(await stored())).toEqual({ done: true });
   });
 
+  it('has returned with the target’s own words when its disk filled up', async () => {
+    world.sites.fillAt('beta', 'copying');
+    await behaviour.reconcile?.(await stored());
+    await drive(60);
+    await behaviour.reconcile?.(await stored());
+    const message = expect.stringContaining('up to 2.0 MiB more are needed');
+    expect(await stored()).toMatchObject({
+      state: 'error',
+      conditions: [{ state: 'error', reason: 'Returned', message }, {}],
+      status: { phase: 'returned', problem: message, problemCode: 'exhausted' },
+    });
+  });
+
   it('cannot be deleted, and returns to the source when it is cancelled', async () => {
     await behaviour.reconcile?.(await stored());
     await drive(5);

@@ -1,5 +1,14 @@
 /** Migration: a move of an instance with its disks to another site, done by one run. */
-import { type InstanceSpec, instance, type MigrationSpec, migration, Problem, site } from '@virt8ra/contract';
+import {
+  type InstanceSpec,
+  instance,
+  type MigrationSpec,
+  migration,
+  Problem,
+  type ProblemKind,
+  problemKinds,
+  site,
+} from '@virt8ra/contract';
 import type { RunHistory, Workflow } from '@virt8ra/engine';
 import type { StoreTransaction } from '../../resources/store.js';
 import type { StoredResource } from '../../resources/stored-resource.js';
@@ -41,13 +50,13 @@ export function createMigrationBehaviour(
     return { run, subject };
   }
 
-  async function end(resource: Migration, phase: 'returned' | 'failed', message: string): Promise<void> {
+  async function end(resource: Migration, phase: 'returned' | 'failed', { message, code }: Reason): Promise<void> {
     await context.store.transaction(async (tx) => {
       if ((await tx.lock(resource.uid)) === undefined) return;
       await tx.setProgress(resource.uid, undefined);
       await tx.setStatus(
         resource.uid,
-        { phase, problem: message, finishedAt: context.now().toISOString() },
+        { phase, problem: message, problemCode: code, finishedAt: context.now().toISOString() },
         { state: 'error', type: 'Moved', reason: phase === 'returned' ? 'Returned' : 'Failed', message },
       );
     });
@@ -86,7 +95,7 @@ export function createMigrationBehaviour(
       } catch (error) {
         if (!(error instanceof Problem) || error.kind !== 'conflict') throw error;
         if (error.facts['state'] !== 'stuck') return { waitSeconds: lookSeconds, reason: error.message };
-        await end(resource, 'failed', error.message);
+        await end(resource, 'failed', reasonOf(error));
         return { done: true };
       }
       const { run, subject } = found;
@@ -94,10 +103,10 @@ export function createMigrationBehaviour(
         case 'done':
           return { done: true };
         case 'undone':
-          await end(resource, 'returned', run.problem?.message ?? 'the move was undone');
+          await end(resource, 'returned', reasonOf(run.problem ?? { kind: 'internal', message: 'the move was undone', facts: {} }));
           return { done: true };
         case 'stuck':
-          await end(resource, 'failed', run.stuck?.message ?? 'the run is stuck');
+          await end(resource, 'failed', reasonOf(run.stuck ?? { kind: 'internal', message: 'the run is stuck', facts: {} }));
           return { done: true };
         case 'running':
         case 'waiting':
@@ -108,6 +117,17 @@ export function createMigrationBehaviour(
       }
     },
   };
+}
+
+/** Why a move ended, for its status. */
+interface Reason {
+  readonly message: string;
+  readonly code: ProblemKind;
+}
+
+/** A site's own words for what broke there say more than what it meant for the move. */
+function reasonOf({ kind, message, facts }: Pick<Problem, 'kind' | 'message' | 'facts'>): Reason {
+  return { message, code: problemKinds.find((known) => known === facts['code']) ?? kind };
 }
 
 function subjectOf(instanceUid: string): string {

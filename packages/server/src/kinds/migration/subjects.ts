@@ -38,6 +38,7 @@ export interface MigrationStatus {
   readonly digests?: readonly { readonly disk: string; readonly source: string; readonly target: string; readonly equal: boolean }[];
   readonly permitEpoch?: number;
   readonly problem?: string;
+  readonly problemCode?: string;
 }
 
 /** Shows where the move is; writes nothing when it is shown already. */

@@ -121,6 +121,26 @@ describe('a move', () => {
     expect((await world.store.getByUid<unknown, MigrationStatus>(migration))?.status.phase).toBe('returning');
   });
 
+  it.each([
+    ['warm', 'copying'],
+    ['warm', 'finishing'],
+    ['cold', 'copying'],
+    ['cold', 'finishing'],
+  ] as const)('returns by itself when the target’s disk fills up (%s, %s)', async (mode, when) => {
+    const world = await createMigrationWorld(database.pool, { mode, power: 'on' });
+    const before = await world.snapshot();
+    world.sites.fillAt('beta', when);
+    const history = await move(world);
+    expect(history).toMatchObject({
+      state: 'undone',
+      problem: { message: expect.stringContaining('up to 2.0 MiB more are needed'), facts: { code: 'exhausted', host: 'beta-1' } },
+    });
+    // The source runs, and what was copied so far takes no room at the target any more.
+    expect(await world.snapshot()).toEqual(before);
+    const permit = await world.store.transaction(async (tx) => await currentPermit(tx.client, world.uids.instance));
+    expect(permit).toMatchObject({ holder: 'alpha-1' });
+  });
+
   it.each(['warm', 'cold'] as const)('returns to a source that let go before anyone has seen it (%s)', async (mode) => {
     const world = await createMigrationWorld(database.pool, { mode, power: 'on' });
     const before = await world.snapshot();

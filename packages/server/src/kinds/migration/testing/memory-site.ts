@@ -24,7 +24,11 @@ export interface MemorySites {
   breakGuestsAt(site: string): void;
   /** Has the next copy that ends arrive damaged, unseen by the transfer. */
   damageNextCopy(): void;
+  /** Has the disk of a site fill up once a transfer to it is in that state at its source; both ends say so. */
+  fillAt(site: string, when: FillMoment): void;
 }
+
+export type FillMoment = 'copying' | 'finishing';
 
 interface Kept<Spec> {
   readonly key: string;
@@ -45,6 +49,7 @@ interface End
   extends Kept<{ readonly role: 'send'; readonly wanted: SendSpec } | { readonly role: 'receive'; readonly wanted: ReceiveSpec }> {
   state: TransferStatus['state'];
   roots?: readonly string[];
+  trouble?: Problem;
 }
 interface Site {
   readonly name: string;
@@ -55,6 +60,7 @@ interface Site {
   /** Per instance. */
   readonly surrendered: Map<string, number>;
   guestsBroken: boolean;
+  fillsAt: FillMoment | undefined;
 }
 
 const at = '2026-01-01T00:00:00.000Z';
@@ -64,7 +70,16 @@ export function createMemorySites(names: readonly string[]): MemorySites {
   const sites = new Map<string, Site>(
     names.map((name) => [
       name,
-      { name, host: `${name}-1`, volumes: new Map(), guests: new Map(), ends: new Map(), surrendered: new Map(), guestsBroken: false },
+      {
+        name,
+        host: `${name}-1`,
+        volumes: new Map(),
+        guests: new Map(),
+        ends: new Map(),
+        surrendered: new Map(),
+        guestsBroken: false,
+        fillsAt: undefined,
+      },
     ]),
   );
   const violations: string[] = [];
@@ -96,7 +111,7 @@ export function createMemorySites(names: readonly string[]): MemorySites {
     for (const { spec, state } of site.ends.values()) {
       if (spec.role !== 'send' || spec.wanted.instance.value !== guest.key || state === 'finished' || state === 'aborted') continue;
       if (spec.wanted.mode === 'cold' && spec.wanted.goal !== 'abort') return 'stopped';
-      if (spec.wanted.goal === 'finish') return 'paused';
+      if (spec.wanted.goal === 'finish' && state !== 'failed') return 'paused';
     }
     return undefined;
   }
@@ -141,7 +156,10 @@ export function createMemorySites(names: readonly string[]): MemorySites {
 
   function tickReceiver(site: Site, end: End, { disks, goal }: ReceiveSpec): void {
     if (end.state === 'finished') return;
-    if (goal === 'abort') end.state = 'aborted';
+    if (goal === 'abort') {
+      end.state = 'aborted';
+      delete end.trouble;
+    } else if (end.state === 'failed') return;
     else if (disks.every(({ volume }) => site.volumes.get(volumeKeyOf(volume))?.state === 'incoming')) end.state = 'listening';
   }
 
@@ -149,13 +167,21 @@ export function createMemorySites(names: readonly string[]): MemorySites {
     if (end.state === 'finished' || end.state === 'aborted') return;
     if (wanted.goal === 'abort') {
       end.state = 'aborted';
+      delete end.trouble;
       return;
     }
+    if (end.state === 'failed') return;
     const peer = [...sites.values()].find(({ host }) => wanted.peer.name === `${host}.test`);
     const receiver = peer?.ends.get(end.key);
     const guest = site.guests.get(wanted.instance.value);
     if (peer === undefined || receiver?.spec.role !== 'receive' || receiver.state !== 'listening' || guest === undefined) return;
     if (wanted.mode === 'cold' && guest.activity !== 'stopped') return;
+    if (end.state === peer.fillsAt) {
+      const facts = { code: 'exhausted', host: peer.host };
+      const trouble = new Problem('exhausted', 'the disk is full: 1.0 MiB are free, up to 2.0 MiB more are needed', { facts });
+      for (const either of [receiver, end]) Object.assign(either, { state: 'failed', trouble });
+      return;
+    }
     if (end.state === 'preparing') end.state = 'copying';
     else if (end.state === 'copying') end.state = 'converged';
     else if (end.state === 'converged' && wanted.goal === 'finish') end.state = 'finishing';
@@ -186,9 +212,11 @@ export function createMemorySites(names: readonly string[]): MemorySites {
     site: Site,
     object: Object | undefined,
     status: (object: Object) => Status,
+    trouble?: Problem,
   ): Observation<Status> {
     const source = `memory/${site.host}`;
     if (object === undefined) return { type: 'absent', at, source };
+    if (trouble !== undefined && !object.going) return { type: 'broken', at, source, status: status(object), problem: trouble };
     return object.going
       ? { type: 'changing', at, source, status: status(object), retryAfterSeconds: 1 }
       : { type: 'present', at, source, status: status(object) };
@@ -281,7 +309,10 @@ export function createMemorySites(names: readonly string[]): MemorySites {
         send: async (wanted, key) => declare(key, { role: 'send', wanted }),
         receive: async (wanted, key) => declare(key, { role: 'receive', wanted }),
         find: async (key) => (site.ends.has(key) ? handleOf(key) : undefined),
-        observe: async ({ value }) => seen<End['spec'], End, TransferStatus>(site, site.ends.get(value), transferStatus),
+        observe: async ({ value }) => {
+          const end = site.ends.get(value);
+          return seen<End['spec'], End, TransferStatus>(site, end, transferStatus, end?.trouble);
+        },
         async remove({ value }) {
           const end = site.ends.get(value);
           if (end !== undefined) end.going = true;
@@ -331,6 +362,9 @@ export function createMemorySites(names: readonly string[]): MemorySites {
     },
     damageNextCopy() {
       damageNext = true;
+    },
+    fillAt(name, when) {
+      siteOf(name).fillsAt = when;
     },
   };
 }
