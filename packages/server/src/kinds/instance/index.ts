@@ -1,10 +1,9 @@
 /** Instance: placed once, then kept as its owner wants it where it is. Moving it is the migration kind's work. */
 import { type InstanceSpec, instance, Problem } from '@virt8ra/contract';
 import type { KindBehaviour } from '../behaviour.js';
-import { nicsForInstance } from '../nic/index.js';
 import { actOnPower, admitInstance, initialPower } from './admit.js';
 import type { InstanceContext } from './instance-context.js';
-import { partsOfInstance } from './parts.js';
+import { addressesOfInstance } from './parts.js';
 import { permitMigrations } from './permits.js';
 import { instancePower, powerMigrations } from './power.js';
 import { reconcileInstance } from './reconcile.js';
@@ -42,14 +41,10 @@ export function createInstanceBehaviour(context: InstanceContext): KindBehaviour
     async present(reader, resources) {
       const access = await context.access.addressesOf(resources.map(({ uid }) => uid));
       return await Promise.all(
-        resources.map(async (resource) => {
-          const { nicUids } = await partsOfInstance(reader, resource);
-          const nics = await nicsForInstance(reader, nicUids);
-          return {
-            addresses: nics.flatMap(({ addresses }) => addresses.map((address) => address.split('/')[0] ?? address)),
-            access: [...(access.get(resource.uid) ?? [])],
-          };
-        }),
+        resources.map(async (resource) => ({
+          addresses: await addressesOfInstance(reader, resource),
+          access: [...(access.get(resource.uid) ?? [])],
+        })),
       );
     },
   };

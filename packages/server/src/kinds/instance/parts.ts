@@ -6,6 +6,7 @@ import {
   type InstanceSpec,
   image,
   instanceSku,
+  type NicSpec,
   nic,
   Problem,
 } from '@virt8ra/contract';
@@ -13,6 +14,7 @@ import type { Static } from 'typebox';
 import type { StoreReader } from '../../resources/store.js';
 import type { StoredResource } from '../../resources/stored-resource.js';
 import { blockStorageBytes } from '../block-storage/index.js';
+import type { NicStatus } from '../nic/index.js';
 
 /** What an instance is made of, read through the references stored with it. */
 export interface InstanceParts {
@@ -53,6 +55,17 @@ export async function partsOfInstance(reader: StoreReader, resource: StoredResou
     firmware: bootImage?.spec.boot ?? 'BIOS',
     storageBytes: volumes.reduce((sum, volume) => sum + blockStorageBytes(volume.spec.sizeGB), 0),
   };
+}
+
+/**
+ * Addresses of the NICs an instance names, the primary one's first. Of an instance that was deleted since it was read, those that are still
+ * there: what is shown of it must not fail because it is going.
+ */
+export async function addressesOfInstance(reader: StoreReader, { uid, spec }: StoredResource<InstanceSpec>): Promise<string[]> {
+  const references = new Map((await reader.referencesOf(uid)).map((reference) => [reference.pointer, reference.uid]));
+  const pointers = ['/spec/primaryNicRef', ...(spec.additionalNicRefs ?? []).map((_, index) => `/spec/additionalNicRefs/${index}`)];
+  const nics = await reader.getManyByUid<NicSpec, NicStatus>(pointers.flatMap((pointer) => references.get(pointer) ?? []));
+  return nics.flatMap(({ status }) => status.addresses ?? []);
 }
 
 async function imageOf(reader: StoreReader, volume: StoredResource<BlockStorageSpec>): Promise<StoredResource<ImageSpec> | undefined> {
