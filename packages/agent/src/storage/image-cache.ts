@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import type { Readable } from 'node:stream';
 import { Problem } from '@virt8ra/contract';
 import { errorCode, makeDirectory, syncDirectory } from '../disk/atomic-file.js';
+import { diskFull, isDiskFull, RoomGauge } from '../disk/room.js';
 import type { Log } from '../log.js';
 
 /** Where images come from. */
@@ -41,14 +42,15 @@ export class ImageCache {
 
   /**
    * Path of the complete, verified image; fetched when it is not here yet, from where an earlier fetch was cut. Two askers share a fetch.
-   * Raises Problem unavailable when the link is down, validation when the content is not what was announced.
+   * Raises Problem unavailable when the link is down, validation when the content is not what was announced, exhausted when the disk fills
+   * up on the way; what was fetched gives its room back then.
    */
   async fetch(sha256: string, bytes: number, signal: AbortSignal): Promise<string> {
     const path = this.#path(sha256);
     if ((await sizeOf(path)) === undefined) {
       let running = this.#fetches.get(sha256);
       if (running === undefined) {
-        running = this.#download(sha256, bytes, signal).finally(() => this.#fetches.delete(sha256));
+        running = this.#fetchWhole(sha256, bytes, signal).finally(() => this.#fetches.delete(sha256));
         this.#fetches.set(sha256, running);
       }
       await running;
@@ -70,6 +72,18 @@ export class ImageCache {
     }
   }
 
+  async #fetchWhole(sha256: string, bytes: number, signal: AbortSignal): Promise<void> {
+    try {
+      await this.#download(sha256, bytes, signal);
+    } catch (error) {
+      if (!isDiskFull(error)) throw error;
+      const missing = await this.missingBytes(sha256, bytes);
+      await rm(this.#partial(sha256), { force: true });
+      const { kind, message, facts } = await diskFull(this.#root, missing, error);
+      throw new Problem(kind, `the image ${sha256} cannot be fetched: ${message}`, { facts, cause: error });
+    }
+  }
+
   async #download(sha256: string, bytes: number, signal: AbortSignal): Promise<void> {
     const partial = this.#partial(sha256);
     const had = (await sizeOf(partial)) ?? 0;
@@ -84,11 +98,13 @@ export class ImageCache {
       }
       if (offset < bytes) {
         this.#log.info('an image is being fetched', { sha256, bytes, offset });
+        const room = new RoomGauge(this.#root);
         for await (const data of whole(await this.#source.open(sha256, offset, signal))) {
           offset += data.length;
           if (offset > bytes) break;
           hash.update(data);
-          await file.write(data);
+          await room.take(data.length, bytes - offset + data.length);
+          await file.writeFile(data);
         }
       }
       if (offset < bytes) throw new Problem('unavailable', `the image ${sha256} was cut after ${offset} of ${bytes} bytes`);

@@ -1,7 +1,8 @@
-import { rename } from 'node:fs/promises';
+import { rename, rm } from 'node:fs/promises';
 import { type DesiredVolume, type ObservedVolume, Problem, toProblem } from '@virt8ra/contract';
 import type { NextLook } from '../desired/converger.js';
 import { syncDirectory } from '../disk/atomic-file.js';
+import { diskFull, isDiskFull } from '../disk/room.js';
 import { type HostContext, troubleFrom } from '../host-context.js';
 import type { Guest } from '../qemu/guest.js';
 import { currentNode } from '../qemu/guest.js';
@@ -123,8 +124,14 @@ export class VolumeReconciler {
       signal.throwIfAborted();
       const files = await this.#store.begin(key, sizeBytes);
       const partial = `${files.base}.new`;
-      await convertImage(image, source.format, partial, signal);
-      await growImage(partial, sizeBytes);
+      try {
+        await convertImage(image, source.format, partial, signal);
+        await growImage(partial, sizeBytes);
+      } catch (error) {
+        if (!isDiskFull(error)) throw error;
+        await rm(partial, { force: true });
+        throw await diskFull(files.directory, source.bytes, error);
+      }
       await rename(partial, files.base);
       await syncDirectory(files.directory);
       return await this.#store.update(key, { stage: 'ready' });
