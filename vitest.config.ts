@@ -3,6 +3,11 @@ import { defineConfig } from 'vitest/config';
 const conditions = ['source'];
 const everywhere = '{packages/*/src,tools,demo,bench,test}/**';
 
+/** `VIRT8RA_SEED=N`: seeded tests draw from N instead of their own fixed seeds. `npm run soak` gives one after the other. */
+const seed = process.env['VIRT8RA_SEED'];
+if (seed !== undefined && !/^\d{1,9}$/.test(seed)) throw new Error(`VIRT8RA_SEED must be a whole number, not ${seed}`);
+const seeded = seed === undefined ? {} : { setupFiles: ['tools/test-seed.ts'], provide: { seed: Number(seed) } };
+
 /** Guests on two cores flake beside other work: tools/test.mjs runs the serial project alone, one file at a time, after the other. */
 export default defineConfig({
   test: {
@@ -12,6 +17,7 @@ export default defineConfig({
         resolve: { conditions },
         ssr: { resolve: { conditions } },
         test: {
+          ...seeded,
           name: 'parallel',
           include: [`${everywhere}/*.test.ts`],
           exclude: ['**/*.qemu.test.ts', '**/dist/**'],
@@ -23,6 +29,7 @@ export default defineConfig({
         resolve: { conditions },
         ssr: { resolve: { conditions } },
         test: {
+          ...seeded,
           name: 'serial',
           include: [`${everywhere}/*.qemu.test.ts`],
           exclude: ['**/dist/**'],

@@ -28,14 +28,15 @@ export interface ActTools {
 const dataBytes = 48 * 1024 * 1024;
 const overPhases: ReadonlySet<string> = new Set(['done', 'failed', 'returned']);
 const withinSeconds = 90;
-const always: readonly Victim[] = ['server', 'database', 'source-agent', 'target-agent'];
+/** What is there during the whole tour. */
+export const always: readonly Victim[] = ['server', 'database', 'source-agent', 'target-agent'];
 const moving: readonly Victim[] = [...always, 'mover', 'mover', 'image-server'];
 
 /** The tour, in order. Every act may be repeated until it is through, whatever was lost of the answers. */
 export const acts: readonly Act[] = [
   {
     name: 'import',
-    usualMs: 1_500,
+    usualMs: 900,
     move: false,
     victims: always,
     leavesGuest: false,
@@ -49,7 +50,7 @@ export const acts: readonly Act[] = [
   },
   {
     name: 'deploy',
-    usualMs: 5_000,
+    usualMs: 4_500,
     move: false,
     victims: always,
     leavesGuest: true,
@@ -60,7 +61,7 @@ export const acts: readonly Act[] = [
   },
   {
     name: 'stop and start',
-    usualMs: 5_000,
+    usualMs: 2_500,
     move: false,
     victims: always,
     leavesGuest: true,
@@ -76,7 +77,7 @@ export const acts: readonly Act[] = [
   moveAct('second warm move', 'warm'),
   {
     name: 'delete',
-    usualMs: 4_000,
+    usualMs: 2_000,
     move: false,
     victims: always,
     leavesGuest: false,

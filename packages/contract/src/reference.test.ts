@@ -5,7 +5,7 @@ import { kinds } from './kinds/index.js';
 import { Problem } from './problem.js';
 import { type Address, addressFromReference, relativePath, urnFromAddress } from './reference.js';
 
-const parameters = { seed: 42, numRuns: 500 };
+const parameters = { seed: fc.readConfigureGlobal().seed ?? 42, numRuns: 500 };
 const name = fc.stringMatching(/^[a-z0-9]([-a-z0-9.]{0,8}[a-z0-9])?$/);
 const kind = fc.constantFrom(...kinds);
 const parts: Readonly<Record<Kind['scope'], readonly (keyof Address)[]>> = {

@@ -189,7 +189,7 @@ describe('image inspection', () => {
         await file.close();
         return outcome;
       }),
-      { seed: 42, numRuns: 300 },
+      { seed: fc.readConfigureGlobal().seed ?? 42, numRuns: 300 },
     );
   });
 });

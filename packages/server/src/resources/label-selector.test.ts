@@ -13,7 +13,7 @@ beforeAll(async () => {
 });
 afterAll(async () => await postgres?.stop());
 
-const parameters = { seed: 42, numRuns: 300 };
+const parameters = { seed: fc.readConfigureGlobal().seed ?? 42, numRuns: 300 };
 const letter = fc.constantFrom('a', 'b', '*', '%', '_', '\\', '.', 'ü', '😀', ' ', ':');
 const key = fc.string({ unit: fc.constantFrom('a', 'b', '*', '%', '_', '\\', '.', ':', 'ü'), minLength: 1, maxLength: 4 });
 const labelKey = fc.string({ unit: fc.constantFrom('a', 'b', '%', '_', '\\', '.', ':', 'ü'), minLength: 1, maxLength: 4 });

@@ -74,7 +74,7 @@ describe('the addresses of a subnet', () => {
           await expectWhole(uid, model);
         }
       }),
-      { seed: 8, numRuns: 60 },
+      { seed: fc.readConfigureGlobal().seed ?? 8, numRuns: 60 },
     );
   }, 60_000);
 });
