@@ -90,6 +90,34 @@ describe('control plane', { timeout: 90_000 }, () => {
     await plane.until(`${disks}/wanted`, ({ status }) => status === 404);
   });
 
+  it('places an instance where its block storage asked to be, and refuses one that is asked for elsewhere', async () => {
+    await put(`${disks}/bound`, { sizeGB: 1, skuRef: 'skus/rd100' }, { 'virt8ra.site': 'gamma' });
+    await put(`${disks}/elsewhere`, { sizeGB: 1, skuRef: 'skus/rd100' }, { 'virt8ra.site': 'beta' });
+    const spec = { zone: 'any', skuRef: 'skus/seca.xs', bootVolume: { deviceRef: 'block-storages/bound' } };
+    const ask = async (change: object): Promise<Answer> => await plane.call('PUT', `${instances}/bound`, { spec: { ...spec, ...change } });
+
+    const contradiction = await ask({ zone: 'alpha' });
+    expect(contradiction).toMatchObject({
+      status: 409,
+      body: { detail: expect.stringMatching(/bound is at gamma/), sources: [{ pointer: '/spec/zone' }] },
+    });
+    const split = await ask({ dataVolumes: [{ deviceRef: 'block-storages/elsewhere' }] });
+    expect(split).toMatchObject({ status: 409, body: { detail: expect.stringMatching(/bound is at gamma and elsewhere at beta/) } });
+    const empty = '/providers/virt8ra.topology/v1beta1/sites/empty';
+    await put(empty, { accountRef: 'accounts/test', country: 'PL', tier: 'edge' });
+    await put(`${disks}/elsewhere`, { sizeGB: 1, skuRef: 'skus/rd100' }, { 'virt8ra.site': 'empty' });
+    const held = await plane.call('DELETE', empty);
+    expect(held).toMatchObject({ status: 409, body: { detail: expect.stringMatching(/elsewhere is bound to site empty/) } });
+
+    await put(`${instances}/bound`, spec);
+    await plane.until(`${instances}/bound`, active);
+    expect(seen(await plane.call('GET', `${instances}/bound`)).status?.placement?.site).toBe('gamma');
+    for (const path of [`${instances}/bound`, `${disks}/bound`, `${disks}/elsewhere`, empty]) {
+      await plane.call('DELETE', path);
+      await plane.until(path, ({ status: code }) => code === 404);
+    }
+  });
+
   it('makes an instance anew on the disk of an earlier one, though the host could not hold a second disk of that size', async () => {
     await put(`${disks}/large`, { sizeGB: 60, skuRef: 'skus/rd100' });
     const spec = { zone: 'beta', skuRef: 'skus/seca.xs', bootVolume: { deviceRef: 'block-storages/large' } };

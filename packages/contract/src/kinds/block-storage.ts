@@ -3,8 +3,8 @@ import { defineKind } from '../kind.js';
 import { Placement, Reference, statusShape } from '../shape.js';
 
 /**
- * SECA block storage. Late binding: `active` with condition Placed / WaitingForFirstConsumer until an instance (or the extension
- * `virt8ra.site`) places it; then it stays at its site until a migration moves it.
+ * SECA block storage. Late binding: `active` with condition Placed / WaitingForFirstConsumer until an instance places it;
+ * then it stays at its site until a migration moves it. The extension `virt8ra.site` binds it to a site before that.
  */
 export const blockStorage = defineKind({
   kind: 'block-storage',

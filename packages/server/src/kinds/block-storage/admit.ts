@@ -1,8 +1,9 @@
-import { type BlockStorageSpec, type ImageSpec, image, instance, Problem, storageSku } from '@virt8ra/contract';
+import { type BlockStorageSpec, type ImageSpec, image, instance, type Placement, Problem, storageSku } from '@virt8ra/contract';
 import type { Static } from 'typebox';
 import type { StoreTransaction } from '../../resources/store.js';
 import type { StoredResource } from '../../resources/stored-resource.js';
 import type { Admission, PutRequest } from '../behaviour.js';
+import { type RequestedPlace, requestedPlace } from './requested-site.js';
 import { blockStorageBytes } from './size.js';
 import { type BlockStorageStatus, type ImageFacts, imagePointer } from './status.js';
 
@@ -18,12 +19,7 @@ const waitingForConsumer = {
 export async function admitBlockStorage(tx: StoreTransaction, request: Request): Promise<Admission<BlockStorageStatus>> {
   const { address, next, previous } = request;
   const { sizeGB, skuRef, sourceImageRef } = next.spec;
-  if (next.extensions?.['virt8ra.site'] !== undefined) {
-    throw new Problem('unsupported', 'a block storage takes the site of its first instance; leave virt8ra.site out', {
-      sources: [{ pointer: '/extensions/virt8ra.site' }],
-    });
-  }
-  if (previous !== undefined) return await admitChange(tx, previous, sizeGB);
+  if (previous !== undefined) return await admitChange(tx, request, previous);
   const { name: _, ...within } = address;
   const sku = await tx.resolve<Static<typeof storageSku.spec>>(storageSku, skuRef, within, '/spec/skuRef');
   const { minVolumeSize } = sku.target.spec;
@@ -31,7 +27,15 @@ export async function admitBlockStorage(tx: StoreTransaction, request: Request):
   const source = sourceImageRef === undefined ? [] : [await tx.resolve<ImageSpec, ImageFacts>(image, sourceImageRef, within, imagePointer)];
   for (const { target } of source) assertFits(target, sizeGB);
   const references = [sku.reference, ...source.map(({ reference }) => reference)];
-  return { references, status: { sizeGB }, outcome: 'active', ...waitingForConsumer };
+  return { references, ...placed(await requestedPlace(tx, next.extensions, undefined), undefined, sizeGB) };
+}
+
+/** A block storage that is at no host yet: waiting for its first instance, or bound to a site before. */
+function placed(place: RequestedPlace, before: Placement | undefined, sizeGB: number): Admission<BlockStorageStatus> {
+  const placement = place === 'unchanged' ? before : place === 'unplaced' ? undefined : place.placement;
+  if (placement === undefined) return { status: { sizeGB, placement: undefined }, outcome: 'active', ...waitingForConsumer };
+  const message = `at ${placement.site}, as asked; its host there is chosen with the first instance that uses it`;
+  return { status: { sizeGB, placement }, outcome: 'active', type: 'Placed', reason: 'Requested', message };
 }
 
 function assertFits(target: StoredResource<ImageSpec, ImageFacts>, sizeGB: number): void {
@@ -51,15 +55,17 @@ function assertFits(target: StoredResource<ImageSpec, ImageFacts>, sizeGB: numbe
 
 async function admitChange(
   tx: StoreTransaction,
+  { next }: Request,
   previous: NonNullable<Request['previous']>,
-  sizeGB: number,
 ): Promise<Admission<BlockStorageStatus>> {
   const { uid, spec } = previous;
+  const { sizeGB } = next.spec;
   if (sizeGB < spec.sizeGB) throw badSize(`a block storage cannot shrink; it has ${spec.sizeGB} GB`);
   // A claim is written before the first realization, with the size of that moment.
   const claimed = await tx.client.query('select 1 from claim where resource_uid = $1', [uid]);
-  const placed = claimed.rowCount !== 0 || (await tx.ledger.ofResource(uid)).length > 0;
-  if (!placed) return { status: { sizeGB }, outcome: 'active', ...waitingForConsumer };
+  const realized = claimed.rowCount !== 0 || (await tx.ledger.ofResource(uid)).length > 0;
+  const place = await requestedPlace(tx, next.extensions, { ...previous, realized });
+  if (!realized) return placed(place, previous.status.placement, sizeGB);
   if (sizeGB > spec.sizeGB) {
     throw new Problem('unsupported', 'a block storage cannot grow yet once it is at a site', { sources: [{ pointer: '/spec/sizeGB' }] });
   }

@@ -1,4 +1,4 @@
-import { blockStorage, image } from '@virt8ra/contract';
+import { blockStorage, image, instance, site } from '@virt8ra/contract';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import type { StoredResource } from '../../resources/stored-resource.js';
 import { type KindWorld, record, startKindWorld, within } from '../../testing/kind-world.js';
@@ -13,6 +13,9 @@ beforeAll(async () => {
     status: { sha256, fileBytes: 40_000_000, format: 'qcow2', virtualSizeBytes: 3_000_000_000 },
   });
   await record(world.store, image, 'arriving', spec, { state: 'creating' });
+  await world.store.transaction(async (tx) => {
+    for (const name of ['edge', 'core']) await tx.put({ kind: site, address: { name }, spec: {}, state: 'active', conditions: [] });
+  });
 }, 60_000);
 afterAll(async () => await world?.stop());
 beforeEach(() => {
@@ -20,8 +23,9 @@ beforeEach(() => {
 });
 
 const at = { site: 'edge', host: 'h1', role: 'primary' } as const;
-async function disk(name: string, spec: object = {}): Promise<StoredResource> {
-  return await world.put(blockStorage, { ...within, name }, { sizeGB: 5, skuRef: 'skus/RD500', ...spec });
+async function disk(name: string, spec: object = {}, requested?: string): Promise<StoredResource> {
+  const extensions = requested === undefined ? undefined : { 'virt8ra.site': requested };
+  return await world.put(blockStorage, { ...within, name }, { sizeGB: 5, skuRef: 'skus/RD500', ...spec }, extensions);
 }
 
 describe('the size of a block storage', () => {
@@ -69,6 +73,54 @@ describe('a block storage', () => {
     expect(placed.status).toMatchObject({ placement: { site: 'edge', host: 'h1', cause: 'consumer', revision: 1 } });
     await expect(disk('placed', { sourceImageRef: 'images/small', sizeGB: 7 })).rejects.toMatchObject({ kind: 'unsupported' });
     await expect(realizeBlockStorage(world.context, made, { ...at, host: 'h2' })).rejects.toThrow(/a migration moves it/);
+  });
+
+  it('is bound to the site it asks for, and takes its host with its first instance there', async () => {
+    const made = await disk('bound', {}, 'edge');
+    expect(made).toMatchObject({ state: 'active', status: { placement: { site: 'edge', cause: 'requested', revision: 1 } } });
+    expect(made.conditions[0]).toMatchObject({ type: 'Placed', reason: 'Requested', message: expect.stringContaining('at edge') });
+    expect(await world.reconcile(made)).toEqual({ done: true });
+    await expect(realizeBlockStorage(world.context, made, { ...at, site: 'core', host: 'c1' })).rejects.toThrow(/bound to edge/);
+    await realizeBlockStorage(world.context, made, at);
+    const { status } = await world.read(blockStorage, { ...within, name: 'bound' });
+    expect(status).toMatchObject({ placement: { site: 'edge', host: 'h1', cause: 'requested', revision: 2 } });
+  });
+
+  it('may be bound, bound elsewhere and let go again while nothing waits for it', async () => {
+    await disk('fickle');
+    expect((await disk('fickle', {}, 'edge')).status).toMatchObject({ placement: { site: 'edge', revision: 1 } });
+    expect((await disk('fickle', {}, 'core')).status).toMatchObject({ placement: { site: 'core', revision: 2 } });
+    const free = await disk('fickle');
+    expect(free.status).toEqual({ sizeGB: 5 });
+    expect(free.conditions[0]).toMatchObject({ reason: 'WaitingForFirstConsumer' });
+    const refusal = { kind: 'validation', sources: [{ pointer: '/extensions/virt8ra.site' }] };
+    for (const nowhere of ['atlantis', 'any']) await expect(disk('fickle', {}, nowhere)).rejects.toMatchObject(refusal);
+  });
+
+  it('keeps its site once an instance waits for it or it is at a host, and repeating an old one moves nothing', async () => {
+    const pointer = { sources: [{ pointer: '/extensions/virt8ra.site' }] };
+    const made = await disk('firm', {}, 'edge');
+    const waiting = await world.store.transaction(async (tx) => {
+      const references = [{ pointer: '/spec/bootVolume/deviceRef', given: 'block-storages/firm', uid: made.uid }];
+      return await tx.put({ kind: instance, address: { ...within, name: 'vm' }, spec: {}, state: 'pending', conditions: [], references });
+    });
+    await expect(disk('firm', {}, 'core')).rejects.toMatchObject({
+      kind: 'conflict',
+      message: expect.stringMatching(/instance vm waits/),
+      ...pointer,
+    });
+    await world.store.transaction(async (tx) => await tx.remove(waiting.uid));
+    await realizeBlockStorage(world.context, made, at);
+    await expect(disk('firm', {}, 'core')).rejects.toMatchObject({
+      kind: 'conflict',
+      message: expect.stringMatching(/virt8ra migrate/),
+      ...pointer,
+    });
+    await world.store.transaction(async (tx) => {
+      await tx.setStatus(made.uid, { placement: { site: 'core', host: 'c1', cause: 'migration', reason: 'moved', revision: 3 } });
+    });
+    const labelled = await world.put(blockStorage, { ...within, name: 'firm' }, made.spec, { 'virt8ra.site': 'edge', other: 'x' });
+    expect(labelled.status).toMatchObject({ placement: { site: 'core', revision: 3 } });
   });
 
   it('is not made twice after a lost reply', async () => {

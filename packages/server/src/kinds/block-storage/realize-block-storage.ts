@@ -41,6 +41,10 @@ export async function realizeBlockStorage(
     if (elsewhere !== undefined) {
       throw new Problem('conflict', `block storage ${name} is at ${elsewhere.host ?? elsewhere.site}; a migration moves it`);
     }
+    const bound = held.status.placement;
+    if (role === 'primary' && bound !== undefined && bound.site !== site) {
+      throw new Problem('conflict', `block storage ${name} is bound to ${bound.site}, and its instance is at ${site}`);
+    }
     const from = at.source ?? (await sourceOf(tx, held.uid));
     const facts = { origin: from, settle: false };
     const intended = await tx.ledger.intend({ resourceUid: held.uid, role, facet: 'blockStorages', site, host, facts });
@@ -48,9 +52,10 @@ export async function realizeBlockStorage(
       const placement: Placement = {
         site,
         host,
-        cause: 'consumer',
-        reason: 'its first instance is there',
-        revision: (held.status.placement?.revision ?? 0) + 1,
+        ...(bound === undefined
+          ? ({ cause: 'consumer', reason: 'its first instance is there' } as const)
+          : { cause: bound.cause, reason: bound.reason }),
+        revision: (bound?.revision ?? 0) + 1,
       };
       await tx.setStatus(held.uid, { placement }, { state: 'active', type: 'Placed', reason: 'Placed', message: `${site}/${host}` });
     }

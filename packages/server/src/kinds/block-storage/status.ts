@@ -3,7 +3,8 @@ import type { Placement, Reference } from '@virt8ra/contract';
 /** The stored part of a block storage's status; `attachedTo` is found at read time. */
 export interface BlockStorageStatus {
   sizeGB?: number;
-  placement?: Placement;
+  /** Without a host while it is only bound to a site. */
+  placement?: Placement | undefined;
   attachedTo?: Reference;
 }
 

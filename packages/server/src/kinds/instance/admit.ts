@@ -121,12 +121,19 @@ async function assertFree(
 function assertOneSite(places: ReadonlyMap<string, string>, zone: string): void {
   const [first, second] = [...places.entries()];
   if (first !== undefined && second !== undefined) {
-    throw new Problem('conflict', `block storage ${first[1]} is at ${first[0]} and ${second[1]} at ${second[0]}; they must be at one site`);
+    throw new Problem(
+      'conflict',
+      `block storage ${first[1]} is at ${first[0]} and ${second[1]} at ${second[0]}; they must be at one site`,
+      {
+        sources: [{ pointer: '/spec/dataVolumes' }],
+      },
+    );
   }
   if (first !== undefined && zone !== 'any' && zone !== first[0]) {
     throw new Problem(
       'conflict',
       `block storage ${first[1]} is at ${first[0]}; start the instance there and move it with: virt8ra migrate NAME --to ${zone}`,
+      { sources: [{ pointer: '/spec/zone' }] },
     );
   }
 }

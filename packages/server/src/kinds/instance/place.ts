@@ -26,7 +26,7 @@ export async function placeInstance(
   });
   const [first] = placed;
   const zone = resource.spec.zone === 'any' && first !== undefined ? first.site : resource.spec.zone;
-  const host = first?.host;
+  const host = placed.find((each) => each.host !== undefined)?.host;
   const storageBytes = placed.filter((each) => each.host === host).reduce((sum, each) => sum + each.storageBytes, 0);
   const pinned = host === undefined ? undefined : { host, storageBytes };
   const { best, capacity, refusal } = await placementFor(context, resource, parts, zone, pinned);

@@ -3,6 +3,7 @@ import type { Pool } from 'pg';
 import { claimedOn } from '../../capacity/claims.js';
 import type { StoredResource } from '../../resources/stored-resource.js';
 import type { KindBehaviour } from '../behaviour.js';
+import { blockStorageBoundTo } from '../block-storage/index.js';
 import type { KindContext } from '../context.js';
 
 export interface SiteStatus {
@@ -46,6 +47,9 @@ export function createSiteBehaviour(
       if (realized.length > 0) {
         throw new Problem('conflict', `${realized.length} objects are still realized at site ${address.name}; move or delete them first`);
       }
+      const bound = await blockStorageBoundTo(tx.client, address.name);
+      if (bound !== undefined)
+        throw new Problem('conflict', `block storage ${bound} is bound to site ${address.name}; bind it to another one or delete it first`);
     },
     present: async (_reader, resources) => await Promise.all(resources.map(async (each) => await presentSite(context, pool, each))),
   };
