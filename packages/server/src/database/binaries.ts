@@ -125,8 +125,14 @@ async function runnable(embedded: EmbeddedPackage, request: BinariesRequest): Pr
   const fresh = `${target}.new`;
   await rm(fresh, { recursive: true, force: true });
   await rm(target, { recursive: true, force: true });
-  await bring(native, fresh, account);
-  await makeLinks(fresh);
+  try {
+    await bring(native, fresh, account);
+    await makeLinks(fresh);
+  } catch (error) {
+    if (errorCode(error) !== 'ENOSPC' && errorCode(error) !== 'EDQUOT') throw error;
+    await rm(fresh, { recursive: true, force: true });
+    throw new Problem('exhausted', `PostgreSQL cannot be copied to ${home}: no space is left there`, { cause: error });
+  }
   if (!(await runs(join(fresh, 'bin'), account))) {
     throw new Problem(
       'unavailable',
