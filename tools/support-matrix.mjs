@@ -15,8 +15,8 @@ const meaning = {
   hosts: 'hosts with inventory and capacity',
 };
 
-/** Per driver: a configuration to open it with, and for every facet it lacks the reason, as its README gives it. */
-const knownDrivers = { agent: { configuration: { site: 'example' }, reasons: {} } };
+/** Per driver: a configuration to open it with. */
+const configurations = { agent: { site: 'example' } };
 
 const markers = ['<!-- support matrix: node tools/support-matrix.mjs --write -->', '<!-- /support matrix -->'];
 
@@ -26,15 +26,15 @@ export async function declarations() {
   const drivers = createDrivers({ agentFleet: /** @type {any} */ ({}) });
   return await Promise.all(
     drivers.map(async (driver) => {
-      const known = knownDrivers[driver.name];
-      if (known === undefined) throw new Error(`driver ${driver.name} is missing in tools/support-matrix.mjs`);
-      const connection = await driver.connect(known.configuration);
-      return { name: driver.name, summary: driver.summary, connection, reasons: known.reasons };
+      const configuration = configurations[driver.name];
+      if (configuration === undefined) throw new Error(`driver ${driver.name} is missing in tools/support-matrix.mjs`);
+      const connection = await driver.connect(configuration);
+      return { name: driver.name, summary: driver.summary, connection, lacks: driver.lacks };
     }),
   );
 }
 
-/** The table, one column per driver. Throws for a facet that is missing without a reason. */
+/** The table, one column per driver. Throws for a driver that declares other facets than it has. */
 export function supportMatrix(drivers) {
   const row = (title, cell) => `| ${title} | ${drivers.map(cell).join(' | ')} |`;
   const limit = (title, cell) => row(title, ({ connection }) => cell(connection.capabilities));
@@ -42,10 +42,11 @@ export function supportMatrix(drivers) {
     row('', ({ name, summary }) => `\`${name}\`: ${summary}`),
     row('---', () => '---').replaceAll(' ', ''),
     ...facetNames.map((facet) =>
-      row(meaning[facet], ({ name, connection, reasons }) => {
-        if (connection[facet] !== undefined) return 'yes';
-        if (reasons[facet] === undefined) throw new Error(`driver ${name} has no ${facet}, and tools/support-matrix.mjs no reason for it`);
-        return `no: ${reasons[facet]}`;
+      row(meaning[facet], ({ name, connection, lacks }) => {
+        const has = connection[facet] !== undefined;
+        if (has !== (lacks[facet] === undefined))
+          throw new Error(`driver ${name} ${has ? 'has' : 'has no'} ${facet}, and declares otherwise`);
+        return has ? 'yes' : `no: ${lacks[facet]}`;
       }),
     ),
     limit('moves', ({ migrationModes }) => migrationModes.join(', ') || 'none'),

@@ -9,6 +9,8 @@ export interface Driver<Config> {
   readonly name: string;
   /** One line for the support matrix. */
   readonly summary: string;
+  /** Facets that none of its sites has, each with the reason. Every other facet is there at every site. */
+  readonly lacks: Partial<Readonly<Record<FacetName, string>>>;
   /** Checks an account's configuration; raises `validation` with pointers. */
   parse(input: unknown): Config;
   connect(config: Config): Promise<Connection>;

@@ -72,6 +72,15 @@ describe('control plane', { timeout: 90_000 }, () => {
     expect(seen(await plane.call('GET', `${nics}/web`)).status?.addresses).toEqual(['10.30.0.2']);
   });
 
+  it('says of an account what its driver can do and how it is, with the age of that', async () => {
+    const before = Date.now() - 15_000;
+    const { body } = await plane.call('GET', '/providers/virt8ra.topology/v1beta1/accounts/test');
+    const { status } = body as { status: { facets: unknown[]; healthy: { observedAt: string } } };
+    expect(status.facets).toEqual(['instances', 'blockStorages', 'networks', 'disks', 'hosts'].map((name) => ({ name, supported: true })));
+    expect(status.healthy).toMatchObject({ value: true, source: 'account/test' });
+    expect(Date.parse(status.healthy.observedAt)).toBeGreaterThan(before);
+  });
+
   it('gives a disk to one of two instances that ask for it at once', async () => {
     await put(`${disks}/wanted`, { sizeGB: 1, skuRef: 'skus/rd100' });
     const ask = async (name: string): Promise<Answer> =>

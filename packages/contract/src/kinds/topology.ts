@@ -25,7 +25,16 @@ export const account = defineKind({
   immutable: ['/driver', '/providerRef'],
   summary: 'our access to a provider through one driver',
   spec: Type.Object({ providerRef: Reference, driver: Type.String({ minLength: 1, maxLength: 64 }) }, { additionalProperties: false }),
-  status: statusShape({ facets: Type.Optional(Type.Array(Type.String())), healthy: Type.Optional(observedShape(Type.Boolean())) }),
+  status: statusShape({
+    /** What its driver declares, for each thing a provider can do: `reason` says why not. */
+    facets: Type.Optional(
+      Type.Array(Type.Object({ name: Type.String(), supported: Type.Boolean(), reason: Type.Optional(Type.String({ maxLength: 1024 })) })),
+    ),
+    /** Whether it could be used at the last look; `reason` says what is wrong with which of its sites. Absent while it has none. */
+    healthy: Type.Optional(
+      Type.Object({ ...observedShape(Type.Boolean()).properties, reason: Type.Optional(Type.String({ maxLength: 32768 })) }),
+    ),
+  }),
 });
 
 export const siteTiers = ['tower', 'edge', 'regional', 'core'] as const;

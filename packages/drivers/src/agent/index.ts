@@ -21,6 +21,7 @@ export function createAgentDriver(fleet: AgentFleet): Driver<AgentSiteConfig> {
   return {
     name: driverName,
     summary: 'hosts with our own agent: QEMU guests, their disks and networks',
+    lacks: {},
     parse: parseConfig,
     connect: async ({ site }) => openSite(fleet, site),
   };

@@ -33,6 +33,7 @@ function driver(name: string): Driver<unknown> {
   return {
     name,
     summary: '',
+    lacks: {},
     parse: (input) => input,
     async connect(config) {
       if (failNext) {

@@ -1,12 +1,23 @@
-import { account, Problem, provider, site } from '@virt8ra/contract';
-import type { Driver } from '@virt8ra/driver';
+import { account, type Observed, Problem, provider, site } from '@virt8ra/contract';
+import { type Driver, facetNames } from '@virt8ra/driver';
 import type { Static } from 'typebox';
+import type { SiteHealth, SiteHealths } from '../../accounts/site-health.js';
+import type { StoreReader } from '../../resources/store.js';
+import type { StoredResource } from '../../resources/stored-resource.js';
 import type { KindBehaviour } from '../behaviour.js';
+
+type AccountSpec = Static<typeof account.spec>;
+
+export interface AccountStatus {
+  facets?: readonly { readonly name: string; readonly supported: boolean; readonly reason?: string }[];
+  healthy?: Observed<boolean> & { readonly reason?: string };
+}
 
 /** Account: our access to a provider through a driver that is built in. */
 export function createAccountBehaviour(
-  drivers: readonly Pick<Driver<unknown>, 'name'>[],
-): KindBehaviour<Static<typeof account.spec>, object> {
+  drivers: readonly Pick<Driver<unknown>, 'name' | 'lacks'>[],
+  healths: SiteHealths,
+): KindBehaviour<AccountSpec, AccountStatus> {
   return {
     kind: account,
     async admitPut(tx, { next }) {
@@ -23,5 +34,44 @@ export function createAccountBehaviour(
       if (user !== undefined)
         throw new Problem('conflict', `account ${address.name} is used by site ${user.address.name}; delete that first`);
     },
+    present: async (reader, resources) => await Promise.all(resources.map(async (each) => await present(drivers, healths, reader, each))),
+  };
+}
+
+async function present(
+  drivers: readonly Pick<Driver<unknown>, 'name' | 'lacks'>[],
+  healths: SiteHealths,
+  reader: StoreReader,
+  { uid, address, spec }: StoredResource<AccountSpec>,
+): Promise<AccountStatus> {
+  const driver = drivers.find(({ name }) => name === spec.driver);
+  const sites = (await reader.usersOf(uid, site)).map((each) => each.address.name);
+  const healthy = healthFrom(address.name, await healths.of(sites));
+  return {
+    ...(driver === undefined ? {} : { facets: facetsOf(driver) }),
+    ...(healthy === undefined ? {} : { healthy }),
+  };
+}
+
+function facetsOf({ lacks }: Pick<Driver<unknown>, 'lacks'>): NonNullable<AccountStatus['facets']> {
+  return facetNames.map((name) => {
+    const reason = lacks[name];
+    return reason === undefined ? { name, supported: true } : { name, supported: false, reason };
+  });
+}
+
+/** An account works when one of its sites does. As old as the oldest look it rests on. */
+function healthFrom(name: string, seen: ReadonlyMap<string, SiteHealth>): AccountStatus['healthy'] {
+  const looks = [...seen.values()];
+  const [oldest] = looks.map(({ observedAt }) => observedAt).toSorted();
+  if (oldest === undefined) return undefined;
+  const wrong = [...seen]
+    .filter(([, { healthy }]) => !healthy)
+    .map(([site, { reason = 'it does not say what is wrong' }]) => `${site}: ${reason}`);
+  return {
+    value: looks.some(({ healthy }) => healthy),
+    source: `account/${name}`,
+    observedAt: oldest,
+    ...(wrong.length === 0 ? {} : { reason: wrong.join('; ') }),
   };
 }

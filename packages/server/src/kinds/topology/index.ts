@@ -1,6 +1,7 @@
 /** Where things run and with whom: providers, accounts, sites and hosts, kept by the operator. */
 import type { Driver } from '@virt8ra/driver';
 import type { Pool } from 'pg';
+import { createSiteHealths } from '../../accounts/site-health.js';
 import type { Fleet } from '../../fleet/fleet.js';
 import type { KindBehaviour } from '../behaviour.js';
 import type { KindContext } from '../context.js';
@@ -18,7 +19,7 @@ export function createTopologyBehaviours(parts: {
   const { context, pool, fleet, drivers } = parts;
   return [
     providerBehaviour as KindBehaviour,
-    createAccountBehaviour(drivers) as KindBehaviour,
+    createAccountBehaviour(drivers, createSiteHealths(context)) as KindBehaviour,
     createSiteBehaviour(context, pool) as KindBehaviour,
     createHostBehaviour(fleet, context.now) as KindBehaviour,
   ];
