@@ -8,7 +8,7 @@ const resource = {
   uid: 'res_1',
   address: { name: 'acme' },
   spec: { providerRef: 'providers/p', driver: 'plain' },
-} as unknown as StoredResource<never>;
+} as unknown as StoredResource<never, never>;
 const well: SiteHealth = { healthy: true, observedAt: '2026-01-01T00:00:09.000Z' };
 
 async function statusWith(sites: Readonly<Record<string, SiteHealth>>): Promise<unknown> {
