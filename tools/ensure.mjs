@@ -17,7 +17,7 @@ export const systemParts = {
   qemu: { 'qemu-system-x86_64': 'qemu-system-x86', 'qemu-img': 'qemu-utils', 'qemu-nbd': 'qemu-utils', setpriv: 'util-linux' },
   nbd: { nbdcopy: 'libnbd-bin', nbdkit: 'nbdkit' },
   net: { nft: 'nftables', ip: 'iproute2', bridge: 'iproute2' },
-  seed: { xorriso: 'xorriso' },
+  seed: { genisoimage: 'genisoimage' },
   guest: {
     mcopy: 'mtools',
     'mkfs.vfat': 'dosfstools',

@@ -16,7 +16,7 @@ describe('missingPackages', () => {
   });
 
   it('looks only at the parts asked for', () => {
-    expect(missingPackages(['seed'], () => false)).toEqual(['xorriso']);
+    expect(missingPackages(['seed'], () => false)).toEqual(['genisoimage']);
   });
 });
 

@@ -50,7 +50,12 @@ export async function writeSeedImage(path: string, files: SeedFiles): Promise<vo
   try {
     for (const [name, content] of Object.entries(files)) await writeFile(join(folder, name), content, { mode: 0o600 });
     const image = `${path}.new`;
-    await runCommand(maker.command, [...maker.args, '-quiet', '-output', image, '-volid', 'cidata', '-joliet', '-rock', folder]);
+    const make = async () => {
+      await rm(image, { force: true });
+      await runCommand(maker.command, [...maker.args, '-quiet', '-output', image, '-volid', 'cidata', '-joliet', '-rock', folder]);
+    };
+    // Debian 12's xorriso was seen to die of a SIGSEGV on a busy machine, once in some thousand runs.
+    await make().catch(make);
     await rename(image, path);
   } finally {
     await rm(folder, { recursive: true, force: true });
