@@ -179,9 +179,12 @@ export function createQueueStore(pool: Pool) {
       await pool.query('update engine.work set due_at = clock_timestamp() where key = $1 and leased_by is not null', [key]);
     },
 
-    /** Gives back what an earlier process of this name left leased when it died. */
-    async reclaim(owner: string): Promise<number> {
-      const { rowCount } = await pool.query('update engine.work set due_at = clock_timestamp() where leased_by = $1', [owner]);
+    /** Gives back what is leased under this name though nobody works on it: `at` are the keys that someone does. */
+    async reclaim(owner: string, at: readonly string[] = []): Promise<number> {
+      const { rowCount } = await pool.query(
+        'update engine.work set due_at = clock_timestamp() where leased_by = $1 and due_at > clock_timestamp() and key <> all($2)',
+        [owner, at],
+      );
       return rowCount ?? 0;
     },
 

@@ -307,6 +307,34 @@ describe('work queue', () => {
     await expect.poll(() => worked).toEqual(['thing/1']);
   });
 
+  it('takes back at once what it could not put back while the database was away', async () => {
+    const pool = new Pool(database.config);
+    const query = pool.query.bind(pool) as (...words: unknown[]) => Promise<never>;
+    let away = false;
+    const asked = async (...words: unknown[]) => (away ? await Promise.reject(new Error('the database is away')) : await query(...words));
+    pool.query = asked as unknown as Pool['query'];
+    const log = createRecordedLog();
+    let worked = 0;
+    const queue = await startQueue(
+      async () => {
+        worked += 1;
+        away = worked === 1;
+        return { done: true };
+      },
+      { pool, log, leaseSeconds: 60, idleSeconds: 60 },
+    );
+    await queue.nudge('thing/1');
+    await expect.poll(() => log.lines.map(({ message }) => message)).toContain('work could not be claimed');
+    expect(worked).toBe(1);
+
+    away = false;
+
+    await expect.poll(() => worked, { timeout: 5000 }).toBe(2);
+    await expect.poll(async () => (await queue.list())[0]).toMatchObject({ outcome: 'done', leasedBy: undefined });
+    await queue.stop();
+    await pool.end();
+  });
+
   it('asks the database seldom when there is nothing to do', async () => {
     const pool = new Pool(database.config);
     const queue = await startQueue(async () => ({ waitSeconds: 3600 }), { pool });

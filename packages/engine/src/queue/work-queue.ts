@@ -112,6 +112,8 @@ export function createWorkQueue(options: WorkQueueOptions): WorkQueue {
   let pumping: Promise<void> | undefined;
   let pumpAgain = false;
   let failures = 0;
+  /** A lease may be ours without anyone here at work: of a claim or of putting back, the database or its answer was lost. */
+  let astray = false;
   let timer: { readonly handle: NodeJS.Timeout; readonly at: number } | undefined;
   let renewal: NodeJS.Timeout | undefined;
 
@@ -142,14 +144,23 @@ export function createWorkQueue(options: WorkQueueOptions): WorkQueue {
     try {
       do {
         pumpAgain = false;
+        if (astray) await reclaimAstray();
         pumpWithin(await claimOnce());
       } while (pumpAgain && phase === 'started');
       failures = 0;
     } catch (error) {
       failures += 1;
+      astray = true;
       log.warn('work could not be claimed', { error: toProblem(error).message, failures });
       pumpWithin(backoffSeconds({ baseSeconds: 1, capSeconds: idleSeconds }, failures));
     }
+  }
+
+  /** Otherwise such work would rest until its lease runs out. */
+  async function reclaimAstray(): Promise<void> {
+    const left = await store.reclaim(owner, [...working.keys()]);
+    astray = false;
+    if (left > 0) log.info('took back work whose lease had gone astray', { owner, count: left });
   }
 
   /** Fills the free slots; answers after how many seconds to look again. */
@@ -227,7 +238,8 @@ export function createWorkQueue(options: WorkQueueOptions): WorkQueue {
     try {
       if (!(await settle())) log.warn('work went to another replica while this one was at it', { key: work.key });
     } catch (error) {
-      // The lease runs out by itself and someone does the work again.
+      // This replica takes it back as soon as the database answers; if it dies before, the lease runs out.
+      astray = true;
       log.warn('work could not be put back', { key: work.key, error: toProblem(error).message });
     }
   }
