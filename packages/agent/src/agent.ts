@@ -14,13 +14,12 @@ import type { HostContext } from './host-context.js';
 import { InstanceReconciler } from './instances/instance-reconciler.js';
 import { InstanceStore } from './instances/instance-store.js';
 import { takeInventory } from './inventory/inventory.js';
-import { artifactSource } from './link/artifact-source.js';
 import { enrol } from './link/enrol.js';
 import { type Identity, openIdentityStore } from './link/identity.js';
 import { type Link, openLink } from './link/link.js';
 import { keepRenewed } from './link/renewal.js';
 import type { Log } from './log.js';
-import { spawnedMovers } from './mover/spawn.js';
+import { spawnedFetcher, spawnedMovers } from './mover/spawn.js';
 import { NetworkReconciler } from './network/network-reconciler.js';
 import { probeBridging } from './network/taps.js';
 import { PermitBook } from './permits/permit-book.js';
@@ -121,7 +120,7 @@ async function assemble(config: AgentConfig, log: Log, unlock: () => Promise<voi
   const transferStore = await TransferStore.open(state('transfers'));
   const images = new ImageCache(
     state('images'),
-    artifactSource(() => self),
+    spawnedFetcher(() => self, log),
     log,
   );
   await images.open();

@@ -1,11 +1,11 @@
 import type { Readable } from 'node:stream';
 import { Problem } from '@virt8ra/contract';
-import type { ArtifactSource } from '../storage/image-cache.js';
+import type { ArtifactSource } from '../storage/image-download.js';
 import { exchange } from './exchange.js';
 import type { Identity } from './identity.js';
 
 /** Artifacts of the control plane, over mutual TLS. */
-export function artifactSource(identity: () => Identity): ArtifactSource {
+export function artifactSource(identity: () => Pick<Identity, 'server' | 'ca' | 'certificate' | 'privateKey'>): ArtifactSource {
   return {
     open: async (sha256, offset, signal): Promise<Readable> => {
       const self = identity();

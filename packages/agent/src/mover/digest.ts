@@ -1,7 +1,9 @@
 import { BufferPool } from './buffer-pool.js';
-import { chunkBytes, chunkLength, DigestTable, digestOf } from './chunks.js';
+import { chunkBytes, chunkLength, digestOf } from './chunks.js';
+import { DigestTable } from './digest-table.js';
 import type { NbdClient } from './nbd/client.js';
 import { allocationContext, eachExtent, zeroFlag } from './nbd/extents.js';
+import { scratchPages } from './scratch-pages.js';
 
 const readsInFlight = 4;
 
@@ -9,6 +11,8 @@ export interface DigestOptions {
   /** Bytes read per second at most; undefined: as fast as it goes. */
   readonly bytesPerSecond?: number;
   readonly signal?: AbortSignal;
+  /** Folder for the digests that memory has no room for; the table must be closed then. */
+  readonly scratchDirectory?: string;
   /** Called with the bytes that have been read so far. */
   readonly onRead?: (bytes: number) => void;
 }
@@ -27,9 +31,10 @@ export async function allocatedChunks(client: NbdClient): Promise<Uint8Array> {
 
 /** Digests of all chunks of an export that nobody writes to. What is known to be zeros is not read. */
 export async function digestExport(client: NbdClient, options: DigestOptions = {}): Promise<DigestTable> {
-  const { bytesPerSecond, signal, onRead } = options;
-  const table = new DigestTable(client.sizeBytes);
+  const { bytesPerSecond, signal, onRead, scratchDirectory } = options;
+  const table = new DigestTable(client.sizeBytes, scratchDirectory === undefined ? undefined : scratchPages(scratchDirectory));
   const allocated = await allocatedChunks(client);
+  table.setZeros(0, table.count);
   const pool = new BufferPool(readsInFlight, chunkBytes);
   const begin = performance.now();
   let next = 0;
@@ -39,10 +44,7 @@ export async function digestExport(client: NbdClient, options: DigestOptions = {
     for (let index = next; index < table.count; index = next) {
       next += 1;
       signal?.throwIfAborted();
-      if (allocated[index] === 0) {
-        table.set(index, table.zero(index));
-        continue;
-      }
+      if (allocated[index] === 0) continue;
       const content = buffer.subarray(0, chunkLength(table.sizeBytes, index));
       await client.read(index * chunkBytes, content);
       table.set(index, digestOf(content));

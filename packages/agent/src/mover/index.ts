@@ -3,8 +3,9 @@
  * journal says what is held. It never decides who may run a guest.
  */
 
-export { chunkBytes, DigestTable } from './chunks.js';
+export { chunkBytes } from './chunks.js';
 export { type DigestOptions, digestExport } from './digest.js';
+export { DigestTable } from './digest-table.js';
 export { NbdClient, type NbdOptions } from './nbd/client.js';
 export type { NbdExtent } from './nbd/reply-reader.js';
 export { type PassesOptions, type PassesOutcome, runPasses } from './passes.js';

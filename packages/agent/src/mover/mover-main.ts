@@ -4,6 +4,7 @@ import { systemClock } from '../system/boot-clock.js';
 import type { MoverNotice } from '../transfer/mover-port.js';
 import { Orders } from './orders.js';
 import { runDigest } from './run-digest.js';
+import { runFetch } from './run-fetch.js';
 import { runReceive } from './run-receive.js';
 import { runSend } from './run-send.js';
 import type { MoverRole } from './spawn.js';
@@ -25,6 +26,8 @@ function main(): void {
         return await runSend({ config: role.config, ...common });
       case 'receive':
         return await runReceive({ config: role.config, ...common });
+      case 'fetch':
+        return await runFetch({ config: role.config, ...common });
       case 'digest':
         return await runDigest({ config: role.config, ...common });
     }

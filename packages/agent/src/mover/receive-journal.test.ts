@@ -2,7 +2,8 @@ import { appendFileSync, mkdtempSync, readFileSync, rmSync, statSync, truncateSy
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { chunkBytes, DigestTable, digestOf } from './chunks.js';
+import { chunkBytes, digestOf } from './chunks.js';
+import { DigestTable } from './digest-table.js';
 import { ReceiveJournal } from './receive-journal.js';
 
 const sizes = [8 * chunkBytes, 3 * chunkBytes + 512];

@@ -3,7 +3,9 @@ import { dirname } from 'node:path';
 import { crc32 } from 'node:zlib';
 import { Problem } from '@virt8ra/contract';
 import { errorCode, syncDirectory } from '../disk/atomic-file.js';
-import { chunkLength, DigestTable, digestBytes, digestOf } from './chunks.js';
+import { chunkLength, digestBytes, digestOf } from './chunks.js';
+import { DigestTable } from './digest-table.js';
+import { scratchPages } from './scratch-pages.js';
 import type { ChunkPlace } from './wire.js';
 
 /**
@@ -81,11 +83,16 @@ export class ReceiveJournal {
     const header = encode({ type: recordType.header, disk: sizes.length, pass: 1, index: 0, digest: identity });
     const found = await readHeader(path);
     // The header is written whole: damage is a disk's fault, and what the disks themselves hold is the truth then as well.
-    if (found === undefined) await replaceFile(path, shortest(header, await scan(), 0, 0, false));
-    else if (!found.equals(header)) throw new Problem('conflict', `${path} is the journal of another transfer, or of disks of other sizes`);
+    if (found === undefined) {
+      const scanned = await scan();
+      await replaceFile(path, shortest(header, scanned, 0, 0, false));
+      for (const table of scanned) table.close();
+    }
+    if (found !== undefined && !found.equals(header))
+      throw new Problem('conflict', `${path} is the journal of another transfer, or of disks of other sizes`);
     const file = await open(path, 'r+');
-    const tables = sizes.map((sizeBytes) => new DigestTable(sizeBytes));
-    for (const table of tables) for (let index = 0; index < table.count; index += 1) table.set(index, table.zero(index));
+    const tables = sizes.map((sizeBytes) => new DigestTable(sizeBytes, scratchPages(dirname(path))));
+    for (const table of tables) table.setZeros(0, table.count);
     const journal = new ReceiveJournal(path, file, header, tables);
     await journal.#replay();
     if (lostCache && journal.#sinceCheckpoint.length > 0) {
@@ -186,6 +193,7 @@ export class ReceiveJournal {
 
   async close(): Promise<void> {
     await this.#file.close();
+    for (const table of this.tables) table.close();
   }
 
   #append(record: JournalRecord, then: (number: number) => void = () => {}): Promise<void> {
@@ -230,13 +238,22 @@ export class ReceiveJournal {
     }
   }
 
-  /** Replaces the file by the shortest one that says the same. Everything held must be durable at the target. */
+  /** Replaces the file by the shortest one that says the same, while appending waits. Everything held must be durable at the target. */
   async #rewrite(): Promise<void> {
-    const pieces = shortest(this.#header, this.tables, this.pass, this.bytes, this.complete);
-    await replaceFile(this.#path, pieces);
+    this.#writing = true;
+    try {
+      await this.#replace();
+    } finally {
+      this.#writing = false;
+    }
+    if (this.#queue.length > 0) void this.#drain();
+  }
+
+  async #replace(): Promise<void> {
+    const records = await replaceFile(this.#path, shortest(this.#header, this.tables, this.pass, this.bytes, this.complete));
     await this.#file.close();
     this.#file = await open(this.#path, 'r+');
-    this.#records = pieces.length;
+    this.#records = records;
     this.#appended = 0;
     this.#sinceCheckpoint = [];
   }
@@ -259,18 +276,19 @@ async function readHeader(path: string): Promise<Buffer | undefined> {
 }
 
 /** The shortest journal that says the same, all of it durable. */
-function shortest(header: Buffer, tables: readonly DigestTable[], pass: number, bytes: number, complete: boolean): Buffer[] {
-  const pieces: Buffer[] = [header];
+function* shortest(header: Buffer, tables: readonly DigestTable[], pass: number, bytes: number, complete: boolean): Generator<Buffer> {
+  yield header;
+  let records = 1;
   for (const [disk, table] of tables.entries()) {
     for (let index = 0; index < table.count; index += 1) {
       if (table.isZero(index)) continue;
       const type = table.isKnown(index) ? recordType.chunk : recordType.unknown;
-      pieces.push(encode({ type, disk, pass, index, digest: table.get(index) }));
+      yield encode({ type, disk, pass, index, digest: table.get(index) });
+      records += 1;
     }
   }
-  pieces.push(encode(checkpointRecord(pass, pieces.length, bytes)));
-  if (complete) pieces.push(encode({ type: recordType.complete, disk: 0, pass, index: 0, digest: none }));
-  return pieces;
+  yield encode(checkpointRecord(pass, records, bytes));
+  if (complete) yield encode({ type: recordType.complete, disk: 0, pass, index: 0, digest: none });
 }
 
 /** Covers the records before `mark`; carries the count of bytes. */
@@ -286,18 +304,29 @@ function journalProblem(path: string, error: unknown): Problem {
   return new Problem(full ? 'exhausted' : 'internal', `${path} cannot be written${full ? ': the disk is full' : ''}`, { cause: error });
 }
 
-async function replaceFile(path: string, pieces: readonly Buffer[]): Promise<void> {
+/** Answers how many pieces there were. */
+async function replaceFile(path: string, pieces: Iterable<Buffer>): Promise<number> {
   const temporary = `${path}.new`;
+  let count = 0;
   try {
     const file = await open(temporary, 'w', 0o600);
     try {
-      for (let at = 0; at < pieces.length; at += blockRecords) await file.write(Buffer.concat(pieces.slice(at, at + blockRecords)));
+      let block: Buffer[] = [];
+      for (const piece of pieces) {
+        count += 1;
+        block.push(piece);
+        if (block.length < blockRecords) continue;
+        await file.writeFile(Buffer.concat(block));
+        block = [];
+      }
+      await file.writeFile(Buffer.concat(block));
       await file.sync();
     } finally {
       await file.close();
     }
     await rename(temporary, path);
     await syncDirectory(dirname(path));
+    return count;
   } catch (error) {
     await rm(temporary, { force: true });
     throw journalProblem(path, error);

@@ -2,8 +2,8 @@ import { dirname, join } from 'node:path';
 import { Problem } from '@virt8ra/contract';
 import { makeDirectory, readJson, writeJsonAtomic } from '../disk/atomic-file.js';
 import type { BootClock } from '../system/boot-clock.js';
-import type { DigestTable } from './chunks.js';
 import { digestExport } from './digest.js';
+import type { DigestTable } from './digest-table.js';
 import { type LocalExport, openLocalExport, settleEarlierExport } from './local-export.js';
 import { allocationContext } from './nbd/extents.js';
 import { replacePredecessor } from './predecessor.js';
@@ -62,7 +62,7 @@ export async function openReceiveTarget(options: TargetOptions): Promise<OpenTar
     const clients = exports.map(({ client }) => client);
     const scan = async (): Promise<readonly DigestTable[]> => {
       const tables: DigestTable[] = [];
-      for (const client of clients) tables.push(await digestExport(client));
+      for (const client of clients) tables.push(await digestExport(client, { scratchDirectory: directory }));
       return tables;
     };
     const sizes = disks.map(({ sizeBytes }) => sizeBytes);

@@ -151,7 +151,8 @@ export async function createReceiver(options: ReceiverOptions): Promise<Receiver
         socket.write(jsonFrame(frameType.welcome, { version: wireVersion, session: mine.id, pass: journal.pass, ...complete }));
         if (hello.stream === 0)
           for (const [disk, table] of journal.tables.entries())
-            for (const piece of heldFrames(disk, table.bytes)) if (!socket.write(piece)) await drained(socket);
+            for (const [first, digests] of table.pages())
+              for (const piece of heldFrames(disk, digests, first)) if (!socket.write(piece)) await drained(socket);
         joined = mine;
       },
       refuse,

@@ -1,4 +1,4 @@
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { toProblem } from '@virt8ra/contract';
 import { makeDirectory } from '../disk/atomic-file.js';
 import type { Log } from '../log.js';
@@ -33,9 +33,12 @@ export async function runDigest({ config, commands, log, notify }: DigestRun): P
     try {
       const table = await digestExport(opened.client, {
         signal: commands.signal,
+        scratchDirectory: dirname(file),
         ...(bytesPerSecond === undefined ? {} : { bytesPerSecond }),
       });
-      notify({ type: 'finished', roots: [table.root() ?? ''] });
+      const root = table.root() ?? '';
+      table.close();
+      notify({ type: 'finished', roots: [root] });
     } finally {
       await opened.close();
     }

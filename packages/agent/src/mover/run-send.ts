@@ -71,6 +71,7 @@ function openSender({ config, commands, log, notify, tuning }: SendRun, ledger: 
   return new Sender({
     transferId: config.transferId,
     sizes: config.disks.map(({ sizeBytes }) => sizeBytes),
+    directory: config.directory,
     connect: { host: config.peer.address, port: config.peer.port },
     tls: config.credentials,
     peerName: config.peer.name,

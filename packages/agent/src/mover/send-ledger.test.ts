@@ -3,6 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { chunkBytes, digestOf } from './chunks.js';
+import { pageChunks } from './digest-table.js';
 import { SendLedger } from './send-ledger.js';
 
 const sizes = [5 * chunkBytes, 2 * chunkBytes];
@@ -32,6 +33,23 @@ describe('the sender’s ledger', () => {
     again.held(1, 1, digest);
     again.sending(1, 1, chunkBytes);
     expect(again).toMatchObject({ bytes: 4 * chunkBytes, resentBytes: chunkBytes });
+    ledger.close();
+    again.close();
+  });
+
+  it('outlives its process with the digests of a disk that memory has no room for', () => {
+    const sizeBytes = 40 * pageChunks * chunkBytes;
+    const openLarge = () => SendLedger.open({ directory, transferId: 'large', sizes: [sizeBytes, chunkBytes], validity: 'v' });
+    const ledger = openLarge();
+    ledger.tables[0]?.setZeros(0, 40 * pageChunks);
+    ledger.save(0);
+    for (let page = 0; page < 40; page += 1) ledger.held(0, page * pageChunks + 9, digestOf(Buffer.from(String(page))));
+    ledger.held(1, 0, digest);
+    const root = ledger.tables[0]?.root();
+    const again = openLarge();
+    expect(again.tables.map((table) => table.unknownCount)).toEqual([0, 0]);
+    expect(again.tables[0]?.root()).toBe(root);
+    expect(again.tables[1]?.equals(0, digest)).toBe(true);
     ledger.close();
     again.close();
   });

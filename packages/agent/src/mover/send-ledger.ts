@@ -1,16 +1,18 @@
 import { closeSync, existsSync, openSync, readSync, writeSync } from 'node:fs';
 import { join } from 'node:path';
-import { DigestTable, digestBytes, digestOf } from './chunks.js';
+import { chunkCount, digestBytes, digestOf } from './chunks.js';
+import { DigestTable, type PageStore, pageChunks } from './digest-table.js';
 
 /**
  * What a sender knows: the digest of each chunk as the receiver acknowledged it, and its counters. One file: a head with counters and the
- * chunks in flight, then 32 bytes for each chunk, all written in place. It must survive a killed process, for which the kernel's cache is
+ * chunks in flight, then the kind of each page of digests, a byte each, then the pages that are of mixed kind, in place. It must survive a killed process, for which the kernel's cache is
  * enough; after a power loss neither dirty bitmaps nor this are believed, and everything is read anew.
  */
-const magic = 'V8RASND1';
+const magic = 'V8RASND2';
 const slotCount = 64;
 const slotBytes = 12;
 const headBytes = 96 + slotCount * slotBytes;
+const pageBytes = pageChunks * digestBytes;
 
 export interface SendLedgerOptions {
   readonly directory: string;
@@ -32,30 +34,31 @@ export class SendLedger {
   resentBytes = 0;
   readonly #file: number;
   readonly #head = Buffer.alloc(headBytes);
-  readonly #starts: readonly number[];
+  /** Where each disk's kinds of pages begin in the file. */
+  readonly #kindsAt: readonly number[];
   /** Chunks in flight: place → slot. Those of an earlier process stay until they are sent again. */
   readonly #flying = new Map<string, number>();
   readonly #freeSlots: number[] = [];
 
-  private constructor(file: number, tables: readonly DigestTable[]) {
+  private constructor(file: number, sizes: readonly number[]) {
     this.#file = file;
-    this.tables = tables;
-    const starts: number[] = [];
-    let start = headBytes;
-    for (const { bytes } of tables) {
-      starts.push(start);
-      start += bytes.length;
-    }
-    this.#starts = starts;
+    const kindsAt: number[] = [];
+    let end = headBytes;
+    const place = (bytes: number): number => {
+      const at = end;
+      end += bytes;
+      return at;
+    };
+    const pages = sizes.map((sizeBytes) => Math.ceil(chunkCount(sizeBytes) / pageChunks));
+    for (const count of pages) kindsAt.push(place(count));
+    this.#kindsAt = kindsAt;
+    this.tables = sizes.map((sizeBytes, disk) => new DigestTable(sizeBytes, pagesInFile(file, place((pages[disk] ?? 0) * pageBytes))));
   }
 
   static open({ directory, transferId, sizes, validity }: SendLedgerOptions): SendLedger {
     const path = join(directory, 'send.ledger');
     const found = existsSync(path);
-    const ledger = new SendLedger(
-      openSync(path, found ? 'r+' : 'w+', 0o600),
-      sizes.map((sizeBytes) => new DigestTable(sizeBytes)),
-    );
+    const ledger = new SendLedger(openSync(path, found ? 'r+' : 'w+', 0o600), sizes);
     const identity = digestOf(Buffer.from(JSON.stringify({ transferId, sizes })));
     const point = digestOf(Buffer.from(validity));
     if (found) ledger.#load(identity, point);
@@ -88,9 +91,9 @@ export class SendLedger {
     if (!head.subarray(40, 72).equals(point)) this.forget();
     else {
       for (const [disk, table] of this.tables.entries()) {
-        const digests = Buffer.alloc(table.bytes.length);
-        readSync(this.#file, digests, 0, digests.length, this.#starts[disk] ?? 0);
-        table.load(digests);
+        const kinds = Buffer.alloc(table.kinds.length);
+        readSync(this.#file, kinds, 0, kinds.length, this.#kindsAt[disk] ?? 0);
+        table.adopt(kinds);
       }
     }
   }
@@ -138,8 +141,13 @@ export class SendLedger {
   held(disk: number, index: number, digest: Buffer): void {
     const table = this.tables[disk];
     if (table === undefined) return;
+    const page = Math.floor(index / pageChunks);
+    const before = table.kinds[page];
     table.set(index, digest);
-    writeSync(this.#file, digest, 0, digestBytes, (this.#starts[disk] ?? 0) + index * digestBytes);
+    table.flush(index);
+    const kind = table.kinds[page];
+    // The page first: a kind that the file tells is one that its pages bear out.
+    if (kind !== undefined && kind !== before) writeSync(this.#file, Uint8Array.of(kind), 0, 1, (this.#kindsAt[disk] ?? 0) + page);
     const key = placeKey(disk, index);
     const slot = this.#flying.get(key);
     if (slot === undefined) return;
@@ -151,8 +159,10 @@ export class SendLedger {
 
   /** Writes the whole table of a disk, after changes to it in memory. */
   save(disk: number): void {
-    const bytes = this.tables[disk]?.bytes;
-    if (bytes !== undefined) writeSync(this.#file, bytes, 0, bytes.length, this.#starts[disk] ?? 0);
+    const table = this.tables[disk];
+    if (table === undefined) return;
+    table.flush();
+    writeSync(this.#file, table.kinds, 0, table.kinds.length, this.#kindsAt[disk] ?? 0);
   }
 
   close(): void {
@@ -167,6 +177,14 @@ export class SendLedger {
     head.writeBigUInt64BE(BigInt(this.resentBytes), 88);
     writeSync(this.#file, head, 0, headBytes, 0);
   }
+}
+
+function pagesInFile(file: number, start: number): PageStore {
+  return {
+    read: (page, into) => void readSync(file, into, 0, into.length, start + page * pageBytes),
+    write: (page, bytes, from) => void writeSync(file, bytes, 0, bytes.length, start + page * pageBytes + from),
+    close: () => {},
+  };
 }
 
 function placeKey(disk: number, index: number): string {

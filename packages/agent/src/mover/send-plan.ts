@@ -1,5 +1,6 @@
 import { Problem } from '@virt8ra/contract';
-import { chunkBytes, chunkLength, type DigestTable } from './chunks.js';
+import { chunkBytes, chunkLength } from './chunks.js';
+import type { DigestTable } from './digest-table.js';
 import type { NbdClient } from './nbd/client.js';
 import { allocationContext, bitmapContext, dirtyFlag, eachExtent, zeroFlag } from './nbd/extents.js';
 import type { SendLedger } from './send-ledger.js';
@@ -58,18 +59,23 @@ export function trimPlan(plan: SendPlan, sent: Uint8Array, disk: number, ledger:
   if (table === undefined) return 0;
   let left = 0;
   let changed = false;
+  /** First of the zeros that the table has yet to be told of; negative: none. */
+  let zeros = -1;
   for (let index = 0; index < table.count; index += 1) {
-    if (plan[index] === need.nothing) continue;
     if (sent[index] === 1) plan[index] = need.nothing;
     if (plan[index] === need.zero && held.isZero(index)) {
-      // In memory first: a disk may have millions of these.
-      table.set(index, table.zero(index));
-      changed = true;
       plan[index] = need.nothing;
       sent[index] = 1;
+      // Told all at once: a disk may have millions of these.
+      zeros = zeros < 0 ? index : zeros;
+      changed = true;
+    } else if (zeros >= 0) {
+      table.setZeros(zeros, index);
+      zeros = -1;
     }
     if (plan[index] === need.content) left += chunkLength(table.sizeBytes, index);
   }
+  if (zeros >= 0) table.setZeros(zeros, table.count);
   if (changed) ledger.save(disk);
   return left;
 }

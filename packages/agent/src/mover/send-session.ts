@@ -1,7 +1,8 @@
 import { randomBytes } from 'node:crypto';
 import { connect, type TLSSocket } from 'node:tls';
 import { Problem, toProblem } from '@virt8ra/contract';
-import { chunkBytes, DigestTable, digestBytes } from './chunks.js';
+import { chunkBytes, digestBytes } from './chunks.js';
+import { DigestTable, type PageStore } from './digest-table.js';
 import { type Frame, FrameReader } from './frame-reader.js';
 import { checkPeer, type MoverTls, problemFromConnection, tlsOptions } from './peer.js';
 import {
@@ -30,6 +31,8 @@ export interface ConnectOptions {
   readonly peerName: string;
   readonly streams: number;
   readonly patience: Patience;
+  /** For each disk, where what the receiver holds is kept; used by one session at a time. */
+  readonly pages?: readonly PageStore[];
   readonly signal: AbortSignal;
 }
 
@@ -82,7 +85,7 @@ export class SendSession {
     const opened: Stream[] = [];
     let made: SendSession | undefined;
     const onLoss = (problem: Problem) => made?.fail(problem);
-    const held = sizes.map((sizeBytes) => new DigestTable(sizeBytes));
+    const held = sizes.map((sizeBytes, disk) => new DigestTable(sizeBytes, options.pages?.[disk]));
     const collector = new HeldCollector(held);
     try {
       const first = await openStream(options, onLoss, (frame) => collector.take(frame));
@@ -188,7 +191,7 @@ class HeldCollector {
     const digests = body.subarray(8);
     if (table === undefined || body.readUInt32BE(0) !== this.#disk || body.readUInt32BE(4) !== this.#index)
       throw badFrame('digests out of order');
-    if (this.#index * digestBytes + digests.length > table.bytes.length) throw badFrame('digests of chunks that are not');
+    if (this.#index + digests.length / digestBytes > table.count) throw badFrame('digests of chunks that are not');
     table.load(digests, this.#index);
     this.#index += digests.length / digestBytes;
     if (this.#index < table.count) return;

@@ -3,7 +3,9 @@ import type { Log } from '../log.js';
 import { BufferPool } from './buffer-pool.js';
 import { ChunkFeed } from './chunk-feed.js';
 import { chunkBytes, chunkLength } from './chunks.js';
+import type { PageStore } from './digest-table.js';
 import type { MoverTls } from './peer.js';
+import { scratchPages } from './scratch-pages.js';
 import type { SendLedger } from './send-ledger.js';
 import { addLost, need, planPass, type SendPlan, type SourceDisk, trimPlan } from './send-plan.js';
 import { hurried, patient, SendSession } from './send-session.js';
@@ -12,6 +14,8 @@ import { chunkFrame, contentOffset } from './wire.js';
 export interface SenderOptions {
   readonly transferId: string;
   readonly sizes: readonly number[];
+  /** Folder for what memory has no room for. */
+  readonly directory: string;
   readonly connect: { readonly host: string; readonly port: number };
   readonly tls: MoverTls;
   /** DNS name that the receiver's certificate must carry. */
@@ -47,12 +51,15 @@ const pauseMs = 100;
 export class Sender {
   readonly #options: SenderOptions;
   readonly #pool: BufferPool;
+  /** For each disk, what the receiver holds. */
+  readonly #pages: readonly PageStore[];
   #session: SendSession | undefined;
   #acknowledged = 0;
   #patience = patient;
 
   constructor(options: SenderOptions) {
     this.#options = options;
+    this.#pages = options.sizes.map(() => scratchPages(options.directory));
     this.#pool = new BufferPool(options.streams + readAhead, contentOffset + chunkBytes);
   }
 
@@ -133,6 +140,7 @@ export class Sender {
   close(): void {
     this.#session?.close();
     this.#session = undefined;
+    for (const pages of this.#pages) pages.close();
   }
 
   async #sendChunks(
@@ -194,7 +202,7 @@ export class Sender {
       let session = this.#session;
       try {
         if (session === undefined || session.failure !== undefined) {
-          session = await SendSession.connect({ ...this.#options, ...connect, patience: this.#patience });
+          session = await SendSession.connect({ ...this.#options, ...connect, patience: this.#patience, pages: this.#pages });
           this.#session = session;
         }
         return await work(session);

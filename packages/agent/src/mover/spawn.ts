@@ -7,14 +7,17 @@ import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
 import { Problem } from '@virt8ra/contract';
 import type { Log } from '../log.js';
+import type { ImageFetcher } from '../storage/image-cache.js';
 import { kindFromCode, type Mover, type MoverNotice, type MoverPort, type ReceiveConfig, type SendConfig } from '../transfer/mover-port.js';
 import { chunkBytes } from './chunks.js';
 import type { DigestConfig } from './run-digest.js';
+import type { FetchConfig } from './run-fetch.js';
 
 export type MoverRole =
   | { readonly type: 'send'; readonly config: SendConfig }
   | { readonly type: 'receive'; readonly config: ReceiveConfig }
-  | { readonly type: 'digest'; readonly config: DigestConfig };
+  | { readonly type: 'digest'; readonly config: DigestConfig }
+  | { readonly type: 'fetch'; readonly config: FetchConfig };
 
 export interface SpawnedMover extends Mover {
   readonly pid: number | undefined;
@@ -91,21 +94,36 @@ export function spawnedMovers(log: Log): MoverPort {
     digest: async (file, _sizeBytes, directory, signal) => {
       const name = createHash('sha256').update(file).digest('hex').slice(0, 12);
       const socketDirectory = join(directory, name);
-      const root = await new Promise<string>((resolve, reject) => {
-        const onNotice = (notice: MoverNotice) => {
-          if (notice.type === 'finished') resolve(notice.roots[0] ?? '');
-          else if (notice.type === 'failed') reject(new Problem(kindFromCode(notice.code), notice.message));
-          else if (notice.type === 'aborted') reject(new Problem('cancelled', 'the image was not read to its end'));
-        };
-        const mover = spawnMover({ type: 'digest', config: { file, socketDirectory } }, onNotice, log);
-        const cancel = () => {
-          mover.kill().then(() => reject(new Problem('cancelled', 'the image was not read to its end')), reject);
-        };
-        if (signal.aborted) cancel();
-        signal.addEventListener('abort', cancel, { once: true });
-        void mover.exited.then(() => signal.removeEventListener('abort', cancel));
-      }).finally(async () => await rm(socketDirectory, { recursive: true, force: true }));
-      return { root, chunkBytes };
+      const role: MoverRole = { type: 'digest', config: { file, socketDirectory } };
+      const roots = await lastWordOf(role, signal, log).finally(async () => await rm(socketDirectory, { recursive: true, force: true }));
+      return { root: roots[0] ?? '', chunkBytes };
     },
   };
+}
+
+/** Fetches images in a process of its own, so that the agent does not keep the memory that so many bytes leave behind. */
+export function spawnedFetcher(identity: () => FetchConfig['credentials'] & Pick<FetchConfig, 'server'>, log: Log): ImageFetcher {
+  return async (image, signal) => {
+    const { server, certificate, privateKey, ca } = identity();
+    await lastWordOf({ type: 'fetch', config: { image, server, credentials: { certificate, privateKey, ca } } }, signal, log);
+  };
+}
+
+/** Has a mover do its work to the end; raises the Problem that it failed with, or cancelled. */
+async function lastWordOf(role: MoverRole, signal: AbortSignal, log: Log): Promise<readonly string[]> {
+  return await new Promise((resolve, reject) => {
+    const cancelled = () => reject(new Problem('cancelled', `a ${role.type} was cancelled`));
+    const onNotice = (notice: MoverNotice) => {
+      if (notice.type === 'finished') resolve(notice.roots);
+      else if (notice.type === 'failed') reject(new Problem(kindFromCode(notice.code), notice.message));
+      else if (notice.type === 'aborted') cancelled();
+    };
+    const mover = spawnMover(role, onNotice, log);
+    const cancel = () => {
+      mover.kill().then(cancelled, reject);
+    };
+    if (signal.aborted) cancel();
+    signal.addEventListener('abort', cancel, { once: true });
+    void mover.exited.then(() => signal.removeEventListener('abort', cancel));
+  });
 }

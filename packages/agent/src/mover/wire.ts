@@ -127,13 +127,13 @@ export function ackFrame({ disk, pass, index }: ChunkPlace): Buffer {
   return numbersFrame(frameType.ack, [disk, pass, index]);
 }
 
-/** Frames that tell a whole table. */
-export function* heldFrames(disk: number, digests: Buffer): Generator<Buffer> {
+/** Frames that tell the digests of the chunks from `first` on. */
+export function* heldFrames(disk: number, digests: Buffer, first = 0): Generator<Buffer> {
   const step = heldChunks * digestBytes;
   for (let at = 0; at < digests.length; at += step) {
     const prefix = Buffer.alloc(8);
     prefix.writeUInt32BE(disk, 0);
-    prefix.writeUInt32BE(at / digestBytes, 4);
+    prefix.writeUInt32BE(first + at / digestBytes, 4);
     yield framed(frameType.held, Buffer.concat([prefix, digests.subarray(at, at + step)]));
   }
 }

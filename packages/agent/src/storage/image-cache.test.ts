@@ -6,7 +6,8 @@ import { Readable } from 'node:stream';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { silentLog } from '../log.js';
 import { mountSmallDisk, noSmallDisk } from '../testing/small-disk.js';
-import { ImageCache } from './image-cache.js';
+import { ImageCache, type ImageFetcher } from './image-cache.js';
+import { type ArtifactSource, downloadImage } from './image-download.js';
 
 const reason = noSmallDisk();
 if (reason !== undefined) process.stderr.write(`skipped: ${reason}\n`);
@@ -30,7 +31,9 @@ describe.skipIf(reason !== undefined)('a fetch of an image onto a disk that fill
         yield content.subarray(at, at + mib / 2);
       }
     };
-    const made = new ImageCache(images(), { open: async () => Readable.from(pieces()) }, silentLog);
+    const source: ArtifactSource = { open: async () => Readable.from(pieces()) };
+    const fetcher: ImageFetcher = async (image, signal) => await downloadImage(image, source, signal, silentLog);
+    const made = new ImageCache(images(), fetcher, silentLog);
     await made.open();
     return made;
   };

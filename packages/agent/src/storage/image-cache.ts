@@ -1,18 +1,11 @@
-import { createHash } from 'node:crypto';
-import { createReadStream } from 'node:fs';
-import { open, readdir, rename, rm, stat, utimes } from 'node:fs/promises';
+import { readdir, rm, stat, utimes } from 'node:fs/promises';
 import { join } from 'node:path';
-import type { Readable } from 'node:stream';
-import { Problem } from '@virt8ra/contract';
-import { errorCode, makeDirectory, syncDirectory } from '../disk/atomic-file.js';
-import { diskFull, isDiskFull, RoomGauge } from '../disk/room.js';
+import { makeDirectory } from '../disk/atomic-file.js';
 import type { Log } from '../log.js';
+import { type ImageDownload, imagePath, partialPath, sizeOf } from './image-download.js';
 
-/** Where images come from. */
-export interface ArtifactSource {
-  /** Bytes of an artifact from `offset` on. Raises Problem not-found, unavailable. */
-  open(sha256: string, offset: number, signal: AbortSignal): Promise<Readable>;
-}
+/** Has an image fetched to its place; raises what `downloadImage` raises. */
+export type ImageFetcher = (image: ImageDownload, signal: AbortSignal) => Promise<void>;
 
 /** Unused images are kept this long. */
 const keptMs = 7 * 24 * 60 * 60_000;
@@ -20,13 +13,13 @@ const keptMs = 7 * 24 * 60 * 60_000;
 /** Images fetched from the control plane, by content: `images/SHA256` when complete and verified, `images/SHA256.part` before. */
 export class ImageCache {
   readonly #root: string;
-  readonly #source: ArtifactSource;
+  readonly #fetcher: ImageFetcher;
   readonly #log: Log;
   readonly #fetches = new Map<string, Promise<void>>();
 
-  constructor(root: string, source: ArtifactSource, log: Log) {
+  constructor(root: string, fetcher: ImageFetcher, log: Log) {
     this.#root = root;
-    this.#source = source;
+    this.#fetcher = fetcher;
     this.#log = log;
   }
 
@@ -36,8 +29,8 @@ export class ImageCache {
 
   /** Bytes still to be fetched for an image. */
   async missingBytes(sha256: string, bytes: number): Promise<number> {
-    if ((await sizeOf(this.#path(sha256))) !== undefined) return 0;
-    return Math.max(bytes - ((await sizeOf(this.#partial(sha256))) ?? 0), 0);
+    if ((await sizeOf(imagePath(this.#root, sha256))) !== undefined) return 0;
+    return Math.max(bytes - ((await sizeOf(partialPath(this.#root, sha256))) ?? 0), 0);
   }
 
   /**
@@ -46,11 +39,11 @@ export class ImageCache {
    * up on the way; what was fetched gives its room back then.
    */
   async fetch(sha256: string, bytes: number, signal: AbortSignal): Promise<string> {
-    const path = this.#path(sha256);
+    const path = imagePath(this.#root, sha256);
     if ((await sizeOf(path)) === undefined) {
       let running = this.#fetches.get(sha256);
       if (running === undefined) {
-        running = this.#fetchWhole(sha256, bytes, signal).finally(() => this.#fetches.delete(sha256));
+        running = this.#fetcher({ root: this.#root, sha256, bytes }, signal).finally(() => this.#fetches.delete(sha256));
         this.#fetches.set(sha256, running);
       }
       await running;
@@ -70,81 +63,5 @@ export class ImageCache {
       await rm(join(this.#root, name), { force: true });
       this.#log.info('an unused image was dropped', { sha256 });
     }
-  }
-
-  async #fetchWhole(sha256: string, bytes: number, signal: AbortSignal): Promise<void> {
-    try {
-      await this.#download(sha256, bytes, signal);
-    } catch (error) {
-      if (!isDiskFull(error)) throw error;
-      const missing = await this.missingBytes(sha256, bytes);
-      await rm(this.#partial(sha256), { force: true });
-      const { kind, message, facts } = await diskFull(this.#root, missing, error);
-      throw new Problem(kind, `the image ${sha256} cannot be fetched: ${message}`, { facts, cause: error });
-    }
-  }
-
-  async #download(sha256: string, bytes: number, signal: AbortSignal): Promise<void> {
-    const partial = this.#partial(sha256);
-    const had = (await sizeOf(partial)) ?? 0;
-    if (had > bytes) await rm(partial);
-    const hash = createHash('sha256');
-    const file = await open(partial, 'a', 0o600);
-    try {
-      let offset = 0;
-      if (had > 0 && had <= bytes) {
-        for await (const chunk of createReadStream(partial)) hash.update(chunk as Buffer);
-        offset = had;
-      }
-      if (offset < bytes) {
-        this.#log.info('an image is being fetched', { sha256, bytes, offset });
-        const room = new RoomGauge(this.#root);
-        for await (const data of whole(await this.#source.open(sha256, offset, signal))) {
-          offset += data.length;
-          if (offset > bytes) break;
-          hash.update(data);
-          await room.take(data.length, bytes - offset + data.length);
-          await file.writeFile(data);
-        }
-      }
-      if (offset < bytes) throw new Problem('unavailable', `the image ${sha256} was cut after ${offset} of ${bytes} bytes`);
-      if (offset > bytes || hash.digest('hex') !== sha256) {
-        await rm(partial, { force: true });
-        throw new Problem('validation', `what the control plane sent is not the image ${sha256}; it was thrown away`);
-      }
-      await file.sync();
-    } finally {
-      await file.close();
-    }
-    await rename(partial, this.#path(sha256));
-    await syncDirectory(this.#root);
-  }
-
-  #path(sha256: string): string {
-    return join(this.#root, sha256);
-  }
-
-  #partial(sha256: string): string {
-    return join(this.#root, `${sha256}.part`);
-  }
-}
-
-async function sizeOf(path: string): Promise<number | undefined> {
-  try {
-    return (await stat(path)).size;
-  } catch (error) {
-    if (errorCode(error) === 'ENOENT') return undefined;
-    throw error;
-  }
-}
-
-/** A download's chunks; a connection that breaks is Problem unavailable. */
-async function* whole(stream: Readable): AsyncGenerator<Buffer> {
-  try {
-    for await (const chunk of stream) yield chunk as Buffer;
-  } catch (cause) {
-    throw new Problem('unavailable', `the image’s download broke off: ${cause instanceof Error ? cause.message : String(cause)}`, {
-      cause,
-    });
   }
 }
