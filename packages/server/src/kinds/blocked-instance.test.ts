@@ -2,10 +2,10 @@ import { blockStorage, instance } from '@virt8ra/contract';
 import { engineMigrations, type Outcome } from '@virt8ra/engine';
 import { startTestPostgres, type TestDatabase, type TestPostgres } from '@virt8ra/engine/testing';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
-import { capacityMigrations } from '../../capacity/claims.js';
-import { resourceMigrations } from '../../resources/migrations.js';
-import { createMigrationWorld, type MigrationWorld } from '../migration/testing/migration-world.js';
-import { createInstanceBehaviour, type InstanceContext, instanceMigrations } from './index.js';
+import { capacityMigrations } from '../capacity/claims.js';
+import { resourceMigrations } from '../resources/migrations.js';
+import { createInstanceBehaviour, type InstanceContext, instanceMigrations } from './instance/index.js';
+import { createMigrationWorld, type MigrationWorld } from './migration/testing/migration-world.js';
 
 let postgres: TestPostgres;
 let database: TestDatabase;
