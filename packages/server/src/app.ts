@@ -6,6 +6,7 @@ import { createReconciler, createRunner, createWorkQueue, engineMigrations, type
 import type { Pool } from 'pg';
 import { type AccessEndpoints, createAccessEndpoints } from './access/access-endpoints.js';
 import { accessMigrations } from './access/migrations.js';
+import { offerProviderPresets, presetMigrations, readProviderPresets } from './accounts/provider-presets.js';
 import { createSiteConnections, type SiteConnections } from './accounts/site-connections.js';
 import { composeKinds } from './app-kinds.js';
 import { type ArtifactStore, openArtifactStore } from './artifacts/artifact-store.js';
@@ -57,6 +58,7 @@ const migrations: readonly MigrationList[] = [
   { area: 'instance', migrations: instanceMigrations },
   { area: 'network', migrations: networkMigrations },
   { area: 'nic', migrations: nicMigrations },
+  { area: 'preset', migrations: presetMigrations },
 ];
 
 /** Builds every part by hand, gives it its collaborators, and starts it. Raises a Problem that says what to mend. */
@@ -116,6 +118,7 @@ async function build(config: Config, log: Log, stops: (() => Promise<void> | voi
   stops.push(async () => await access.stop());
 
   await seedCatalogue(store, config.tenants);
+  await offerProviderPresets(store, await readProviderPresets(), new Date(), log);
   const { behaviours, workflows, bindRunner } = composeKinds({ store, pool, sites, fleet, artifacts, access, drivers, log });
   const runner = createRunner({ pool, queue, workflows, log, owner: replica.name, metrics: metrics.engine });
   bindRunner(runner);
