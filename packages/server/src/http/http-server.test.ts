@@ -22,7 +22,9 @@ afterAll(async () => await server?.stop());
 beforeEach(async () => {
   server.nudged.length = 0;
   server.content.bytes = Buffer.alloc(0);
-  await server.pool.query('truncate resource, tombstone, resource_label, resource_reference, realization, progress, audit, feed cascade');
+  await server.pool.query(
+    'truncate resource, workspace_load, tombstone, resource_label, resource_reference, realization, progress, audit, feed cascade',
+  );
   await server.call('PUT', `${workspacesPath}/prod`, { body: { spec: null } });
 });
 

@@ -29,7 +29,9 @@ beforeAll(async () => {
 afterAll(async () => await postgres?.stop());
 beforeEach(async () => {
   nudged.length = 0;
-  await pool.query('truncate resource, tombstone, resource_label, resource_reference, realization, progress, audit, feed cascade');
+  await pool.query(
+    'truncate resource, workspace_load, tombstone, resource_label, resource_reference, realization, progress, audit, feed cascade',
+  );
 });
 
 function disk(name: string, fields: Partial<ResourceWrite> = {}): ResourceWrite {

@@ -195,6 +195,6 @@ function withoutRunner(): Runner {
 
 async function clear(pool: Pool): Promise<void> {
   await pool.query(
-    'truncate resource, tombstone, resource_label, resource_reference, realization, progress, audit, feed, claim, run_permit, instance_power cascade',
+    'truncate resource, workspace_load, tombstone, resource_label, resource_reference, realization, progress, audit, feed, claim, run_permit, instance_power cascade',
   );
 }
