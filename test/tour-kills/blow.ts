@@ -13,27 +13,35 @@ export interface Blow {
   readonly phase?: string;
   readonly delayMs: number;
   readonly downMs: number;
+  /** The first is killed again so long after it came up. */
+  readonly againMs?: number;
 }
 
 const phases = ['plan', 'prepare', 'copy', 'passes', 'cutover', 'start', 'verify', 'settle', 'clean'] as const;
 /** These live during some phases only. */
 const copying = ['prepare', 'copy', 'passes', 'cutover'] as const;
-/** Of every so many blows one hits two. */
+/** Of every so many blows one hits two, and one hits again. */
 const doubleEvery = 3;
+const againEvery = 4;
 
 export function drawBlow(act: Act, random: Random): Blow {
   const victim = random.oneOf(act.victims);
   const downMs = random.between(0, 1_500);
   const other = random.oneOf(always);
-  const hits = random.between(0, doubleEvery) === 0 && other !== victim ? { victim, second: other } : { victim };
+  const hits = {
+    victim,
+    ...(random.between(0, doubleEvery) === 0 && other !== victim ? { second: other } : {}),
+    ...(random.between(0, againEvery) === 0 ? { againMs: random.between(0, 2_000) } : {}),
+  };
   if (!act.move) return { ...hits, downMs, delayMs: random.between(0, act.usualMs) };
   const phase = random.oneOf(isBrief(victim) ? copying : phases);
   return { ...hits, phase, downMs, delayMs: random.between(0, 600) };
 }
 
-export function tellBlow({ victim, second, phase, delayMs, downMs }: Blow): string {
+export function tellBlow({ victim, second, phase, delayMs, downMs, againMs }: Blow): string {
   const when = phase === undefined ? `after ${delayMs} ms` : `${delayMs} ms into ${phase}`;
-  return `${victim}${second === undefined ? '' : ` and ${second}`} ${when}, down for ${downMs} ms`;
+  const again = againMs === undefined ? '' : `, killed again ${againMs} ms later`;
+  return `${victim}${second === undefined ? '' : ` and ${second}`} ${when}, down for ${downMs} ms${again}`;
 }
 
 function isBrief(victim: Victim): boolean {
@@ -53,15 +61,17 @@ export interface Sight {
 export async function strike(blow: Blow, plane: Plane, source: string, sight: Sight, signal: AbortSignal): Promise<string> {
   if (blow.phase !== undefined) while (!sight.over && rank(sight.phase) < rank(blow.phase)) await rest(10, signal);
   if (!sight.over) await rest(blow.delayMs, signal);
-  const [first, second] = await Promise.all([
-    hit(blow.victim),
-    blow.second === undefined ? undefined : plane.strike(blow.second, source, blow.downMs),
-  ]);
-  return second === true ? `${first} and ${blow.second}` : first;
+  const struck = await Promise.all([hit(blow.victim), blow.second === undefined ? undefined : hit(blow.second)]);
+  if (blow.againMs !== undefined) {
+    await rest(blow.againMs, signal);
+    if (await plane.strike(blow.victim, source, blow.downMs)) struck.push(blow.victim);
+  }
+  return struck.filter((victim) => victim !== undefined).join(', ');
 
-  async function hit(victim: Victim): Promise<Victim> {
+  async function hit(victim: Victim): Promise<Victim | undefined> {
     while (!(await plane.strike(victim, source, blow.downMs))) {
-      if (!isBrief(victim) || sight.over) return blow.second === 'source-agent' ? victim : await hit('source-agent');
+      if (!isBrief(victim)) return undefined;
+      if (sight.over) return blow.second === 'source-agent' ? undefined : await hit('source-agent');
       await rest(5, signal);
     }
     return victim;

@@ -28,7 +28,7 @@ const conditions: Readonly<Record<string, string>> = {
   'engine.lease': 'where lease_until > clock_timestamp()',
 };
 
-export async function withDatabase<Result>(stateDirectory: string, ask: (client: Client) => Promise<Result>): Promise<Result> {
+async function withDatabase<Result>(stateDirectory: string, ask: (client: Client) => Promise<Result>): Promise<Result> {
   const root = join(stateDirectory, 'pg');
   const password = (await readFile(join(root, 'password'), 'utf8')).trim();
   const host = (await readFile(join(root, 'data', 'postmaster.pid'), 'utf8')).split('\n')[4] ?? '';
