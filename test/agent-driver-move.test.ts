@@ -11,6 +11,7 @@ if (!ready) process.stdout.write('skipped: PostgreSQL is not installed\n');
 describe.skipIf(!ready)('a move between two agent sites', () => {
   let postgres: TestPostgres;
   let fixture: FleetFixture;
+  let beta: Awaited<ReturnType<FleetFixture['enrol']>>;
   let here: Required<Connection>;
   let there: Required<Connection>;
 
@@ -18,7 +19,7 @@ describe.skipIf(!ready)('a move between two agent sites', () => {
     postgres = await startTestPostgres();
     fixture = await startFleetFixture(await postgres.createDatabase(fleetMigrations));
     await fixture.enrol('alpha', 'here');
-    await fixture.enrol('beta', 'there');
+    beta = await fixture.enrol('beta', 'there');
     const driver = createAgentDriver(fixture.fleet.port);
     here = (await driver.connect({ site: 'here' })) as Required<Connection>;
     there = (await driver.connect({ site: 'there' })) as Required<Connection>;
@@ -146,6 +147,60 @@ describe.skipIf(!ready)('a move between two agent sites', () => {
     );
     await fixture.until('the transfer is forgotten', async () => (await there.disks.observe(receiver)).type === 'absent');
     expect((await there.instances.observe(incoming)).type).toBe('present');
+  });
+
+  it('is broken, with the host’s own words, when it cannot go on, and can be taken back', async () => {
+    const sizeBytes = 4_000_000;
+    const source = await here.blockStorages.create({ host: 'alpha', sizeBytes, source: { type: 'blank' }, settle: false }, 'disk-g1');
+    const spec = instanceOn('alpha', source, { permit: { epoch: 1, holder: 'alpha' } });
+    const instance = await here.instances.create(spec, 'web-g1');
+    const running = async () =>
+      await until(
+        'it runs',
+        async () => await here.instances.observe(instance),
+        ({ activity }) => activity === 'running',
+      );
+    await running();
+    const incoming = { host: 'beta', sizeBytes, source: { type: 'incoming', transferId: 'move' }, settle: false } as const;
+    const target = await there.blockStorages.create(incoming, 'disk-g2');
+    const disks = [{ volume: target, sizeBytes }];
+    const receiver = await there.disks.receive({ host: 'beta', disks, peerName: here.disks.peerName('alpha'), goal: 'receive' }, 'move');
+    const { address = '', port = 0 } = await until(
+      'it listens',
+      async () => await there.disks.observe(receiver),
+      ({ state }) => state === 'listening',
+    );
+    const peer = { name: there.disks.peerName('beta'), address, port };
+    const from = { host: 'alpha', mode: 'warm', instance, disks: [{ volume: source, sizeBytes }], peer, minPasses: 2, epoch: 1 } as const;
+    const sender = await here.disks.send({ ...from, goal: 'copy' }, 'move');
+    await until(
+      'it copies',
+      async () => await there.disks.observe(receiver),
+      ({ bytes }) => bytes > 0,
+    );
+    const seen = await beta.until('something was seen', () => beta.observed('transfer', 'move'));
+    beta.post('transfer', 'move', { ...seen, state: 'failed', problem: { code: 'exhausted', message: 'the disk is full: 1 of 2 MiB' } });
+    const broken = await fixture.until('it is broken', async () => {
+      const found = await there.disks.observe(receiver);
+      return found.type === 'broken' && found;
+    });
+    expect(broken).toMatchObject({
+      status: { state: 'failed' },
+      problem: { kind: 'exhausted', message: 'the disk is full: 1 of 2 MiB', facts: { code: 'exhausted', host: 'beta' } },
+    });
+
+    await here.disks.send({ ...from, goal: 'abort' }, 'move');
+    await until(
+      'the source has let go',
+      async () => await here.disks.observe(sender),
+      ({ state }) => state === 'aborted',
+    );
+    await Promise.all([here.disks.remove(sender), there.disks.remove(receiver), there.blockStorages.remove(target)]);
+    await fixture.until(
+      'nothing of it is left',
+      async () => (await there.disks.observe(receiver)).type === 'absent' && (await there.blockStorages.observe(target)).type === 'absent',
+    );
+    expect(await running()).toMatchObject({ host: 'alpha', permitEpoch: 1 });
   });
 
   it('refuses to use at one host what is on another', async () => {

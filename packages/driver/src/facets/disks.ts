@@ -22,6 +22,10 @@ export interface ReceiveSpec {
 }
 
 export interface TransferStatus {
+  /**
+   * `failed`: repeating cannot mend it, such as a disk that is full; the observation is then `broken` with the reason (`exhausted` for lack of
+   * room, with what is free and needed). What passes by itself, such as a peer that is away, never is. Only `abort` or removal lead on.
+   */
   readonly state: 'preparing' | 'listening' | 'copying' | 'converged' | 'finishing' | 'finished' | 'aborting' | 'aborted' | 'failed';
   readonly address?: string;
   readonly port?: number;

@@ -16,14 +16,16 @@ export function convergeReceive(machine: Machine, desired: DesiredReceive): void
       return;
     }
     unlisten(machine, observed);
-    machine.post('transfer', id, { ...observed, state: 'aborted' });
+    const { problem: _, ...ended } = observed;
+    machine.post('transfer', id, { ...ended, state: 'aborted' });
     return;
   }
   if (observed !== undefined) return;
   const current = (): ObservedTransfer => machine.get('transfer', id) ?? freshTransfer(id, 'receive');
   const port = machine.hosts.listen(machine.identity.name, {
     peerName,
-    isReachable: () => machine.isAlive() && machine.get('transfer', id) !== undefined,
+    // One that a test has made fail stays so.
+    isReachable: () => machine.isAlive() && !['failed', undefined].includes(machine.get('transfer', id)?.state),
     take: (bytes) => machine.post('transfer', id, { ...current(), state: 'copying', bytes: current().bytes + bytes }),
     finish: (contents) => {
       const roots = machine.isCorrupting(id) ? contents.map((content) => contentDigest(`spoiled ${content}`)) : contents;
