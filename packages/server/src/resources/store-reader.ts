@@ -66,14 +66,14 @@ export function createStoreReader(on: Pool | PoolClient): StoreReader {
       return rows[0]?.count ?? 0;
     },
     async heldBy(workspaces) {
-      const { rows } = await on.query<{ held: number }>({
-        name: 'workspace-load',
-        text: `select coalesce((
+      // Not prepared: a plan kept from when there were few workspaces would read all of them for each.
+      const { rows } = await on.query<{ held: number }>(
+        `select coalesce((
             select sum(held) from workspace_load where workspace_load.tenant = asked.tenant and workspace_load.workspace = asked.name
           ), 0)::integer as held
           from unnest($1::text[], $2::text[]) with ordinality as asked (tenant, name, position) order by position`,
-        values: [workspaces.map(({ tenant }) => tenant), workspaces.map(({ name }) => name)],
-      });
+        [workspaces.map(({ tenant }) => tenant), workspaces.map(({ name }) => name)],
+      );
       return rows.map(({ held }) => held);
     },
     async usersOf(uid, kind) {
