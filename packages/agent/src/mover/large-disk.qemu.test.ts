@@ -1,5 +1,5 @@
 import { execFileSync } from 'node:child_process';
-import { mkdtempSync } from 'node:fs';
+import { mkdtempSync, readdirSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
@@ -49,5 +49,6 @@ describe.skipIf(!present)('a disk of 4 TiB', () => {
     const { digest } = spawnedMovers(silentLog);
     const { root } = await digest(pair.target(0), sizeBytes, join(pair.folder, 'digests'), new AbortController().signal);
     expect([root]).toEqual(roots);
+    expect(readdirSync(join(pair.folder, 'digests'))).toEqual([]);
   }, 240_000);
 });

@@ -141,6 +141,26 @@ describe('a move', () => {
     expect(permit).toMatchObject({ holder: 'alpha-1' });
   });
 
+  it.each(['warm', 'cold'] as const)(
+    'returns from a full target whenever the server dies on the way (%s)',
+    async (mode) => {
+      let deaths = 0;
+      for (let turns = 1; ; turns += 1) {
+        const world = await createMigrationWorld(database.pool, { mode, power: 'on' });
+        const before = await world.snapshot();
+        world.sites.fillAt('beta', 'copying');
+        const whole = await move(world, turns).catch(() => undefined);
+        const history = whole ?? (await resume(world));
+        expect(history).toMatchObject({ state: 'undone', problem: { facts: { code: 'exhausted' } } });
+        expect(await world.snapshot()).toEqual(before);
+        if (whole !== undefined) break;
+        deaths += 1;
+      }
+      expect(deaths).toBeGreaterThan(5);
+    },
+    60_000,
+  );
+
   it.each(['warm', 'cold'] as const)('returns to a source that let go before anyone has seen it (%s)', async (mode) => {
     const world = await createMigrationWorld(database.pool, { mode, power: 'on' });
     const before = await world.snapshot();
