@@ -1,5 +1,5 @@
 import { execFileSync } from 'node:child_process';
-import { mkdtempSync, readFileSync, statSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { transferStreams } from '@virt8ra/contract';
@@ -205,6 +205,24 @@ describe.skipIf(!present)('a stopped guest’s disk', () => {
     const roots = await finish(sender, receiver);
     await sender.mover.exited;
     expect(await send(port).heard('finished')).toMatchObject({ roots });
+  });
+
+  it('is finished at once for a receiver that comes back after the end, which opens no disk and answers a late sender', async () => {
+    const receiver = pair.receive();
+    const { port } = await receiver.heard('listening');
+    const sender = send(port);
+    const roots = await finish(sender, receiver);
+    await sender.mover.exited;
+    // As if the sender had been cut off before it knew.
+    rmSync(join(pair.folder, 'alpha', 'finished.json'));
+    rmSync(pair.target(0));
+    const back = pair.receive();
+    expect(await back.heard('finished')).toMatchObject({ roots });
+    const late = send(port);
+    await late.heard('converged');
+    late.mover.finish();
+    expect(await late.heard('finished')).toMatchObject({ roots });
+    await back.mover.exited;
   });
 
   it('waits for nobody for long', async () => {

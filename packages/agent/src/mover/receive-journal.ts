@@ -102,6 +102,23 @@ export class ReceiveJournal {
     return journal;
   }
 
+  /** Whether the transfer of a journal is over: that is its last record. */
+  static async isComplete(path: string): Promise<boolean> {
+    const bytes = Buffer.alloc(recordBytes);
+    try {
+      const file = await open(path, 'r');
+      try {
+        const { size } = await file.stat();
+        if (size >= recordBytes) await file.read(bytes, 0, recordBytes, size - (size % recordBytes) - recordBytes);
+      } finally {
+        await file.close();
+      }
+    } catch (error) {
+      if (errorCode(error) !== 'ENOENT') throw error;
+    }
+    return decode(bytes)?.type === recordType.complete;
+  }
+
   async #replay(): Promise<void> {
     const block = Buffer.alloc(blockRecords * recordBytes);
     let position = 0;

@@ -27,6 +27,8 @@ export interface OpenTarget {
   /** Settles when a qemu-nbd ends although nobody closed it. */
   readonly lost: Promise<Problem>;
   rememberPort(port: number): Promise<void>;
+  /** Closes the images; the journal still tells what came. May be repeated. */
+  closeDisks(): Promise<void>;
   close(): Promise<void>;
 }
 
@@ -37,7 +39,7 @@ interface Left {
 
 /**
  * Opens the disks of a transfer for writing, and the journal of what they hold. A journal that is new begins with a look at the disks, so that
- * what both ends have already is not sent. Raises Problem conflict when a disk has another size than agreed.
+ * what both ends have already is not sent. Disks of a transfer that is over are not opened: a guest may run on them. Raises Problem conflict when a disk has another size than agreed.
  */
 export async function openReceiveTarget(options: TargetOptions): Promise<OpenTarget> {
   const { transferId, directory, runtimeDirectory, disks, bootId } = options;
@@ -51,9 +53,14 @@ export async function openReceiveTarget(options: TargetOptions): Promise<OpenTar
   // An export of this boot that left no trace is not known to have been closed.
   const lostCache = left !== undefined && (left.bootId !== bootId || ends.some((end) => end !== 'closed'));
   await writeJsonAtomic(leftFile, { ...left, bootId } satisfies Left);
+  const journalFile = join(directory, 'receive.journal');
+  const written = (await ReceiveJournal.isComplete(journalFile)) ? [] : disks;
   const exports: LocalExport[] = [];
+  const closeDisks = async () => {
+    await Promise.all(exports.splice(0).map(async (entry) => await entry.close()));
+  };
   try {
-    for (const [disk, { file, sizeBytes }] of disks.entries()) {
+    for (const [disk, { file, sizeBytes }] of written.entries()) {
       const opened = await openLocalExport({ access: 'write', file }, sockets[disk] ?? '', [allocationContext]);
       exports.push(opened);
       if (opened.client.sizeBytes !== sizeBytes)
@@ -66,14 +73,15 @@ export async function openReceiveTarget(options: TargetOptions): Promise<OpenTar
       return tables;
     };
     const sizes = disks.map(({ sizeBytes }) => sizeBytes);
-    const journal = await ReceiveJournal.open(join(directory, 'receive.journal'), transferId, sizes, lostCache, scan);
+    const journal = await ReceiveJournal.open(journalFile, transferId, sizes, lostCache, scan);
     return {
       target: new ReceiveTarget(clients, journal, dirname(disks[0]?.file ?? directory)),
       lastPort: left?.port,
       lost: Promise.race(exports.map(async ({ ended }) => await ended)),
       rememberPort: async (port) => await writeJsonAtomic(leftFile, { bootId, port } satisfies Left),
+      closeDisks,
       close: async () => {
-        await Promise.all(exports.map(async (entry) => await entry.close()));
+        await closeDisks();
         await journal.close();
       },
     };

@@ -32,8 +32,10 @@ export interface ReceiveCounters {
 export interface Receiver {
   readonly address: string;
   readonly port: number;
+  /** Root digests of the disks when the transfer is complete and durable. Rejects like `finished`. */
+  readonly complete: Promise<readonly string[]>;
   /**
-   * Root digests of the disks when the transfer is complete and durable and the sender knows it. Rejects when the target or the journal
+   * The same when the sender knows it, or has not asked for long. Rejects when the target or the journal
    * fails: Problem exhausted when the disk is full. A peer's faults end its connections and nothing else.
    */
   readonly finished: Promise<readonly string[]>;
@@ -58,13 +60,8 @@ export async function createReceiver(options: ReceiverOptions): Promise<Receiver
   let ending: NodeJS.Timeout | undefined;
   let failure: Problem | undefined;
   const counters = { passes: 0, bytes: journal.bytes, resentBytes: 0, streams: 1 };
-  let finish: (roots: readonly string[]) => void = () => {};
-  let fail: (problem: Problem) => void = () => {};
-  const finished = new Promise<readonly string[]>((resolve, reject) => {
-    finish = resolve;
-    fail = reject;
-  });
-  finished.catch(() => {});
+  const completion = withResolvers();
+  const finishing = withResolvers();
 
   let sinceCheckpoint = 0;
   let checkpointing = false;
@@ -81,7 +78,8 @@ export async function createReceiver(options: ReceiverOptions): Promise<Receiver
   };
   const roots = () => journal.tables.map((table) => table.root() ?? '');
   const linger = () => {
-    ending ??= setTimeout(() => finish(roots()), lingerMs);
+    completion.resolve(roots());
+    ending ??= setTimeout(() => finishing.resolve(roots()), lingerMs);
   };
   const listener = {
     onChunk: (contentBytes: number, resent: boolean) => {
@@ -96,11 +94,12 @@ export async function createReceiver(options: ReceiverOptions): Promise<Receiver
       options.onCounters?.(counters);
     },
     onComplete: linger,
-    onBye: () => finish(roots()),
+    onBye: () => finishing.resolve(roots()),
     onTargetFailure: (problem: Problem) => {
       log.error('the target of a transfer cannot be written', { code: problem.kind, problem: problem.message });
       failure ??= problem;
-      fail(problem);
+      completion.reject(problem);
+      finishing.reject(problem);
     },
   };
 
@@ -184,7 +183,8 @@ export async function createReceiver(options: ReceiverOptions): Promise<Receiver
   return {
     address: options.listen.address,
     port,
-    finished,
+    complete: completion.promise,
+    finished: finishing.promise,
     counters,
     close: async () => {
       clearInterval(timer);
@@ -194,6 +194,18 @@ export async function createReceiver(options: ReceiverOptions): Promise<Receiver
       if (failure === undefined && !journal.complete && !journal.isCheckpointed) await target.checkpoint();
     },
   };
+}
+
+/** A promise that may be left alone when it rejects. */
+function withResolvers() {
+  let resolve: (roots: readonly string[]) => void = () => {};
+  let reject: (problem: Problem) => void = () => {};
+  const promise = new Promise<readonly string[]>((onResolve, onReject) => {
+    resolve = onResolve;
+    reject = onReject;
+  });
+  promise.catch(() => {});
+  return { promise, resolve, reject };
 }
 
 async function drained(socket: TLSSocket): Promise<void> {

@@ -1,4 +1,4 @@
-import { Problem } from '@virt8ra/contract';
+import { Problem, toProblem } from '@virt8ra/contract';
 import type { Log } from '../log.js';
 import type { MoverNotice, ReceiveConfig } from '../transfer/mover-port.js';
 import { chunkBytes } from './chunks.js';
@@ -17,13 +17,21 @@ export interface ReceiveRun {
 
 const countersMs = 1_000;
 
-/** Receives a guest's disks. The last notice is `finished`, `aborted` or `failed`; after `failed` another run goes on where this one was. */
+/**
+ * Receives a guest's disks. The last notice is `finished`, `aborted` or `failed`; after `failed` another run goes on where this one was. After
+ * `finished` it stays until the sender knows it, so that one that was cut off at the end can ask again.
+ */
 export async function runReceive(run: ReceiveRun): Promise<void> {
   const { commands, log, notify } = run;
-  try {
-    const roots = await receiveAll(run);
+  let over = false;
+  const onComplete = (roots: readonly string[]) => {
+    over = true;
     notify({ type: 'finished', roots });
+  };
+  try {
+    await receiveAll(run, onComplete);
   } catch (error) {
+    if (over) return log.warn('a sender may not know yet that all came', { problem: toProblem(error).message });
     if (commands.signal.aborted) return commands.aborting ? notify({ type: 'aborted' }) : undefined;
     const problem = await lastWord(error, run.config.directory);
     log.error('a transfer cannot be received', { code: problem.kind, problem: problem.message });
@@ -31,8 +39,11 @@ export async function runReceive(run: ReceiveRun): Promise<void> {
   }
 }
 
-/** Root digests when everything is durable and the images are closed. */
-async function receiveAll({ config, bootId, commands, log, notify }: ReceiveRun): Promise<readonly string[]> {
+/** `onComplete` hears the root digests when everything is durable and the images are closed. */
+async function receiveAll(
+  { config, bootId, commands, log, notify }: ReceiveRun,
+  onComplete: (roots: readonly string[]) => void,
+): Promise<void> {
   const { transferId, directory, runtimeDirectory, disks, credentials, peerName, listen } = config;
   const opened = await openReceiveTarget({ transferId, directory, runtimeDirectory, disks, bootId });
   try {
@@ -55,9 +66,11 @@ async function receiveAll({ config, bootId, commands, log, notify }: ReceiveRun)
         commands.signal.addEventListener('abort', cancel, { once: true });
       });
       const lost = opened.lost.then((problem) => Promise.reject(problem));
-      const roots = await Promise.race([receiver.finished, cancelled, lost]);
+      const roots = await Promise.race([receiver.complete, cancelled, lost]);
       meter(receiver.counters, true);
-      return roots;
+      await opened.closeDisks();
+      onComplete(roots);
+      await Promise.race([receiver.finished, cancelled]);
     } finally {
       await receiver.close();
     }

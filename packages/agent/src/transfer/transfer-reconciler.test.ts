@@ -374,6 +374,25 @@ describe('a transfer that receives', () => {
     expect(await volumes.hasOverlay('v1')).toBe(true);
   });
 
+  it('is answered for after its end, also by one other receiver after a restart, which changes nothing of it', async () => {
+    const { createBlank } = await import('../storage/qemu-img.js');
+    await createBlank((await volumes.begin('v1', disk.sizeBytes)).base, disk.sizeBytes);
+    await volumes.update('v1', { stage: 'incoming' });
+    await want(receive('receive'));
+    await transfers.pass('t1');
+    movers.say({ type: 'finished', roots: ['root'] });
+    await transfers.pass('t1');
+    expect(movers.asked).toEqual(['receive']);
+    const again = await open();
+    await again.pass('t1');
+    movers.say({ type: 'listening', address: '127.0.0.1', port: 4711 });
+    movers.say({ type: 'finished', roots: ['root'] });
+    await again.pass('t1');
+    expect(movers.asked).toEqual(['receive', 'receive']);
+    expect(state()).toMatchObject({ state: 'finished', roots: ['root'] });
+    expect(volumes.get('v1')?.stage).toBe('arrived');
+  });
+
   it('never writes over a volume that is whole', async () => {
     await volume('ready');
     await want(receive('receive'));

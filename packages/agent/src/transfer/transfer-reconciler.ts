@@ -44,6 +44,8 @@ export class TransferReconciler implements TransferClaims, VolumeTransfers {
   readonly #outcomes = new Map<string, Extract<MoverNotice, { type: 'finished' | 'aborted' | 'failed' }>>();
   /** Sends whose last pass failed for too long: the guest runs again until a new mover has converged. */
   readonly #letRun = new Set<string>();
+  /** Finished receives that have, or had, a receiver for a sender that does not know it yet. */
+  readonly #answered = new Set<string>();
   readonly #setbacks: Setbacks;
   readonly #folders: RunFolders;
   /** Transfers that no other mover can mend, with the reason; they wait for the order to abort. A later agent tries once more. */
@@ -98,6 +100,7 @@ export class TransferReconciler implements TransferClaims, VolumeTransfers {
     const record = this.#store.get(id) ?? (await this.#begin(desired));
     if (this.#isOver(id)) {
       this.#context.board.post('transfer', id, record.observed);
+      if (desired.role === 'receive' && record.observed.state === 'finished' && !this.#answered.has(id)) await this.#startReceiver(desired);
       return undefined;
     }
     try {
@@ -168,8 +171,16 @@ export class TransferReconciler implements TransferClaims, VolumeTransfers {
     if (stages.some((stage) => stage === undefined || stage === 'creating')) return waitMs;
     if (stages.some((stage) => stage !== 'incoming'))
       throw new Problem('conflict', `transfer ${id} would overwrite a volume that is in use`);
+    await this.#startReceiver(desired);
+    return undefined;
+  }
+
+  /** Of a finished transfer it opens no disk and answers only: a sender that was cut off at the very end asks again. */
+  async #startReceiver(desired: DesiredReceive): Promise<void> {
+    const { id } = desired;
     const { config, dataAddress } = this.#context;
     const { directory, runtimeDirectory } = await this.#makeFolders(id);
+    if (this.#isOver(id)) this.#answered.add(id);
     this.#run(id, desired.goal, (onNotice) =>
       this.#movers.receive(
         {
@@ -184,7 +195,6 @@ export class TransferReconciler implements TransferClaims, VolumeTransfers {
         onNotice,
       ),
     );
-    return undefined;
   }
 
   async #send(desired: DesiredSend): Promise<NextLook> {
@@ -246,6 +256,7 @@ export class TransferReconciler implements TransferClaims, VolumeTransfers {
   }
 
   #hear(id: string, notice: MoverNotice): void {
+    if (this.#isOver(id)) return;
     switch (notice.type) {
       case 'listening':
         this.#observe(id, { state: 'listening', address: notice.address, port: notice.port });
@@ -331,7 +342,8 @@ export class TransferReconciler implements TransferClaims, VolumeTransfers {
     const { problem: _, ...observed } = { ...record.observed, ...this.#context.board.get('transfer', id), ...change };
     await this.#store.write({ ...record, observed });
     this.#context.board.post('transfer', id, observed);
-    await this.#forgetMover(id);
+    if (observed.role === 'receive' && observed.state === 'finished') this.#answered.add(id);
+    else await this.#forgetMover(id);
     if (record.instanceKey !== undefined) this.#context.nudge({ type: 'instance', key: record.instanceKey });
   }
 
@@ -339,6 +351,7 @@ export class TransferReconciler implements TransferClaims, VolumeTransfers {
   async #forgetMover(id: string): Promise<void> {
     await this.#running.get(id)?.mover.kill();
     this.#running.delete(id);
+    this.#answered.delete(id);
     this.#failed.delete(id);
     this.#setbacks.forget(id);
     await this.#folders.remove(id);
@@ -364,11 +377,10 @@ export class TransferReconciler implements TransferClaims, VolumeTransfers {
   }
 
   async #makeFolders(id: string): Promise<{ directory: string; runtimeDirectory: string }> {
-    const directory = this.#store.directory(id);
-    const runtimeDirectory = this.#folders.of(id);
-    await makeDirectory(directory);
-    await makeDirectory(runtimeDirectory, 0o711);
-    return { directory, runtimeDirectory };
+    const folders = { directory: this.#store.directory(id), runtimeDirectory: this.#folders.of(id) };
+    await makeDirectory(folders.directory);
+    await makeDirectory(folders.runtimeDirectory, 0o711);
+    return folders;
   }
 
   async #remove(id: string): Promise<NextLook> {
