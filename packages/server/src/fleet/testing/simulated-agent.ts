@@ -1,4 +1,3 @@
-import { once } from 'node:events';
 import type { ObservedByType } from '@virt8ra/contract';
 import {
   type AgentMessage,
@@ -265,7 +264,8 @@ export async function startSimulatedAgent(options: SimulatedAgentOptions): Promi
       board.setAlive(false);
       const open = socket;
       if (open === undefined || open.readyState === WebSocket.CLOSED) return;
-      const closed = once(open, 'close');
+      // A socket that is still dialling says first that it failed, which `once` would take for the answer.
+      const closed = new Promise((resolve) => open.once('close', resolve));
       open.terminate();
       await closed;
     },
