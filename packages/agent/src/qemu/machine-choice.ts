@@ -1,4 +1,5 @@
 import { type DesiredInstance, Problem } from '@virt8ra/contract';
+import { preferredCpuModels } from './accelerator-choice.js';
 import type { Hypervisor } from './probe.js';
 
 export interface MachineChoice {
@@ -6,8 +7,6 @@ export interface MachineChoice {
   readonly cpuModel: string;
 }
 
-/** First choices where nothing is recorded yet: the oldest models that today's distributions still run on, so that a guest can move anywhere. */
-const preferredCpuModels = ['Westmere-v1', 'Nehalem-v1', 'Opteron_G2-v1', 'qemu64-v1'] as const;
 const preferredArmCpu = 'cortex-a72';
 
 /**
@@ -33,11 +32,7 @@ export function chooseMachine(
   }
   if (hypervisor.qemuVersion === null) throw new Problem('unsupported', hypervisor.reason);
   const machine = recorded.machine ?? instance.machine ?? hypervisor.machines[0];
-  const cpuModel =
-    recorded.cpuModel ??
-    instance.cpuModel ??
-    preferredCpuModels.find((model) => hypervisor.cpuModels.includes(model)) ??
-    hypervisor.cpuModels[0];
+  const cpuModel = recorded.cpuModel ?? instance.cpuModel ?? preferredCpuModels.find((model) => hypervisor.cpuModels.includes(model));
   if (machine === undefined || !hypervisor.machines.includes(machine)) {
     throw new Problem(
       'unsupported',

@@ -4,6 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { readJson, writeJsonAtomic } from '../disk/atomic-file.js';
 import { hasCommand, runCommand } from '../system/run-command.js';
+import { chooseAccelerator } from './accelerator-choice.js';
 import { guestUid, kvmGroup, unprivileged } from './guest-user.js';
 
 /** What the hypervisor on this host can do. */
@@ -44,9 +45,10 @@ export async function probeHypervisor(cacheFile: string, bootId: string, root: b
     | undefined;
   if (cached?.bootId === bootId && cached.banner === banner && cached.hypervisor?.arm64 === arm64) return cached.hypervisor;
   const kvm = await runProbeGuest('kvm', root);
-  const accelerator = kvm.usable ? 'kvm' : 'tcg';
-  const { machines, cpuModels } = await askQemu(accelerator, root);
-  const hypervisor: Hypervisor = { qemuVersion, accelerator, reason: kvm.reason, machines, cpuModels, arm64 };
+  const underKvm = kvm.usable ? await askQemu('kvm', root) : undefined;
+  const choice = chooseAccelerator(kvm, underKvm?.cpuModels ?? []);
+  const offer = choice.accelerator === 'kvm' && underKvm !== undefined ? underKvm : await askQemu('tcg', root);
+  const hypervisor: Hypervisor = { qemuVersion, ...choice, ...offer, arm64 };
   await writeJsonAtomic(cacheFile, { bootId, banner, hypervisor });
   return hypervisor;
 }
