@@ -8,7 +8,7 @@ import { Converger } from './desired/converger.js';
 import { listDesired } from './desired/first-look.js';
 import { type HostObject, objectId, objectsOf } from './desired/host-object.js';
 import { openLedger } from './desired/ledger.js';
-import { makeDirectory } from './disk/atomic-file.js';
+import { makeDirectory, sweepUnfinished } from './disk/atomic-file.js';
 import { lockState } from './disk/state-lock.js';
 import type { HostContext } from './host-context.js';
 import { InstanceReconciler } from './instances/instance-reconciler.js';
@@ -80,6 +80,7 @@ async function makeStateDirectory(config: AgentConfig): Promise<void> {
 
 async function assemble(config: AgentConfig, log: Log, unlock: () => Promise<void>): Promise<RunningAgent> {
   const state = (...parts: string[]) => join(config.stateDirectory, ...parts);
+  await sweepUnfinished(config.stateDirectory);
   const identities = openIdentityStore(config.stateDirectory);
   let identity = await identities.load();
   if (identity === undefined && config.enrol !== undefined) identity = await enrol(config.enrol, identities, log);

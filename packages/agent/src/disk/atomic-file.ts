@@ -1,6 +1,6 @@
 import { randomBytes } from 'node:crypto';
-import { mkdir, open, readFile, rename, rm } from 'node:fs/promises';
-import { dirname } from 'node:path';
+import { mkdir, open, readdir, readFile, rename, rm } from 'node:fs/promises';
+import { dirname, join } from 'node:path';
 import { Problem } from '@virt8ra/contract';
 
 /** Makes entries of a directory (created, renamed, removed files) survive a power loss. */
@@ -37,6 +37,13 @@ export async function writeFileAtomic(path: string, content: string | Uint8Array
 
 export async function writeJsonAtomic(path: string, value: unknown, mode = 0o600): Promise<void> {
   await writeFileAtomic(path, `${JSON.stringify(value)}\n`, mode);
+}
+
+const unfinished = /\.[0-9a-f]{12}\.new$/;
+
+/** Removes what writers killed half way have left in a directory. Nobody else may be writing there. */
+export async function sweepUnfinished(directory: string): Promise<void> {
+  for (const name of await readdir(directory)) if (unfinished.test(name)) await rm(join(directory, name), { force: true });
 }
 
 /**
