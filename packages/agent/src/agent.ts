@@ -80,7 +80,7 @@ async function makeStateDirectory(config: AgentConfig): Promise<void> {
 
 async function assemble(config: AgentConfig, log: Log, unlock: () => Promise<void>): Promise<RunningAgent> {
   const state = (...parts: string[]) => join(config.stateDirectory, ...parts);
-  await sweepUnfinished(config.stateDirectory);
+  for (const folder of [state(), state('identity')]) await sweepUnfinished(folder);
   const identities = openIdentityStore(config.stateDirectory);
   let identity = await identities.load();
   if (identity === undefined && config.enrol !== undefined) identity = await enrol(config.enrol, identities, log);

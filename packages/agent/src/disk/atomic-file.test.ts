@@ -15,6 +15,7 @@ it('takes away what a killed writer left, and nothing else', async () => {
   await writeFile(join(folder, 'ledger.json.20a6f57c9c4a.new'), '{"ke');
   await writeFile(join(folder, 'notes.new'), 'an operator’s');
   await sweepUnfinished(folder);
+  await sweepUnfinished(join(folder, 'absent'));
   expect((await readdir(folder)).toSorted()).toEqual(['ledger.json', 'notes.new']);
   expect(await readJson(join(folder, 'ledger.json'))).toEqual({ kept: true });
 });

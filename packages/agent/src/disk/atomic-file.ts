@@ -41,9 +41,13 @@ export async function writeJsonAtomic(path: string, value: unknown, mode = 0o600
 
 const unfinished = /\.[0-9a-f]{12}\.new$/;
 
-/** Removes what writers killed half way have left in a directory. Nobody else may be writing there. */
+/** Removes what writers killed half way have left in a directory, if there is one. Nobody else may be writing there. */
 export async function sweepUnfinished(directory: string): Promise<void> {
-  for (const name of await readdir(directory)) if (unfinished.test(name)) await rm(join(directory, name), { force: true });
+  const names = await readdir(directory).catch((error: unknown) => {
+    if (errorCode(error) === 'ENOENT') return [];
+    throw error;
+  });
+  for (const name of names) if (unfinished.test(name)) await rm(join(directory, name), { force: true });
 }
 
 /**
