@@ -42,7 +42,7 @@ forwarded=$(cat /proc/sys/net/ipv4/ip_forward)
 
 # The mounts are seen by the machine alone and end with its processes.
 clean() {
-  trap - EXIT
+  trap '' EXIT INT TERM HUP
   if [ -n "${running-}" ]; then kill -9 "$running" 2>/dev/null || true; wait "$running" 2>/dev/null || true; fi
   ip netns delete $name 2>/dev/null || true
   ip link delete $name 2>/dev/null || true
