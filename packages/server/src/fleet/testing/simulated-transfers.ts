@@ -26,8 +26,12 @@ export function convergeReceive(machine: Machine, desired: DesiredReceive): void
     peerName,
     // One that a test has made fail stays so.
     isReachable: () => machine.isAlive() && !['failed', undefined].includes(machine.get('transfer', id)?.state),
-    take: (bytes) => machine.post('transfer', id, { ...current(), state: 'copying', bytes: current().bytes + bytes }),
+    // What is on its way when it fails comes to nothing.
+    take: (bytes) => {
+      if (current().state !== 'failed') machine.post('transfer', id, { ...current(), state: 'copying', bytes: current().bytes + bytes });
+    },
     finish: (contents) => {
+      if (current().state === 'failed') return;
       const roots = machine.isCorrupting(id) ? contents.map((content) => contentDigest(`spoiled ${content}`)) : contents;
       for (const [index, { volumeKey, sizeBytes }] of disks.entries()) {
         machine.contents.set(volumeKey, roots[index] ?? '');
