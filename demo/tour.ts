@@ -148,10 +148,14 @@ export function createTour({ root, state, asRoot, narrator, signal }: TourOption
     let killedAt: number | undefined;
     let then: MoveSighting | undefined;
     let resumedAt: number | undefined;
+    let copyingSince: number | undefined;
     const done = await move('third-move', 'warm', ring, 2, async (sighting) => {
       if (killedAt === undefined) {
         const copying = sighting.phase === 'copy' || sighting.phase === 'passes';
-        if (!copying || sighting.bytes === 0) return;
+        if (!copying) return;
+        copyingSince ??= performance.now();
+        // Progress is told once a second at most, and a fast machine may be through by then.
+        if (sighting.bytes === 0 && performance.now() - copyingSince < 250) return;
         then = sighting;
         killedAt = performance.now();
         await server?.kill();
