@@ -1,4 +1,4 @@
-import { type ProblemKind, problemKinds } from '@virt8ra/contract';
+import { type DesiredTransfer, type ProblemKind, problemKinds } from '@virt8ra/contract';
 
 /** What the agent asks of a mover, the child process that carries the bytes of one transfer, and what it hears from it. */
 
@@ -87,4 +87,10 @@ export interface MoverPort {
 /** The kind of the problem that a mover failed with. */
 export function kindFromCode(code: string): ProblemKind {
   return problemKinds.find((kind) => kind === code) ?? 'internal';
+}
+
+export interface RunningMover {
+  readonly mover: Mover;
+  /** What was last asked of it. */
+  goal: DesiredTransfer['goal'];
 }

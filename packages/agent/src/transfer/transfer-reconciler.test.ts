@@ -133,7 +133,7 @@ beforeEach(async () => {
 afterEach(() => rmSync(folder, { recursive: true, force: true }));
 
 const state = () => board.get('transfer', 't1');
-const volume = async (stage: 'ready' | 'incoming') => {
+const volume = async (stage: 'ready' | 'incoming' | 'arrived') => {
   await volumes.begin('v1', disk.sizeBytes);
   await volumes.update('v1', { stage });
 };
@@ -389,6 +389,17 @@ describe('a transfer that receives', () => {
     movers.say({ type: 'finished', roots: ['root'] });
     await again.pass('t1');
     expect(movers.asked).toEqual(['receive', 'receive']);
+    expect(state()).toMatchObject({ state: 'finished', roots: ['root'] });
+    expect(volumes.get('v1')?.stage).toBe('arrived');
+  });
+
+  it('is over after all when the agent died between the arrival of its volumes and its word', async () => {
+    await volume('arrived');
+    await want(receive('receive'));
+    await transfers.pass('t1');
+    expect(movers.asked).toEqual(['receive']);
+    movers.say({ type: 'finished', roots: ['root'] });
+    await transfers.pass('t1');
     expect(state()).toMatchObject({ state: 'finished', roots: ['root'] });
     expect(volumes.get('v1')?.stage).toBe('arrived');
   });

@@ -15,17 +15,11 @@ import type { Identity } from '../link/identity.js';
 import type { Progress } from '../link/outbox.js';
 import type { RootDigest, VolumeTransfers } from '../storage/volume-reconciler.js';
 import type { VolumeStore } from '../storage/volume-store.js';
-import { kindFromCode, type Mover, type MoverNotice, type MoverPort, type SendConfig } from './mover-port.js';
+import { kindFromCode, type Mover, type MoverNotice, type MoverPort, type RunningMover, type SendConfig } from './mover-port.js';
 import { RunFolders } from './run-folders.js';
 import { coldSource, type MovedGuests, warmSource } from './send-source.js';
 import { Setbacks } from './setbacks.js';
 import type { TransferRecord, TransferStore } from './transfer-store.js';
-
-interface RunningMover {
-  readonly mover: Mover;
-  /** What was last asked of it. */
-  goal: DesiredTransfer['goal'];
-}
 
 const waitMs = 1_000;
 /** A guest paused for a last pass that keeps failing is let run again after this long. */
@@ -169,7 +163,8 @@ export class TransferReconciler implements TransferClaims, VolumeTransfers {
     if (this.#running.has(id)) return undefined;
     const stages = desired.disks.map(({ volumeKey }) => this.#volumes.get(volumeKey)?.stage);
     if (stages.some((stage) => stage === undefined || stage === 'creating')) return waitMs;
-    if (stages.some((stage) => stage !== 'incoming'))
+    // Some have arrived when an earlier agent died before it wrote that all is over: the receiver, which knows, then opens no disk.
+    if (stages.some((stage) => stage !== 'incoming' && stage !== 'arrived'))
       throw new Problem('conflict', `transfer ${id} would overwrite a volume that is in use`);
     await this.#startReceiver(desired);
     return undefined;
