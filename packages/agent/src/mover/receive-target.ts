@@ -16,7 +16,7 @@ export interface TargetOptions {
   readonly directory: string;
   /** Folder for sockets. */
   readonly runtimeDirectory: string;
-  readonly disks: readonly { readonly file: string; readonly sizeBytes: number }[];
+  readonly disks: readonly { readonly file: string; readonly sizeBytes: number; readonly frozen?: boolean }[];
   readonly bootId: BootClock['bootId'];
 }
 
@@ -39,7 +39,8 @@ interface Left {
 
 /**
  * Opens the disks of a transfer for writing, and the journal of what they hold. A journal that is new begins with a look at the disks, so that
- * what both ends have already is not sent. Disks of a transfer that is over are not opened: a guest may run on them. Raises Problem conflict when a disk has another size than agreed.
+ * what both ends have already is not sent. Disks of a transfer that is over are not opened: a guest may run on them. Raises Problem conflict when a
+ * disk has another size than agreed, or is frozen although the journal does not say that all came.
  */
 export async function openReceiveTarget(options: TargetOptions): Promise<OpenTarget> {
   const { transferId, directory, runtimeDirectory, disks, bootId } = options;
@@ -55,6 +56,9 @@ export async function openReceiveTarget(options: TargetOptions): Promise<OpenTar
   await writeJsonAtomic(leftFile, { ...left, bootId } satisfies Left);
   const journalFile = join(directory, 'receive.journal');
   const written = (await ReceiveJournal.isComplete(journalFile)) ? [] : disks;
+  const frozen = written.find((disk) => disk.frozen === true);
+  if (frozen !== undefined)
+    throw new Problem('conflict', `${frozen.file} is whole, and the journal of transfer ${transferId} does not know it`);
   const exports: LocalExport[] = [];
   const closeDisks = async () => {
     await Promise.all(exports.splice(0).map(async (entry) => await entry.close()));

@@ -185,7 +185,11 @@ export class TransferReconciler implements TransferClaims, VolumeTransfers {
           credentials: this.#identity(),
           peerName: desired.peerName,
           listen: { address: dataAddress(), ...(config.dataPorts === undefined ? {} : { ports: config.dataPorts }) },
-          disks: desired.disks.map(({ volumeKey, sizeBytes }) => ({ sizeBytes, file: this.#volumes.files(volumeKey).base })),
+          disks: desired.disks.map(({ volumeKey, sizeBytes }) => ({
+            sizeBytes,
+            file: this.#volumes.files(volumeKey).base,
+            frozen: this.#volumes.get(volumeKey)?.stage !== 'incoming',
+          })),
         },
         onNotice,
       ),
