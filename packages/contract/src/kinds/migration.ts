@@ -1,6 +1,6 @@
 import { type Static, Type } from 'typebox';
 import { defineKind } from '../kind.js';
-import { oneOf, Reference, statusShape, Zone } from '../shape.js';
+import { Name, oneOf, Reference, statusShape, Zone } from '../shape.js';
 
 export const migrationPhases = [
   'plan',
@@ -20,7 +20,7 @@ export const migrationPhases = [
 export type MigrationPhase = (typeof migrationPhases)[number];
 
 /**
- * Moves an instance with its disks to another site. `warm` copies while it runs and pauses it shortly; `cold` stops it first.
+ * Moves an instance with its disks to another site, or with `toHost` to another host of its own. `warm` copies while it runs and pauses it shortly; `cold` stops it first.
  * POST `cancel` returns it to the source at any phase before the target is proven.
  */
 export const migration = defineKind({
@@ -30,13 +30,15 @@ export const migration = defineKind({
   collection: 'migrations',
   scope: 'workspace',
   aliases: ['move', 'moves'],
-  immutable: ['/instanceRef', '/toSite', '/mode', '/minPasses'],
+  immutable: ['/instanceRef', '/toSite', '/toHost', '/mode', '/minPasses'],
   actions: ['cancel'],
   summary: 'a move of an instance with its disks to another site',
   spec: Type.Object(
     {
       instanceRef: Reference,
       toSite: Zone,
+      /** Absent: the host of the site that fits best. */
+      toHost: Type.Optional(Name),
       mode: Type.Union([Type.Literal('warm'), Type.Literal('cold')]),
       /** Change-tracked passes before cut-over, the full copy not counted; warm only. */
       minPasses: Type.Optional(Type.Integer({ minimum: 1, maximum: 100 })),
@@ -60,6 +62,8 @@ export const migration = defineKind({
       Type.Array(Type.Object({ disk: Type.String(), source: Type.String(), target: Type.String(), equal: Type.Boolean() })),
     ),
     permitEpoch: Type.Optional(Type.Integer()),
+    /** The run that does it. */
+    run: Type.Optional(Type.String()),
     problem: Type.Optional(Type.String()),
     /** What kind of problem it is, by the names that problem documents carry as `code`. */
     problemCode: Type.Optional(Type.String()),

@@ -43,7 +43,8 @@ export interface DisksFacet {
   /** Declares (or re-declares) one end under `key`; idempotent. */
   send(spec: SendSpec, key: string): Promise<Handle>;
   receive(spec: ReceiveSpec, key: string): Promise<Handle>;
-  find(key: string): Promise<Handle | undefined>;
+  /** Both ends of a transfer have one key: where both are at one site, `host` says which is meant. */
+  find(key: string, host?: string): Promise<Handle | undefined>;
   observe(handle: Handle): Promise<Observation<TransferStatus>>;
   /** Forgets the transfer; disks stay as their own realizations say. */
   remove(handle: Handle): Promise<void>;

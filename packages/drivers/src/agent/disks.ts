@@ -46,9 +46,9 @@ export function createDisksFacet({ fleet, site, assertOpen }: SiteFleet): DisksF
       const { peerName, goal } = spec;
       return await declare(host, { id: key, role: 'receive', disks: disksOn(host, spec.disks), peerName, goal });
     },
-    async find(key) {
+    async find(key, host) {
       assertOpen();
-      const found = await fleet.find(site, 'transfer', key);
+      const found = await fleet.find(site, 'transfer', key, host);
       return found === undefined ? undefined : handleFromObject(found);
     },
     async observe(handle) {

@@ -32,8 +32,8 @@ export interface AgentFleet {
   withdraw(site: string, object: HostObject): Promise<void>;
   /** A host that is not of the site (any more) is silent. */
   look<Type extends HostObjectType>(site: string, object: HostObject & { readonly type: Type }): Promise<HostObjectView<Type>>;
-  /** The object of that key on any host of the site. Raises `unavailable` when a host's state is not known well enough to deny it. */
-  find(site: string, type: HostObjectType, key: string): Promise<HostObject | undefined>;
+  /** The object of that key on any host of the site, or on `host` alone. Raises `unavailable` when a host's state is not known well enough to deny it. */
+  find(site: string, type: HostObjectType, key: string, host?: string): Promise<HostObject | undefined>;
   /** Every desired, going or observed object of the site, each once. */
   list(site: string, type: HostObjectType): AsyncIterable<HostObject>;
   hosts(site: string): Promise<readonly FleetHost[]>;

@@ -123,21 +123,23 @@ export function createHostObjects({ pool, epoch, silenceSeconds }: HostObjectsOp
       };
     },
 
-    async find(site: string, type: HostObjectType, key: string): Promise<HostObject | undefined> {
+    async find(site: string, type: HostObjectType, key: string, on?: string): Promise<HostObject | undefined> {
       const found = await pool.query<{ host: string }>(
         `select host from fleet.host
-          where site = $1 and (exists (select 1 from fleet.desired where desired.host = host.host and type = $2 and key = $3)
-                            or exists (select 1 from fleet.observed where observed.host = host.host and type = $2 and key = $3))
+          where site = $1 and ($4::text is null or host = $4)
+            and (exists (select 1 from fleet.desired where desired.host = host.host and type = $2 and key = $3)
+              or exists (select 1 from fleet.observed where observed.host = host.host and type = $2 and key = $3))
           order by host limit 1`,
-        [site, type, key],
+        [site, type, key, on ?? null],
       );
       const host = found.rows[0]?.host;
       if (host !== undefined) return { host, type, key };
       // A host that was linked once and has not reported under this epoch may hold what a restored database has forgotten.
       const unheard = await pool.query<{ host: string }>(
         `select host from fleet.host join fleet.link using (host)
-          where site = $1 and linked_at is not null and full_epoch is distinct from $2 order by host limit 1`,
-        [site, epoch],
+          where site = $1 and ($3::text is null or host = $3) and linked_at is not null and full_epoch is distinct from $2
+          order by host limit 1`,
+        [site, epoch, on ?? null],
       );
       const waiting = unheard.rows[0]?.host;
       if (waiting === undefined) return undefined;

@@ -1,4 +1,4 @@
-import { inTransaction, type Log } from '@virt8ra/engine';
+import { inTransaction, type Log, type Runner } from '@virt8ra/engine';
 import type { Pool } from 'pg';
 
 export interface Retention {
@@ -6,6 +6,8 @@ export interface Retention {
   readonly feedRows?: number;
   /** Seconds that removed resources stay listable. Default 30 days. */
   readonly tombstoneSeconds?: number;
+  /** Seconds that runs and their journals are kept after their end. Default 30 days. */
+  readonly runSeconds?: number;
 }
 
 /** Any number; the same for every server. */
@@ -41,18 +43,20 @@ export async function pruneResources(
   });
 }
 
-/** Prunes every `everySeconds` (60) until the returned function is called. */
+/** Prunes feed, tombstones and runs every `everySeconds` (60) until the returned function is called. */
 export function startHousekeeping(options: {
   readonly pool: Pool;
+  readonly runner: Pick<Runner, 'prune'>;
   readonly log: Log;
   readonly retention?: Retention;
   readonly everySeconds?: number;
 }): () => void {
-  const { pool, log, retention, everySeconds = 60 } = options;
+  const { pool, runner, log, retention, everySeconds = 60 } = options;
+  const { runSeconds = 30 * 24 * 3600 } = retention ?? {};
   const timer = setInterval(() => {
-    pruneResources(pool, new Date(), retention).then(
-      (cut) => log.debug('feed and tombstones were pruned', cut),
-      (error: unknown) => log.warn('feed and tombstones could not be pruned', { error: String(error) }),
+    Promise.all([pruneResources(pool, new Date(), retention), runner.prune(runSeconds)]).then(
+      ([cut, runs]) => log.debug('feed, tombstones and runs were pruned', { ...cut, runs }),
+      (error: unknown) => log.warn('feed, tombstones and runs could not be pruned', { error: String(error) }),
     );
   }, everySeconds * 1000);
   timer.unref();

@@ -18,7 +18,7 @@ export async function switchPlacement(context: KindContext, step: StepContext, i
       placement: {
         ...plan.to,
         cause: 'migration',
-        reason: `moved from ${plan.from.site} by migration ${migration?.address.name ?? input.migration}`,
+        reason: `moved from ${plan.from.site === plan.to.site ? plan.from.host : plan.from.site} by migration ${migration?.address.name ?? input.migration}`,
         revision,
       },
     });
@@ -69,7 +69,8 @@ export async function pollCleaned(context: KindContext, step: StepContext, plan:
   const source = await facetsAt(context, plan.from.site);
   const target = await facetsAt(context, plan.to.site);
   const transfer = await context.store.ledger.byKey(plan.transfer.key);
-  const sender = (transfer?.facts['sender'] as Prepared['receiver'] | undefined) ?? (await source.disks.find(plan.transfer.key));
+  const sender =
+    (transfer?.facts['sender'] as Prepared['receiver'] | undefined) ?? (await source.disks.find(plan.transfer.key, plan.from.host));
   const isSenderGone = sender === undefined || (await removed(step, source.disks, sender));
   const isReceiverGone = await removed(step, target.disks, prepared.receiver);
   if (!(isSenderGone && isReceiverGone)) return again;

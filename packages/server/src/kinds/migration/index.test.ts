@@ -1,4 +1,4 @@
-import { type MigrationSpec, migration, site } from '@virt8ra/contract';
+import { host, type MigrationSpec, migration, site } from '@virt8ra/contract';
 import { createRunner, engineMigrations, type Runner } from '@virt8ra/engine';
 import { createRecordedLog, startTestPostgres, type TestDatabase, type TestPostgres } from '@virt8ra/engine/testing';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
@@ -119,6 +119,21 @@ describe('a new migration', () => {
     await expect(admit({ ...spec, toSite: 'alpha' })).rejects.toMatchObject({ kind: 'validation', sources: pointer });
   });
 
+  it('is admitted to another host of its own site, and refused to the one it is on or to none', async () => {
+    await forgetFirstMigration();
+    await world.store.transaction(async (tx) => {
+      const active = { state: 'active', conditions: [{ state: 'active' }] } as const;
+      await tx.put({ kind: site, address: { name: 'alpha' }, spec: { accountRef: 'accounts/a', country: 'ES', tier: 'edge' }, ...active });
+      for (const name of ['alpha-1', 'alpha-2'])
+        await tx.put({ kind: host, address: { name }, spec: { siteRef: 'sites/alpha' }, ...active });
+    });
+    const within = { ...spec, toSite: 'alpha' };
+    const pointer = [{ pointer: '/spec/toHost' }];
+    await expect(admit({ ...within, toHost: 'alpha-1' })).rejects.toMatchObject({ kind: 'validation', sources: pointer });
+    await expect(admit({ ...within, toHost: 'nowhere' })).rejects.toMatchObject({ kind: 'validation', sources: pointer });
+    expect(await admit({ ...within, toHost: 'alpha-2' })).toMatchObject({ status: { to: { site: 'alpha', host: 'alpha-2' } } });
+  });
+
   it('is refused warm for an instance that is off, and names the way', async () => {
     await forgetFirstMigration();
     await expect(admit(spec, 'stopped')).rejects.toMatchObject({ kind: 'conflict', message: expect.stringContaining('use cold') });
@@ -149,6 +164,38 @@ describe('a migration under way', () => {
     });
   });
 
+  it('is over for good when its run is not kept any more, and begins no other', async () => {
+    await behaviour.reconcile?.(await stored());
+    await drive(60);
+    expect((await stored()).status).toMatchObject({ phase: 'done', run: expect.stringMatching(/^run_/) });
+    expect(await runner.prune(0)).toBeGreaterThan(0);
+    const done = await stored();
+    await expect(world.store.transaction(async (tx) => await behaviour.actions?.['cancel']?.(tx, done, subject, {}))).rejects.toMatchObject(
+      { kind: 'conflict', message: 'migration move is done; there is nothing to cancel' },
+    );
+    expect(await behaviour.reconcile?.(done)).toEqual({ done: true });
+    expect(await runner.list({ subject: `instance/${world.uids.instance}` })).toEqual([]);
+  });
+
+  it('says that its end is not known when its run went before anyone has looked, and begins no other', async () => {
+    await behaviour.reconcile?.(await stored());
+    await drive(5);
+    const { run = '' } = (await stored()).status;
+    await runner.cancel(run, 'a change of mind');
+    await drive(60);
+    expect(await runner.prune(0)).toBeGreaterThan(0);
+    await expect(
+      world.store.transaction(async (tx) => await behaviour.actions?.['cancel']?.(tx, await stored(), subject, {})),
+    ).rejects.toMatchObject({ kind: 'not-found' });
+    expect(await behaviour.reconcile?.(await stored())).toEqual({ done: true });
+    expect((await stored()).status).toMatchObject({
+      phase: 'failed',
+      problem: expect.stringContaining('not kept any more'),
+      problemCode: 'not-found',
+    });
+    expect(await runner.list({ subject: `instance/${world.uids.instance}` })).toEqual([]);
+  });
+
   it('cannot be deleted, and returns to the source when it is cancelled', async () => {
     await behaviour.reconcile?.(await stored());
     await drive(5);
@@ -157,7 +204,7 @@ describe('a migration under way', () => {
       kind: 'conflict',
       message: expect.stringContaining('virt8ra cancel move'),
     });
-    await world.store.transaction(async (tx) => await behaviour.actions?.['cancel']?.(tx, before, subject));
+    await world.store.transaction(async (tx) => await behaviour.actions?.['cancel']?.(tx, before, subject, {}));
     await drive(60);
     await behaviour.reconcile?.(await stored());
     const after = await stored();

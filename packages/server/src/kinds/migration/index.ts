@@ -1,5 +1,6 @@
-/** Migration: a move of an instance with its disks to another site, done by one run. */
+/** Migration: a move of an instance with its disks to another site or host, done by one run. */
 import {
+  host as hostKind,
   type InstanceSpec,
   instance,
   type MigrationSpec,
@@ -8,11 +9,12 @@ import {
   type ProblemKind,
   problemKinds,
   site,
+  urnFromAddress,
 } from '@virt8ra/contract';
 import type { RunHistory, Workflow } from '@virt8ra/engine';
 import type { StoreTransaction } from '../../resources/store.js';
 import type { StoredResource } from '../../resources/stored-resource.js';
-import type { Admission, KindBehaviour, PutRequest } from '../behaviour.js';
+import type { Admission, KindBehaviour, PutRequest, Subject } from '../behaviour.js';
 import type { KindContext } from '../context.js';
 import type { InstanceStatus } from '../instance/index.js';
 import type { MoveInput } from './plan.js';
@@ -34,19 +36,30 @@ export function createMigrationBehaviour(
   context: KindContext,
   workflow: Workflow<MoveInput, null> = createMigrationWorkflow(context),
 ): KindBehaviour<MigrationSpec, MigrationStatus> {
-  /** Starts the run of a migration, or finds it: there is one for each, live or ended. */
-  async function runOf(resource: Migration): Promise<{ readonly run: RunHistory; readonly subject: string }> {
+  /**
+   * Starts the run of a migration, or finds it: there is one for each, live or ended, and `note` keeps which. Raises `not-found` when
+   * it ended so long ago that it is not kept any more.
+   */
+  async function runOf(
+    resource: Migration,
+    note: (run: string) => Promise<void>,
+  ): Promise<{ readonly run: RunHistory; readonly subject: string }> {
     const reference = (await context.store.referencesOf(resource.uid)).find(({ pointer }) => pointer === '/spec/instanceRef');
     if (reference === undefined) throw new Problem('internal', `migration ${resource.address.name} has lost its instance`);
     const subject = subjectOf(reference.uid);
-    const runId = await context.runner.start(workflow, {
-      subject,
-      input: { migration: resource.uid, instance: reference.uid },
-      idempotencyKey: resource.uid,
-      ...(resource.address.tenant === undefined ? {} : { lane: resource.address.tenant }),
-    });
+    const known = resource.status.run;
+    const runId =
+      known ??
+      (await context.runner.start(workflow, {
+        subject,
+        input: { migration: resource.uid, instance: reference.uid },
+        idempotencyKey: resource.uid,
+        ...(resource.address.tenant === undefined ? {} : { lane: resource.address.tenant }),
+      }));
+    if (known === undefined) await note(runId);
     const run = await context.runner.get(runId);
-    if (run === undefined) throw new Problem('unavailable', `run ${runId} has just ended`);
+    if (run === undefined)
+      throw new Problem('not-found', `run ${runId} is not kept any more: how it ended is not known; look where the instance is`);
     return { run, subject };
   }
 
@@ -75,8 +88,11 @@ export function createMigrationBehaviour(
     },
 
     actions: {
-      async cancel(_tx, resource, subject) {
-        const { run } = await runOf(resource);
+      async cancel(tx, resource, subject) {
+        const { name } = resource.address;
+        // Its run may not be kept any more, and must not begin again.
+        if (isOver(resource)) throw new Problem('conflict', `migration ${name} is ${resource.status.phase}; there is nothing to cancel`);
+        const { run } = await runOf(resource, async (id) => await tx.setStatus(resource.uid, { run: id }));
         await context.runner.cancel(run.id, `cancelled by ${subject.name}`);
       },
     },
@@ -91,8 +107,16 @@ export function createMigrationBehaviour(
       if (isOver(resource)) return { done: true };
       let found: Awaited<ReturnType<typeof runOf>>;
       try {
-        found = await runOf(resource);
+        found = await runOf(resource, async (run) => {
+          await context.store.transaction(async (tx) => {
+            if ((await tx.lock(resource.uid)) !== undefined) await tx.setStatus(resource.uid, { run });
+          });
+        });
       } catch (error) {
+        if (error instanceof Problem && error.kind === 'not-found') {
+          await end(resource, 'failed', reasonOf(error));
+          return { done: true };
+        }
         if (!(error instanceof Problem) || error.kind !== 'conflict') throw error;
         if (error.facts['state'] !== 'stuck') return { waitSeconds: lookSeconds, reason: error.message };
         await end(resource, 'failed', reasonOf(error));
@@ -134,8 +158,43 @@ function subjectOf(instanceUid: string): string {
   return `${instance.kind}/${instanceUid}`;
 }
 
-function isOver({ status }: Migration): boolean {
+/** Whether nothing more will come of a migration. */
+export function isOver({ status }: Pick<Migration, 'status'>): boolean {
   return status.phase === 'done' || status.phase === 'returned' || status.phase === 'failed';
+}
+
+/**
+ * Makes a migration as its owner's PUT would, for another kind that moves instances. Raises what a PUT is answered with, and `conflict`
+ * when the name is taken.
+ */
+export async function beginMigration(
+  context: KindContext,
+  tx: StoreTransaction,
+  wanted: Pick<Migration, 'address' | 'labels' | 'spec'>,
+  subject: Subject,
+): Promise<StoredResource> {
+  const { address, labels, spec } = wanted;
+  if ((await tx.lockAt(migration, address)) !== undefined) throw new Problem('conflict', `there is a migration ${address.name} already`);
+  const { references = [], status = {} } = await admitMigration(context, tx, {
+    address,
+    next: { labels, spec },
+    previous: undefined,
+    subject,
+  });
+  const made = await tx.put({
+    kind: migration,
+    address,
+    labels,
+    spec,
+    status: { ...status },
+    references,
+    state: 'creating',
+    conditions: [{ state: 'creating', type: 'Moved', reason: 'Planned' }, { state: 'pending' }],
+  });
+  const resource = urnFromAddress(migration, address);
+  await tx.audit({ subject: subject.name, remote: subject.remote, verb: 'put', resource, code: 201 });
+  await tx.nudge(migration.kind, made.uid);
+  return made;
 }
 
 async function admitMigration(
@@ -145,7 +204,7 @@ async function admitMigration(
 ): Promise<Admission<MigrationStatus>> {
   if (previous !== undefined)
     throw new Problem('validation', 'a migration cannot be changed; make another one', { sources: [{ pointer: '' }] });
-  const { instanceRef, toSite, mode } = next.spec;
+  const { instanceRef, toSite, toHost, mode } = next.spec;
   const { target, reference } = await tx.resolve<InstanceSpec, InstanceStatus>(instance, instanceRef, address, '/spec/instanceRef');
   // Two moves of one instance that are asked for at once meet at its row.
   const moved = await tx.lock<InstanceSpec, InstanceStatus>(target.uid);
@@ -154,8 +213,16 @@ async function admitMigration(
   if (from === undefined) throw new Problem('conflict', `instance ${name} is not placed yet; move it once it is active`);
   if ((await tx.get(site, { name: toSite })) === undefined)
     throw new Problem('validation', `there is no site ${toSite}`, { sources: [{ pointer: '/spec/toSite' }] });
-  if (from.site === toSite)
-    throw new Problem('validation', `instance ${name} is at ${toSite} already`, { sources: [{ pointer: '/spec/toSite' }] });
+  if (from.site === toSite && toHost === undefined)
+    throw new Problem('validation', `instance ${name} is at ${toSite} already; name another host of it as toHost to move it there`, {
+      sources: [{ pointer: '/spec/toSite' }],
+    });
+  if (toHost !== undefined) {
+    const sources = [{ pointer: '/spec/toHost' }];
+    if (from.host === toHost) throw new Problem('validation', `instance ${name} is on host ${toHost} already`, { sources });
+    if ((await tx.get(hostKind, { name: toHost })) === undefined)
+      throw new Problem('validation', `there is no host ${toHost}`, { sources });
+  }
   const others = (await tx.usersOf(target.uid, migration)) as readonly Migration[];
   const other = others.find((each) => each.deletedAt === undefined && !isOver(each));
   if (other !== undefined) throw new Problem('conflict', `instance ${name} is being moved by migration ${other.address.name}`);
@@ -168,7 +235,11 @@ async function admitMigration(
     throw new Problem('conflict', `instance ${name} is ${activity ?? 'not seen'}; a warm move needs it running, use cold`);
   return {
     references: [reference],
-    status: { phase: 'plan', from: { site: from.site, ...(from.host === undefined ? {} : { host: from.host }) }, to: { site: toSite } },
+    status: {
+      phase: 'plan',
+      from: { site: from.site, ...(from.host === undefined ? {} : { host: from.host }) },
+      to: { site: toSite, ...(toHost === undefined ? {} : { host: toHost }) },
+    },
     outcome: 'creating',
     type: 'Moved',
     reason: 'Planned',

@@ -6,7 +6,15 @@ import type { Realization } from '../../resources/ledger-types.js';
 import type { StoreTransaction } from '../../resources/store.js';
 import { blockStorageBytes, originOfVolume } from '../block-storage/index.js';
 import type { KindContext } from '../context.js';
-import { currentPermit, hostCandidates, type InstanceParts, instancePower, partsOfInstance, requirementOf } from '../instance/index.js';
+import {
+  assertOpenHost,
+  currentPermit,
+  hostCandidates,
+  type InstanceParts,
+  instancePower,
+  partsOfInstance,
+  requirementOf,
+} from '../instance/index.js';
 import { releaseNetworks } from './networks.js';
 import { type MoveInput, type MovePlan, type Place, plannedMove } from './plan.js';
 import { facetsAt, type SiteFacets, statusOf, write } from './site-facets.js';
@@ -37,7 +45,7 @@ export async function makePlan(context: KindContext, step: StepContext, input: M
   const { placement } = instance.status;
   if (placement?.host === undefined) throw new Problem('conflict', `instance ${instance.address.name} is not placed yet`);
   const from: Place = { site: placement.site, host: placement.host };
-  const { toSite, mode } = migration.spec;
+  const { toSite, toHost, mode } = migration.spec;
   const source = await facetsAt(context, from.site);
   const target = await facetsAt(context, toSite);
   for (const [site, { capabilities }] of [
@@ -47,17 +55,20 @@ export async function makePlan(context: KindContext, step: StepContext, input: M
     if (!capabilities.migrationModes.includes(mode)) throw new Problem('unsupported', `site ${site} cannot take part in a ${mode} move`);
   }
   const survey = await surveySource(context, source, input, mode);
-  const verdicts = rankCandidates(await hostCandidates(context, [toSite]), requirementOf(survey.parts, toSite, undefined));
+  const candidates = (await hostCandidates(context, [toSite])).filter(({ host }) => host !== from.host && (toHost ?? host) === host);
+  if (candidates.length === 0 && toHost !== undefined) throw new Problem('conflict', `site ${toSite} has no host ${toHost} to move it to`);
+  const verdicts = rankCandidates(candidates, requirementOf(survey.parts, toSite, undefined));
   const best = verdicts[0];
   if (best?.fits !== true) throw new Problem('conflict', `nothing at ${toSite} can take it: ${explainRefusals(verdicts)}`);
   const to: Place = { site: toSite, host: best.host };
-  const capacity = (await hostCandidates(context, [toSite])).find(({ host }) => host === to.host)?.capacity;
+  const capacity = candidates.find(({ host }) => host === to.host)?.capacity;
   if (capacity === undefined) throw new Problem('unavailable', `host ${to.host} was there a moment ago; looking again`);
 
   return await write(context, step, async (tx) => {
     await tx.lock(input.migration);
     const made = await plannedMove(tx, input.migration);
     if (made !== undefined) return made;
+    await assertOpenHost(tx, to.host);
     await claimOnHost(tx.client, to.host, capacity, incomingClaims(input.instance, survey.parts, to));
     const plan = await intendMove(tx, { input, survey, from, to, mode, minPasses: migration.spec.minPasses ?? 2, placement });
     await tx.setStatus(input.migration, { phase: 'plan', from, to, startedAt: context.now().toISOString() });

@@ -37,6 +37,7 @@ export interface MigrationStatus {
   readonly passes?: number;
   readonly digests?: readonly { readonly disk: string; readonly source: string; readonly target: string; readonly equal: boolean }[];
   readonly permitEpoch?: number;
+  readonly run?: string;
   readonly problem?: string;
   readonly problemCode?: string;
 }

@@ -59,7 +59,7 @@ function at(handles: readonly Handle[], index: number): Handle {
 /** Undo: nothing of the move is left at the target. Raises `unavailable` until that is so. */
 export async function clearTarget(context: KindContext, step: StepContext, plan: MovePlan): Promise<void> {
   const { blockStorages, disks } = await facetsAt(context, plan.to.site);
-  await removeByKey(context, step, disks, plan.transfer.key);
+  await removeByKey(context, step, { ...disks, find: async (key) => await disks.find(key, plan.to.host) }, plan.transfer.key);
   for (const { target } of plan.volumes) await removeByKey(context, step, blockStorages, target.key);
 }
 

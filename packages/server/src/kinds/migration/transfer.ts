@@ -169,7 +169,7 @@ async function knownSender(context: KindContext, plan: MovePlan): Promise<Handle
   const kept = transfer?.facts['sender'] as Handle | undefined;
   if (kept !== undefined) return kept;
   const { disks } = await facetsAt(context, plan.from.site);
-  return await disks.find(plan.transfer.key);
+  return await disks.find(plan.transfer.key, plan.from.host);
 }
 
 async function knownPeer(context: KindContext, plan: MovePlan): Promise<Peer> {
