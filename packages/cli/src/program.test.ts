@@ -469,4 +469,31 @@ describe('work', () => {
     expect((await home.run(['enrol', 'h1', '--site', 'south'])).code).toBe(5);
     expect((await home.run(['cordon', 'h1'])).out).toBe('host/h1 cordoned\n');
   });
+
+  it('drains a host, shows how far it is and names what stays', async () => {
+    const drain = { phase: 'draining', run: 'run_1', mode: 'auto', allowCold: false, parallel: 2, startedAt: '2026-01-01T00:00:00Z' };
+    plane.set(host, { name: 'h1' }, { spec: { siteRef: 'sites/north' }, status: { conditions: [], state: 'active' } });
+    plane.onChange = (kind, address, verb) => {
+      if (verb === 'drain') {
+        plane.setStatus(kind, address, { drain: { ...drain, moved: 1, moving: 1, waiting: 0, blocked: 1 } });
+        setTimeout(
+          () =>
+            plane.setStatus(kind, address, {
+              drain: { ...drain, phase: 'incomplete', finishedAt: '2026-01-01T00:01:00Z', moved: 2, moving: 0, waiting: 0, blocked: 1 },
+            }),
+          100,
+        );
+      }
+    };
+    const done = await home.run(['drain', 'h1', '--wait', '--mode', 'warm', '--parallel', '2']);
+    expect(done.code).toBe(5);
+    expect(done.err).toContain('draining  [########................]  1 of 3 moved, 1 moving, 1 cannot be moved');
+    expect(done.out).toContain('host/h1 incomplete: 2 moved, 1 left');
+    expect(done.out).toMatch(/acme\/prod\/web +stays +- +- +nothing can take it/);
+    expect((await home.run(['drain', 'h1', '--dry-run', '-o', 'json'])).out).toContain('"outlook": "stays"');
+    expect((await home.run(['drain', 'h1', '--mode', 'hot'])).code).toBe(2);
+    const started = await home.run(['drain', 'h1']);
+    expect(started).toMatchObject({ code: 0, out: expect.stringContaining('cancel: virt8ra cancel host/h1') });
+    expect((await home.run(['maintenance', 'h1'])).out).toContain('host/h1 cordoned');
+  });
 });

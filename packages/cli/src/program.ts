@@ -1,5 +1,6 @@
 import { Command, CommanderError, Option } from 'commander';
 import type { EventFlags } from './commands/event-list.js';
+import type { DrainFlags } from './commands/host-drain.js';
 import type { EnrolFlags } from './commands/host-enrol.js';
 import type { ImportFlags } from './commands/image-import.js';
 import type { PowerFlags } from './commands/instance-power.js';
@@ -50,6 +51,7 @@ interface Surroundings {
   server?: string | undefined;
 }
 
+const drainModeNames = ['auto', 'warm', 'cold'] as const;
 const kindCommands = ['get', 'describe', 'delete', 'wait', 'watch'];
 const targetHelp = 'KIND NAME…, or KIND/NAME…';
 
@@ -174,6 +176,7 @@ function addWorkCommands(program: Command, withSession: WithSession): void {
     .description('move an instance with its disks to another site; an interrupt leaves it running')
     .argument('<instance>')
     .requiredOption('--to <site>', 'where to')
+    .option('--host <host>', 'which host of it; needed to move within a site')
     .addOption(new Option('--mode <mode>', 'warm: short pause; cold: stopped while it is copied').choices(['warm', 'cold']).default('warm'))
     .option('--name <name>', 'name of the migration; one that exists is followed')
     .option('--min-passes <count>', 'change-tracked passes before cut-over (warm)')
@@ -183,7 +186,7 @@ function addWorkCommands(program: Command, withSession: WithSession): void {
     );
   program
     .command('cancel')
-    .description('call off a migration (or image-import/NAME)')
+    .description('call off a migration (or image-import/NAME, or the drain of host/NAME)')
     .argument('<migration>')
     .option('--wait', 'end when it has returned')
     .action((name: string, options: { readonly wait?: boolean }, command: Command) =>
@@ -228,16 +231,29 @@ function addTopologyCommands(program: Command, withSession: WithSession): void {
     );
   for (const [verb, text] of [
     ['cordon', 'place nothing new on hosts'],
-    ['uncordon', 'place on hosts again'],
+    ['uncordon', 'place on hosts again; ends maintenance'],
+    ['maintenance', 'have hosts without instances start none'],
   ] as const) {
-    program
-      .command(verb)
-      .description(text)
-      .argument('<hosts...>')
-      .action((names: string[], _options: unknown, command: Command) =>
-        withSession(command, async (session) => (await import('./commands/host-cordon.js')).hostCordon(session, verb, names)),
-      );
+    const command = program.command(verb).description(text).argument('<hosts...>');
+    if (verb === 'cordon') command.option('--reason <text>', 'shown wherever placement passes the host by');
+    command.action((names: string[], options: { readonly reason?: string }, self: Command) =>
+      withSession(self, async (session) => (await import('./commands/host-cordon.js')).hostCordon(session, verb, names, options)),
+    );
   }
+  program
+    .command('drain')
+    .description('cordon a host and move every instance off it; an interrupt leaves it running')
+    .argument('<host>')
+    .addOption(new Option('--mode <mode>', 'auto: as gently as both ends can').choices(drainModeNames))
+    .option('--allow-cold', 'stop instances that cannot be moved while they run')
+    .option('--parallel <count>', 'moves at once')
+    .option('--reason <text>', 'shown wherever placement passes the host by')
+    .option('--dry-run', 'print what would become of each instance')
+    .option('--wait', 'show how it goes; end when it has')
+    .option('--timeout <duration>', 'time limit of the wait')
+    .action((name: string, options: DrainFlags, command: Command) =>
+      withSession(command, async (session) => (await import('./commands/host-drain.js')).hostDrain(session, name, options)),
+    );
 }
 
 function addContextCommands(program: Command, terminal: Terminal): void {

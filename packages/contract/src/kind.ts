@@ -21,6 +21,8 @@ export interface Kind<Spec extends TSchema = TSchema, Status extends TSchema = T
   readonly writable: boolean;
   /** POST verbs; each answers 202. */
   readonly actions: readonly string[];
+  /** Shapes of what may be sent with an action; the others take nothing. An empty body counts as `{}`. */
+  readonly actionBodies: Readonly<Record<string, TSchema>>;
   /** JSON pointers into `spec` that a PUT may not change. */
   readonly immutable: readonly string[];
   /** Words the CLI accepts for this kind besides `kind` and `collection`. */
@@ -35,10 +37,10 @@ export interface Kind<Spec extends TSchema = TSchema, Status extends TSchema = T
  */
 export type Scope = 'global' | 'tenant' | 'workspace' | 'network';
 
-type Optionals = 'actions' | 'immutable' | 'aliases' | 'writable' | 'regional';
+type Optionals = 'actions' | 'actionBodies' | 'immutable' | 'aliases' | 'writable' | 'regional';
 
 export function defineKind<Spec extends TSchema, Status extends TSchema>(
   kind: Omit<Kind<Spec, Status>, Optionals> & Partial<Pick<Kind<Spec, Status>, Optionals>>,
 ): Kind<Spec, Status> {
-  return { actions: [], immutable: [], aliases: [], writable: true, regional: true, ...kind };
+  return { actions: [], actionBodies: {}, immutable: [], aliases: [], writable: true, regional: true, ...kind };
 }

@@ -16,7 +16,7 @@ import { createMigrationBehaviour, createMigrationWorkflow } from './kinds/migra
 import { createNetworkBehaviour } from './kinds/network/index.js';
 import { nicBehaviour } from './kinds/nic/index.js';
 import { subnetBehaviour } from './kinds/subnet/index.js';
-import { createTopologyBehaviours } from './kinds/topology/index.js';
+import { createDrainWorkflow, createTopologyBehaviours } from './kinds/topology/index.js';
 import { workspaceBehaviour } from './kinds/workspace/index.js';
 import type { Store } from './resources/store.js';
 
@@ -53,11 +53,12 @@ export function composeKinds(parts: {
   };
   const acceptWorkflow = createAcceptWorkflow(context, artifacts);
   const migrationWorkflow = createMigrationWorkflow(context);
+  const drainWorkflow = createDrainWorkflow(context);
   return {
     behaviours: [
       workspaceBehaviour as KindBehaviour,
       ...catalogueBehaviours,
-      ...createTopologyBehaviours({ context, pool, fleet, drivers }),
+      ...createTopologyBehaviours({ context, pool, fleet, drivers, drain: drainWorkflow }),
       imageBehaviour as KindBehaviour,
       createImageImportBehaviour(context, artifacts, acceptWorkflow) as KindBehaviour,
       createNetworkBehaviour(context) as KindBehaviour,
@@ -67,7 +68,7 @@ export function composeKinds(parts: {
       createInstanceBehaviour(context) as KindBehaviour,
       createMigrationBehaviour(context, migrationWorkflow) as KindBehaviour,
     ],
-    workflows: [acceptWorkflow as Workflow, migrationWorkflow as Workflow],
+    workflows: [acceptWorkflow as Workflow, migrationWorkflow as Workflow, drainWorkflow as Workflow],
     bindRunner(runner) {
       bound = runner;
     },

@@ -30,6 +30,7 @@ import { accessTarget, instanceMigrations } from './kinds/instance/index.js';
 import { recordTransferProgress } from './kinds/migration/index.js';
 import { networkMigrations } from './kinds/network/index.js';
 import { nicMigrations } from './kinds/nic/index.js';
+import { drainMigrations } from './kinds/topology/index.js';
 import { createStore } from './resources/create-store.js';
 import { startHousekeeping } from './resources/housekeeping.js';
 import { resourceMigrations } from './resources/migrations.js';
@@ -58,6 +59,7 @@ const migrations: readonly MigrationList[] = [
   { area: 'instance', migrations: instanceMigrations },
   { area: 'network', migrations: networkMigrations },
   { area: 'nic', migrations: nicMigrations },
+  { area: 'topology', migrations: drainMigrations },
   { area: 'preset', migrations: presetMigrations },
 ];
 
@@ -108,7 +110,6 @@ async function build(config: Config, log: Log, stops: (() => Promise<void> | voi
 
   const queue = createWorkQueue({ pool, log, owner: replica.name, metrics: metrics.engine });
   const store = createStore({ pool, queue });
-  stops.push(startHousekeeping({ pool, log }));
 
   const fleet = await openFleet({ config, pool, epoch, replica: replica.name, artifacts, queue, store, log });
   const drivers = createDrivers({ agentFleet: fleet.port });
@@ -123,6 +124,7 @@ async function build(config: Config, log: Log, stops: (() => Promise<void> | voi
   const runner = createRunner({ pool, queue, workflows, log, owner: replica.name, metrics: metrics.engine });
   bindRunner(runner);
   await runner.assertRunnable();
+  stops.push(startHousekeeping({ pool, runner, log }));
   createReconciler({ queue, handlers: reconcileHandlers(store, behaviours), log });
 
   stops.push(async () => await fleet.stop());

@@ -248,6 +248,7 @@ export class InstanceReconciler {
 
   /** What a guest still needs before it may start. */
   #missing(desired: DesiredInstance): string | undefined {
+    if (this.#context.ledger.state.maintenance === true) return 'the end of the maintenance of this host';
     if (this.#claims.claimOn(desired.key) !== undefined) return 'the transfer of its disks';
     for (const volumeKey of desired.volumeKeys) {
       const stage = this.#volumes.get(volumeKey)?.stage;

@@ -37,6 +37,7 @@ export async function takeInventory(context: HostContext, volumes: VolumeStore):
       memoryMiB: Math.max(memory.totalMiB - config.reserveMemoryMiB, 0),
       storageBytes: rounded(space.capacityBytes, 64 * 1024 ** 2),
     },
+    ...(context.ledger.state.maintenance === true ? { maintenance: true } : {}),
     agent: {
       version: agentVersion,
       rssMiB: Math.round((process.memoryUsage.rss() / 1024 ** 2) * 10) / 10,

@@ -1,5 +1,6 @@
 import {
   type AgentMessage,
+  agentFeatures,
   agentFrameBytes,
   agentProtocols,
   type DesiredState,
@@ -113,6 +114,7 @@ function openSession(options: LinkOptions, on: { greeted: () => void; ended: (re
   let inventoryTimer: NodeJS.Timeout | undefined;
   // Desired states are taken over one after the other, in the order they came.
   let accepting: Promise<void> = Promise.resolve();
+  let inMaintenance = false;
 
   const send = (message: AgentMessage) => {
     if (socket.readyState === WebSocket.OPEN) socket.send(JSON.stringify(message));
@@ -123,6 +125,9 @@ function openSession(options: LinkOptions, on: { greeted: () => void; ended: (re
   };
   const sendInventory = async () => {
     send({ type: 'inventory', at: new Date().toISOString(), inventory: await options.inventory() });
+  };
+  const tellInventory = () => {
+    sendInventory().catch((error: unknown) => log.warn('the inventory failed', { problem: String(error) }));
   };
   const follow = (message: ServerMessage) => {
     switch (message.type) {
@@ -139,18 +144,20 @@ function openSession(options: LinkOptions, on: { greeted: () => void; ended: (re
         }, silenceMs / 3);
         on.greeted();
         log.info('the link is up', { site: message.site, epoch: message.epoch });
-        sendInventory().catch((error: unknown) => log.warn('the inventory failed', { problem: String(error) }));
-        inventoryTimer = setInterval(
-          () => void sendInventory().catch((error: unknown) => log.warn('the inventory failed', { problem: String(error) })),
-          (options.inventorySeconds ?? 30) * 1000,
-        );
+        tellInventory();
+        inventoryTimer = setInterval(tellInventory, (options.inventorySeconds ?? 30) * 1000);
         outbox = new Outbox(options.board, options.generation, { send, bufferedBytes: () => socket.bufferedAmount });
         return;
       }
       case 'desired':
         accepting = accepting
           .then(() => options.accept(message.epoch, message.state))
-          .then(() => outbox?.announce())
+          .then(() => {
+            outbox?.announce();
+            if ((message.state.maintenance === true) === inMaintenance) return;
+            inMaintenance = message.state.maintenance === true;
+            tellInventory();
+          })
           .catch((error: unknown) =>
             fail(`the desired state could not be taken over: ${error instanceof Error ? error.message : String(error)}`),
           );
@@ -172,7 +179,7 @@ function openSession(options: LinkOptions, on: { greeted: () => void; ended: (re
       host: identity.host,
       bootId: options.bootId,
       generation: options.generation(),
-      features: [],
+      features: [...agentFeatures],
     });
   });
   socket.on('message', (data, binary) => {

@@ -70,7 +70,7 @@ export interface Client {
   /** All resources of a collection, page by page, in the server's order. */
   list<K extends Kind>(kind: K, within: Omit<Address, 'name'>, options?: ListOptions): AsyncIterable<ResourceOf<K>>;
   /** POST of an action of the kind; its body when it has one. */
-  act(kind: Kind, address: Address, action: string, options?: WriteOptions): Promise<unknown>;
+  act(kind: Kind, address: Address, action: string, options?: WriteOptions & { readonly body?: unknown }): Promise<unknown>;
   /** A single-use token for the agent of a host. */
   enrol(hostName: string): Promise<Enrolment>;
   /** Progress of a resource's work; undefined when none is under way. */
@@ -131,7 +131,13 @@ export function createClient(options: ClientOptions): Client {
     async act(kind, address, action, options) {
       if (!kind.actions.includes(action)) throw new Problem('invalid-request', `a ${kind.kind} has no action ${action}`);
       const path = `${pathOf(kind, address)}/${action}`;
-      const answer = await transport.call({ method: 'POST', path, headers: lockHeaders(options), signal: options?.signal });
+      const answer = await transport.call({
+        method: 'POST',
+        path,
+        headers: lockHeaders(options),
+        signal: options?.signal,
+        ...(options?.body === undefined ? {} : { json: options.body }),
+      });
       return answer.text === '' ? undefined : bodyOf(answer);
     },
     async enrol(hostName) {

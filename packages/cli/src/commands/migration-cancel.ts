@@ -2,19 +2,24 @@ import { Problem } from '@virt8ra/contract';
 import { awaitGoal } from '../await-resource.js';
 import { type Session, targetFromWords, titleOf } from '../session.js';
 
-/** Calls off a move (or, as `image-import/NAME`, an import). With `wait`, ends when it has returned. */
+/** Calls off a move (or, as `image-import/NAME`, an import, as `host/NAME` a drain). With `wait`, ends when it has returned. */
 export async function migrationCancel(session: Session, word: string, flags: { readonly wait?: boolean }): Promise<void> {
   const target = targetFromWords(session, word.includes('/') ? [word] : ['migration', word]);
   if (!target.kind.actions.includes('cancel')) throw new Problem('invalid-request', `a ${target.kind.kind} cannot be cancelled`);
   await session.client.act(target.kind, target.address, 'cancel');
   session.terminal.out(`${titleOf(target)} cancel asked for\n`);
   if (flags.wait !== true) return;
-  const phaseOf = (resource: { readonly status?: unknown } | undefined) => (resource?.status as { phase?: string } | undefined)?.phase;
+  const phaseOf = (resource: { readonly status?: unknown } | undefined) => {
+    const status = resource?.status as { phase?: string; drain?: { phase?: string } } | undefined;
+    return status?.phase ?? status?.drain?.phase;
+  };
   const ended = await awaitGoal(session, target, {
     text: 'end',
-    reached: (resource) => resource === undefined || ['returned', 'failed', 'done', 'refused'].includes(phaseOf(resource) ?? ''),
+    reached: (resource) =>
+      resource === undefined ||
+      ['returned', 'failed', 'done', 'refused', 'cancelled', 'drained', 'incomplete'].includes(phaseOf(resource) ?? ''),
   });
   const phase = phaseOf(ended) ?? 'gone';
   session.terminal.out(`${titleOf(target)} ${phase}\n`);
-  if (phase === 'done') throw new Problem('conflict', `${titleOf(target)} was done before it could be cancelled`);
+  if (phase === 'done' || phase === 'drained') throw new Problem('conflict', `${titleOf(target)} was done before it could be cancelled`);
 }

@@ -11,6 +11,7 @@ import { addressOf, type Session, type Target, titleOf } from '../session.js';
 
 export interface MigrateFlags {
   readonly to: string;
+  readonly host?: string;
   readonly mode: 'warm' | 'cold';
   readonly name?: string;
   readonly minPasses?: string;
@@ -31,6 +32,7 @@ export async function migrationStart(session: Session, instanceName: string, fla
   const spec: MigrationSpec = {
     instanceRef: `${instance.collection}/${name}`,
     toSite: flags.to,
+    ...(flags.host === undefined ? {} : { toHost: flags.host }),
     mode: flags.mode,
     ...(minPasses === undefined ? {} : { minPasses }),
   };

@@ -178,6 +178,7 @@ const columnsOfKind: Readonly<Record<string, readonly Column[]>> = {
     column<typeof host>('SITE', (spec) => referenceName(spec.siteRef)),
     column<typeof host>('CONNECTED', (_spec, status, now) => seenText(status.connected, now, 'yes', 'no')),
     column<typeof host>('CORDONED', (_spec, status) => status.cordoned === true),
+    column<typeof host>('DRAIN', (_spec, status) => status.drain?.phase, true),
     column<typeof host>('INSTANCES', (_spec, status) => status.instances),
     column<typeof host>('AGENT', (_spec, status) => status.agentVersion, true),
   ],

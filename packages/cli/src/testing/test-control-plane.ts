@@ -209,6 +209,14 @@ export async function startTestControlPlane(): Promise<TestControlPlane> {
         site,
       });
     }
+    if (action === 'drain-plan') {
+      const stays = {
+        instance: 'seca.compute/v1/tenants/acme/workspaces/prod/instances/web',
+        outlook: 'stays',
+        reason: 'nothing can take it',
+      };
+      return json(200, { instances: [stays], blockStorages: [] });
+    }
     response.writeHead(202).end();
     plane.onChange(kind, address, action ?? '');
   };

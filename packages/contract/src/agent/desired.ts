@@ -163,6 +163,8 @@ export const DesiredState = Type.Object(
     volumes: Type.Array(DesiredVolume),
     instances: Type.Array(DesiredInstance),
     transfers: Type.Array(DesiredTransfer),
+    /** Start no guest; what runs goes on. Sent only to agents with the feature `maintenance`. */
+    maintenance: Type.Optional(Type.Boolean()),
   },
   closed,
 );

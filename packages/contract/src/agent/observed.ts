@@ -111,6 +111,8 @@ export const HostInventory = Type.Object({
   network: Type.Object({ mode: oneOf(['bridge', 'user']), reason: Type.String() }),
   /** What instances may use in all; free is this minus what desired instances and volumes claim. */
   capacity: Type.Object({ vCPU: Type.Integer(), memoryMiB: Type.Integer(), storageBytes: Type.Integer() }),
+  /** It starts no guests, because it was told so. */
+  maintenance: Type.Optional(Type.Boolean()),
   agent: Type.Object({ version: Type.String(), rssMiB: Type.Number(), uptimeSeconds: Type.Number() }),
 });
 export type HostInventory = Static<typeof HostInventory>;

@@ -81,18 +81,90 @@ export const site = defineKind({
 });
 export type SiteSpec = Static<typeof site.spec>;
 
-/** One physical machine at a site. POST `enrol` answers 200 with a single-use token for its agent. */
+/** How a drain moves what runs: `auto` takes the gentlest way both ends have. Instances that are off are always moved as they are. */
+export const drainModes = ['auto', 'warm', 'cold'] as const;
+
+/** Sent with POST `drain` and `drain-plan`. */
+export const DrainRequest = Type.Object(
+  {
+    /** Default `auto`. */
+    mode: Type.Optional(oneOf(drainModes)),
+    /** Consent to stop instances that cannot be moved while they run; `cold` is that consent, too. Default false. */
+    allowCold: Type.Optional(Type.Boolean()),
+    /** Moves at once. Default 2. */
+    parallel: Type.Optional(Type.Integer({ minimum: 1, maximum: 16 })),
+    reason: Type.Optional(Type.String({ minLength: 1, maxLength: 256 })),
+  },
+  { additionalProperties: false },
+);
+export type DrainRequest = Static<typeof DrainRequest>;
+
+/** Sent with POST `cordon`: shown wherever placement says why it passes the host by. */
+export const CordonRequest = Type.Object(
+  { reason: Type.Optional(Type.String({ minLength: 1, maxLength: 256 })) },
+  { additionalProperties: false },
+);
+export type CordonRequest = Static<typeof CordonRequest>;
+
+export const drainPhases = ['draining', 'cancelling', 'drained', 'incomplete', 'cancelled'] as const;
+
+/** How far a drain is. Instances are counted only: everybody reads hosts; POST `drain-plan` names them to the operator. */
+export const HostDrain = Type.Object({
+  /** `incomplete`: all that can be moved has been; `drain-plan` says why the rest stays. */
+  phase: oneOf(drainPhases),
+  run: Type.String(),
+  mode: oneOf(drainModes),
+  allowCold: Type.Boolean(),
+  parallel: Type.Integer(),
+  startedAt: Type.String(),
+  finishedAt: Type.Optional(Type.String()),
+  moved: Type.Integer({ minimum: 0 }),
+  moving: Type.Integer({ minimum: 0 }),
+  /** For their turn, or for something that passes by itself. */
+  waiting: Type.Integer({ minimum: 0 }),
+  blocked: Type.Integer({ minimum: 0 }),
+});
+export type HostDrain = Static<typeof HostDrain>;
+
+/** Answer of POST `hosts/NAME/drain-plan`: what a drain would do now, or is doing, with each instance. References are URNs. */
+export const DrainPlan = Type.Object({
+  instances: Type.Array(
+    Type.Object({
+      instance: Type.String(),
+      /** `moves`: as soon as it is its turn. `waits`: for what passes by itself. `stays`: cannot be moved, `reason` says why. */
+      outlook: oneOf(['moves', 'moving', 'waits', 'stays']),
+      mode: Type.Optional(Type.String()),
+      to: Type.Optional(Type.Object({ site: Zone, host: Type.String() })),
+      migration: Type.Optional(Type.String()),
+      reason: Type.Optional(Type.String()),
+    }),
+  ),
+  /** Disks that no instance uses: they stay, and do no harm to a restart of the host. */
+  blockStorages: Type.Array(Type.String()),
+});
+export type DrainPlan = Static<typeof DrainPlan>;
+
+/**
+ * One physical machine at a site. POST `enrol` answers 200 with a single-use token for its agent, `drain-plan` with a `DrainPlan`. `cordon`:
+ * placement puts nothing new there. `drain` cordons it and moves everything off; `cancel` ends that. `maintenance` tells the agent of a host
+ * without instances to start none. `uncordon` ends all of it.
+ */
 export const host = defineKind({
   ...topology,
   kind: 'host',
   collection: 'hosts',
   immutable: ['/siteRef'],
-  actions: ['enrol', 'cordon', 'uncordon'],
+  actions: ['enrol', 'cordon', 'uncordon', 'drain', 'drain-plan', 'cancel', 'maintenance'],
+  actionBodies: { cordon: CordonRequest, drain: DrainRequest, 'drain-plan': DrainRequest },
   summary: 'a physical machine at a site',
   spec: Type.Object({ siteRef: Reference }, { additionalProperties: false }),
   status: statusShape({
     connected: Type.Optional(observedShape(Type.Boolean())),
     cordoned: Type.Optional(Type.Boolean()),
+    cordonReason: Type.Optional(Type.String()),
+    drain: Type.Optional(HostDrain),
+    /** Whether the agent keeps guests from starting, as it says itself; absent when neither it nor the operator speaks of it. */
+    maintenance: Type.Optional(observedShape(Type.Boolean())),
     agentVersion: Type.Optional(Type.String()),
     inventory: Type.Optional(Type.Unknown()),
     instances: Type.Optional(Type.Integer({ minimum: 0 })),

@@ -14,6 +14,8 @@ export interface HostStatus {
   readonly observedAt: string | undefined;
   readonly agentVersion: string | undefined;
   readonly inventory: HostInventory | undefined;
+  /** The agent is to start no guests. */
+  readonly maintenance: boolean;
 }
 
 /** Sums over the hosts of a site that have reported an inventory, connected or not; what is claimed of it is not taken off. */
@@ -30,6 +32,8 @@ export interface FleetHosts {
   /** Hosts the fleet does not know are left out. */
   hostStatus(hosts: readonly string[]): Promise<readonly HostStatus[]>;
   hostsOfSite(site: string): Promise<readonly HostStatus[]>;
+  /** Tells the agent whether it may start guests. Raises `unsupported` when the agent that was linked last does not know that. */
+  setMaintenance(host: string, maintenance: boolean, client: Queryable): Promise<void>;
   siteCapacity(site: string): Promise<SiteCapacity>;
   /**
    * Ends a host's membership: certificates revoked, link closed, everything known of it forgotten. Silent when it is unknown. Raises
@@ -42,7 +46,7 @@ export function createFleetHosts(pool: Pool, silenceSeconds: number): FleetHosts
   const select = async (condition: string, value: unknown): Promise<readonly HostStatus[]> => {
     const found = await pool.query<HostRow>(
       `select host, site, link_id is not null and heard_at > clock_timestamp() - make_interval(secs => $2) as connected,
-              heard_at, inventory_at, agent_version, inventory
+              heard_at, inventory_at, agent_version, inventory, maintenance
          from fleet.host left join fleet.link using (host) where ${condition} order by host`,
       [value, silenceSeconds],
     );
@@ -52,6 +56,17 @@ export function createFleetHosts(pool: Pool, silenceSeconds: number): FleetHosts
   return {
     hostStatus: async (hosts) => (hosts.length === 0 ? [] : await select('host = any($1)', hosts)),
     hostsOfSite,
+    async setMaintenance(host, maintenance, client) {
+      if (maintenance) {
+        const old = await client.query(`select 1 from fleet.link where host = $1 and not features ? 'maintenance'`, [host]);
+        if (old.rowCount !== 0) throw new Problem('unsupported', `the agent of host ${host} does not know maintenance; update it first`);
+      }
+      const changed = await client.query(
+        'update fleet.host set maintenance = $2, generation = generation + 1 where host = $1 and maintenance <> $2',
+        [host, maintenance],
+      );
+      if (changed.rowCount !== 0) await tellFleet(client, host);
+    },
     async siteCapacity(site) {
       const hosts = await hostsOfSite(site);
       const sum = (of: (inventory: HostInventory) => number): number =>
@@ -96,6 +111,7 @@ interface HostRow {
   readonly inventory_at: Date | null;
   readonly agent_version: string | null;
   readonly inventory: HostInventory | null;
+  readonly maintenance: boolean;
 }
 
 function statusFromRow(row: HostRow): HostStatus {
@@ -107,5 +123,6 @@ function statusFromRow(row: HostRow): HostStatus {
     observedAt: row.inventory_at?.toISOString(),
     agentVersion: row.agent_version ?? undefined,
     inventory: row.inventory ?? undefined,
+    maintenance: row.maintenance,
   };
 }

@@ -36,14 +36,15 @@ export function createLinkStore(pool: Pool, silenceSeconds: number): LinkStore {
     async claim({ host, linkId }, { serverId, fingerprint }, hello) {
       // A host that was away too long, or booted since, is not what was observed of it until it has reported whole.
       const claimed = await pool.query(
-        `insert into fleet.link as link (host, link_id, linked_by, linked_at, certificate, heard_at, agent_version, boot_id)
-         select host, $2, $3, clock_timestamp(), $4, clock_timestamp(), $5, $6 from fleet.host
+        `insert into fleet.link as link (host, link_id, linked_by, linked_at, certificate, heard_at, agent_version, boot_id, features)
+         select host, $2, $3, clock_timestamp(), $4, clock_timestamp(), $5, $6, $8::jsonb from fleet.host
           where host = $1 and exists (select 1 from fleet.certificate where fingerprint = $4 and host = $1 and revoked_at is null)
          on conflict (host) do update set
            silent = link.silent or link.heard_at < clock_timestamp() - make_interval(secs => $7) or link.boot_id is distinct from excluded.boot_id,
            link_id = excluded.link_id, linked_by = excluded.linked_by, linked_at = excluded.linked_at, certificate = excluded.certificate,
-           heard_at = excluded.heard_at, agent_version = excluded.agent_version, boot_id = excluded.boot_id`,
-        [host, linkId, serverId, fingerprint, hello.agentVersion, hello.bootId, silenceSeconds],
+           heard_at = excluded.heard_at, agent_version = excluded.agent_version, boot_id = excluded.boot_id,
+           features = excluded.features`,
+        [host, linkId, serverId, fingerprint, hello.agentVersion, hello.bootId, silenceSeconds, JSON.stringify(hello.features)],
       );
       if (claimed.rowCount === 0) return false;
       await tellFleet(pool, host);
@@ -99,9 +100,10 @@ export function createLinkStore(pool: Pool, silenceSeconds: number): LinkStore {
     },
 
     async desiredState(host) {
-      const found = await pool.query<{ generation: string; type: HostObjectType | null; object: unknown }>(
-        `select host.generation, desired.type, desired.object
-           from fleet.host left join fleet.desired on desired.host = host.host and desired.object is not null
+      const found = await pool.query<{ generation: string; maintenance: boolean; type: HostObjectType | null; object: unknown }>(
+        `select host.generation, host.maintenance and link.features ? 'maintenance' as maintenance, desired.type, desired.object
+           from fleet.host left join fleet.link using (host)
+           left join fleet.desired on desired.host = host.host and desired.object is not null
           where host.host = $1 order by desired.type, desired.key`,
         [host],
       );
@@ -115,6 +117,7 @@ export function createLinkStore(pool: Pool, silenceSeconds: number): LinkStore {
         volumes: of('volume'),
         instances: of('instance'),
         transfers: of('transfer'),
+        ...(first.maintenance ? { maintenance: true } : {}),
       };
     },
   };

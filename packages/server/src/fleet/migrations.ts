@@ -90,4 +90,12 @@ create table fleet.link (
 ) with (fillfactor = 70, autovacuum_vacuum_scale_factor = 0.05);
 `,
   },
+  {
+    name: '0002-maintenance',
+    sql: `
+alter table fleet.host add column maintenance boolean not null default false;
+-- What the linked agent can do beyond the protocol's first version, as its hello says.
+alter table fleet.link add column if not exists features jsonb not null default '[]';
+`,
+  },
 ];

@@ -8,6 +8,8 @@ import { assertVersion } from './precondition.js';
 export interface Action {
   readonly name: string;
   readonly perform: NonNullable<KindBehaviour['actions']>[string];
+  /** Checked. */
+  readonly body: unknown;
 }
 
 /** Performs an action in one transaction with its audit row; what it answers, if anything, becomes the body. */
@@ -17,7 +19,7 @@ export async function actOnResource(store: Store, kind: Kind, action: Action, { 
     if (resource === undefined) throw absentResource(kind, address.name);
     assertVersion(version, resource);
     if (resource.deletedAt !== undefined) throw new Problem('conflict', `${kind.kind} ${address.name} is being deleted`);
-    const answer = await action.perform(tx, resource, subject);
+    const answer = await action.perform(tx, resource, subject, action.body);
     await tx.audit({
       subject: subject.name,
       remote: subject.remote,

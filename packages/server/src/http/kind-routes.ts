@@ -4,6 +4,7 @@ import type { KindBehaviour } from '../kinds/behaviour.js';
 import type { Store } from '../resources/store.js';
 import { absentResource } from './absent-resource.js';
 import { actOnResource } from './act-on-resource.js';
+import { createActionBodyParser } from './action-body.js';
 import { deleteResource } from './delete-resource.js';
 import { listQueryOf, tokenFromPosition } from './list-request.js';
 import { versionOfHeader } from './precondition.js';
@@ -98,13 +99,15 @@ export function addKindRoutes(app: FastifyInstance, behaviour: KindBehaviour, op
   for (const action of kind.actions) {
     const perform = behaviour.actions?.[action];
     if (perform === undefined) throw new Problem('internal', `kind ${kind.kind} has the action ${action}, which its behaviour does not`);
+    const parse = createActionBodyParser(kind, action);
     app.post<Parameters>(`${item}/${action}`, async (request, reply) => {
       const subject = subjectOf(request);
       assertTenant(subject, request.params['tenant']);
       assertMayChange(subject, kind);
       const address = addressOfRequest(kind, request.params);
       const version = versionOfHeader(request.headers['if-unmodified-since']);
-      const answer = await actOnResource(store, kind, { name: action, perform }, { address, version, subject });
+      const body = parse(request.body);
+      const answer = await actOnResource(store, kind, { name: action, perform, body }, { address, version, subject });
       return answer === undefined ? await reply.code(202).send() : await reply.code(200).send(answer);
     });
   }

@@ -87,9 +87,14 @@ function pathsOf(kind: Kind, name: string): Json {
     },
   };
   for (const action of kind.actions) {
+    const shape = kind.actionBodies[action];
     paths[`${item}/${action}`] = {
       parameters: [...parameters, pathParameter('name')],
-      post: operation(action, { parameters: [lock], responses: { '200': body({}, 'Done, with an answer'), ...accepted } }),
+      post: operation(action, {
+        parameters: [lock],
+        ...(shape === undefined ? {} : { requestBody: { required: false, content: { 'application/json': { schema: shape } } } }),
+        responses: { '200': body({}, 'Done, with an answer'), ...accepted },
+      }),
     };
   }
   return paths;

@@ -14,9 +14,9 @@ export interface KindBehaviour<Spec = unknown, Status = unknown> {
   admitPut?(tx: StoreTransaction, request: PutRequest<Spec, Status>): Promise<Admission<Status>>;
   /** Raises `conflict` when something still uses it. */
   admitDelete?(tx: StoreTransaction, resource: StoredResource<Spec, Status>, subject: Subject): Promise<void>;
-  /** POST verbs named by the kind. The value, if any, becomes a 200 body; otherwise 202 without body. */
+  /** POST verbs named by the kind; `body` has the shape the kind gives it. The value, if any, becomes a 200 body; otherwise 202 without body. */
   readonly actions?: Readonly<
-    Record<string, (tx: StoreTransaction, resource: StoredResource<Spec, Status>, subject: Subject) => Promise<unknown>>
+    Record<string, (tx: StoreTransaction, resource: StoredResource<Spec, Status>, subject: Subject, body: unknown) => Promise<unknown>>
   >;
   /** Brings the world to the resource. Absent: the resource is a record only. Called again on nudge and after `waitSeconds`. */
   reconcile?(resource: StoredResource<Spec, Status>): Promise<Outcome>;

@@ -5,7 +5,7 @@ const host: Candidate = {
   site: 'alpha',
   host: 'a1',
   connected: true,
-  cordoned: false,
+  cordon: undefined,
   architecture: 'amd64',
   firmwares: ['BIOS'],
   capacity: { vCPU: 8, memoryMiB: 8192, storageBytes: 100e9 },
@@ -34,7 +34,13 @@ describe('placement', () => {
     { title: 'another zone', candidate: host, requirement: { ...need, zone: 'beta' }, reason: 'the zone asks for beta' },
     { title: 'another host', candidate: host, requirement: { ...need, host: 'a2' }, reason: 'its block storages are on a2' },
     { title: 'a host that is away', candidate: { ...host, connected: false }, requirement: need, reason: 'the host is not connected' },
-    { title: 'a cordoned host', candidate: { ...host, cordoned: true }, requirement: need, reason: 'the host is cordoned' },
+    { title: 'a cordoned host', candidate: { ...host, cordon: '' }, requirement: need, reason: 'the host is cordoned' },
+    {
+      title: 'a host cordoned for a reason',
+      candidate: { ...host, cordon: 'new fans' },
+      requirement: need,
+      reason: 'the host is cordoned: new fans',
+    },
     {
       title: 'another architecture',
       candidate: host,

@@ -13,7 +13,8 @@ export interface Candidate {
   readonly site: string;
   readonly host: string;
   readonly connected: boolean;
-  readonly cordoned: boolean;
+  /** Why it takes nothing new, perhaps without a word; undefined: it does. */
+  readonly cordon: string | undefined;
   /** Node-style names are not used here: `amd64` or `arm64`. */
   readonly architecture: string;
   readonly firmwares: readonly string[];
@@ -65,7 +66,9 @@ function judge(candidate: Candidate, requirement: Requirement): Verdict {
     return refuse(`its block storages are on ${requirement.host}`, 'migrate the block storages together with their instance');
   }
   if (!candidate.connected) return refuse('the host is not connected', 'bring its agent back');
-  if (candidate.cordoned) return refuse('the host is cordoned', `uncordon ${candidate.host}`);
+  if (candidate.cordon !== undefined) {
+    return refuse(`the host is cordoned${candidate.cordon === '' ? '' : `: ${candidate.cordon}`}`, `uncordon ${candidate.host}`);
+  }
   if (candidate.architecture !== requirement.architecture) {
     return refuse(
       `the host is ${candidate.architecture}, the image ${requirement.architecture}`,

@@ -30,6 +30,7 @@ export function createLedgerReader(on: Pool | PoolClient): LedgerReader {
     ofResource: async (uid) => await many('resource_uid = $1', uid),
     ofResources: async (uids) => await many('resource_uid = any($1)', uids),
     atSite: async (site) => await many('site = $1', site),
+    onHost: async (host) => await many('host = $1', host),
     byKey: async (key) => (await many('key = $1', key))[0],
   };
 }

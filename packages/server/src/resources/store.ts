@@ -46,6 +46,7 @@ export interface LedgerReader {
   ofResource(uid: Id<'resource'>): Promise<readonly Realization[]>;
   ofResources(uids: readonly Id<'resource'>[]): Promise<readonly Realization[]>;
   atSite(site: string): Promise<readonly Realization[]>;
+  onHost(host: string): Promise<readonly Realization[]>;
   byKey(key: string): Promise<Realization | undefined>;
 }
 

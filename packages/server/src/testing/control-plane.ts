@@ -23,10 +23,16 @@ export interface ControlPlane {
   upload(path: string, content: Buffer): Promise<void>;
   /** Asks again until `accept` answers something. Raises with the last answer. */
   until<Found>(path: string, accept: (answer: Answer) => Found | undefined | false, timeoutMs?: number): Promise<Found>;
+  /** Another host of a site, with a connected agent. */
+  addHost(name: string, site: string, options?: HostOptions): Promise<SimulatedAgent>;
   /** Provider, account, site, host and a connected agent. */
-  addSite(name: string, options?: Pick<SimulatedAgentOptions, 'accessPort'>): Promise<SimulatedAgent>;
+  addSite(name: string, options?: HostOptions): Promise<SimulatedAgent>;
+  /** Stops the server and starts another at the same addresses, on the same state and database. */
+  restart(): Promise<void>;
   stop(): Promise<void>;
 }
+
+type HostOptions = Pick<SimulatedAgentOptions, 'accessPort' | 'facts' | 'features' | 'delays'>;
 
 const topology = '/providers/virt8ra.topology/v1beta1';
 
@@ -38,16 +44,17 @@ export async function startControlPlane(): Promise<ControlPlane> {
   const hosts = createSimulatedHosts();
   const agents: SimulatedAgent[] = [];
   const databaseUrl = `postgres://postgres@localhost/${String(database.database)}?host=${encodeURIComponent(String(database.host))}`;
-  const start = async (): Promise<App> =>
+  const start = async (api: string, agentsAt: string): Promise<App> =>
     await startApp(
       parseConfig(
-        ['--state', state, '--api-listen', '127.0.0.1:0', '--agents-listen', '127.0.0.1:0'],
+        ['--state', state, '--api-listen', api, '--agents-listen', agentsAt],
         { DATABASE_URL: databaseUrl },
         process.getuid?.() ?? 0,
       ),
       log,
     );
-  const app = await start();
+  let app = await start('127.0.0.1:0', '127.0.0.1:0');
+  let agentsAt: string | undefined;
   const token = (await readFile(app.adminToken.path, 'utf8')).trim();
 
   const call: ControlPlane['call'] = async (method, path, body) => {
@@ -73,8 +80,26 @@ export async function startControlPlane(): Promise<ControlPlane> {
     const { status, body } = await call('PUT', path, { spec });
     if (status !== 200 && status !== 201) throw new Error(`PUT ${path}: ${JSON.stringify(body)}`);
   };
+  const addHost: ControlPlane['addHost'] = async (name, site, options) => {
+    await put(`${topology}/hosts/${name}`, { siteRef: `sites/${site}` });
+    const { status, body } = await call('POST', `${topology}/hosts/${name}/enrol`);
+    if (status !== 200) throw new Error(`enrol: ${JSON.stringify(body)}`);
+    const enrolment = body as Enrolment;
+    agentsAt = new URL(enrolment.url).host;
+    const agent = await startSimulatedAgent({ ...options, enrolment, hosts });
+    agents.push(agent);
+    return agent;
+  };
   return {
-    url: app.url,
+    get url() {
+      return app.url;
+    },
+    addHost,
+    async restart() {
+      const { url } = app;
+      await app.stop();
+      app = await start(new URL(url).host, agentsAt ?? '127.0.0.1:0');
+    },
     hosts,
     log,
     call,
@@ -91,12 +116,7 @@ export async function startControlPlane(): Promise<ControlPlane> {
       await put(`${topology}/providers/test`, { displayName: 'Test', legalSeat: 'PL' });
       await put(`${topology}/accounts/test`, { providerRef: 'providers/test', driver: 'agent' });
       await put(`${topology}/sites/${name}`, { accountRef: 'accounts/test', country: 'PL', tier: 'edge' });
-      await put(`${topology}/hosts/${name}-1`, { siteRef: `sites/${name}` });
-      const { status, body } = await call('POST', `${topology}/hosts/${name}-1/enrol`);
-      if (status !== 200) throw new Error(`enrol: ${JSON.stringify(body)}`);
-      const agent = await startSimulatedAgent({ ...options, enrolment: body as Enrolment, hosts });
-      agents.push(agent);
-      return agent;
+      return await addHost(`${name}-1`, name, options);
     },
     async stop() {
       await Promise.all(agents.map(async (agent) => await agent.stop()));

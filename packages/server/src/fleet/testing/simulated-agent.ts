@@ -1,6 +1,7 @@
 import type { ObservedByType } from '@virt8ra/contract';
 import {
   type AgentMessage,
+  agentFeatures,
   agentFrameBytes,
   type HostInventory,
   type HostObjectType,
@@ -25,6 +26,8 @@ export interface SimulatedAgentOptions {
   readonly accessPort?: (instanceKey: string, port: number) => number;
   /** Whether images are really fetched from the artifact store. Default: false. */
   readonly fetchImages?: boolean;
+  /** What it says it can do. Default: all there is. */
+  readonly features?: readonly string[];
   /** Pause before a lost link is dialled again, milliseconds. Default: 20. */
   readonly redialMs?: number;
 }
@@ -83,6 +86,7 @@ export async function startSimulatedAgent(options: SimulatedAgentOptions): Promi
   let plugged = true;
   let full = true;
   let flushing = false;
+  let inMaintenance = false;
   let redial: NodeJS.Timeout | undefined;
 
   const wake = (): void => {
@@ -158,7 +162,7 @@ export async function startSimulatedAgent(options: SimulatedAgentOptions): Promi
         host: identity.host,
         bootId: board.bootId,
         generation: board.generation,
-        features: [],
+        features: [...(options.features ?? agentFeatures)],
       }),
     );
     made.on('message', (data) => follow(JSON.parse(data.toString()) as ServerMessage));
@@ -172,16 +176,25 @@ export async function startSimulatedAgent(options: SimulatedAgentOptions): Promi
     });
   }
 
+  function sendInventory(): void {
+    const facts = { ...options.facts, ...(inMaintenance ? { maintenance: true } : {}) };
+    send({ type: 'inventory', at: new Date().toISOString(), inventory: inventoryFrom(identity, board.bootId, facts) });
+  }
+
   function follow(message: ServerMessage): void {
     switch (message.type) {
       case 'welcome':
         welcomed = true;
         full = true;
-        send({ type: 'inventory', at: new Date().toISOString(), inventory: inventoryFrom(identity, board.bootId, options.facts) });
+        sendInventory();
         flush();
         break;
       case 'desired':
         board.accept(message.state);
+        if (message.state.maintenance !== undefined || inMaintenance) {
+          inMaintenance = message.state.maintenance === true;
+          sendInventory();
+        }
         full = true;
         flushSoon();
         break;

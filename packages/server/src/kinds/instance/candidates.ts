@@ -1,4 +1,4 @@
-import { type HostInventory, type HostSpec, host as hostKind, type InstanceSpec, site as siteKind } from '@virt8ra/contract';
+import { type HostInventory, type HostSpec, host as hostKind, type InstanceSpec, Problem, site as siteKind } from '@virt8ra/contract';
 import { claimedOn } from '../../capacity/claims.js';
 import {
   type Candidate,
@@ -8,6 +8,7 @@ import {
   rankCandidates,
   type Verdict,
 } from '../../placement/placement.js';
+import type { StoreTransaction } from '../../resources/store.js';
 import type { StoredResource } from '../../resources/stored-resource.js';
 import type { KindContext } from '../context.js';
 import type { InstanceParts } from './parts.js';
@@ -44,12 +45,12 @@ export async function hostCandidates(context: KindContext, sites: readonly strin
   const hosts = found.flat();
   const names = hosts.map(({ seen }) => seen.host);
   const claimed = await context.store.transaction(async (tx) => await claimedOn(tx.client, names));
-  const cordoned = await cordonedHosts(context, names);
+  const cordons = await cordonsOf(context, names);
   return hosts.map(({ site, seen, firmwares }) => ({
     site,
     host: seen.host,
     connected: seen.connected && seen.inventory !== undefined,
-    cordoned: cordoned.has(seen.host),
+    cordon: cordons.get(seen.host),
     architecture: architectures[seen.inventory?.architecture ?? ''] ?? seen.inventory?.architecture ?? 'unknown',
     firmwares,
     capacity: capacityOf(seen.inventory),
@@ -63,9 +64,24 @@ export function capacityOf(inventory: HostInventory | undefined): Capacity {
   return inventory?.capacity ?? nothing;
 }
 
-async function cordonedHosts(context: KindContext, names: readonly string[]): Promise<ReadonlySet<string>> {
-  const hosts = await Promise.all(names.map(async (name) => await context.store.get<HostSpec, { cordoned?: boolean }>(hostKind, { name })));
-  return new Set(hosts.filter((host) => host?.status.cordoned === true).map((host) => host?.address.name ?? ''));
+interface Cordon {
+  readonly cordoned?: boolean;
+  readonly cordonReason?: string;
+}
+
+/** Why hosts take nothing new, by name; the empty text when nobody said. */
+async function cordonsOf(context: KindContext, names: readonly string[]): Promise<ReadonlyMap<string, string>> {
+  const hosts = await Promise.all(names.map(async (name) => await context.store.get<HostSpec, Cordon>(hostKind, { name })));
+  return new Map(
+    hosts.flatMap((host) => (host?.status.cordoned === true ? [[host.address.name, host.status.cordonReason ?? ''] as const] : [])),
+  );
+}
+
+/** Raises `unavailable` when the host was cordoned since it was ranked; it cannot be before the transaction has ended. */
+export async function assertOpenHost(tx: StoreTransaction, name: string): Promise<void> {
+  const host = await tx.share<HostSpec, Cordon>(hostKind, { name });
+  if (host?.status.cordoned === true)
+    throw new Problem('unavailable', `host ${name} was cordoned a moment ago; looking for another`, { retryAfterSeconds: 1 });
 }
 
 /** `pinned`: the host that block storages of it live on already, and how much of its claim they hold there. */

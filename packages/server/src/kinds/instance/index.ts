@@ -10,7 +10,7 @@ import { reconcileInstance } from './reconcile.js';
 import type { InstanceStatus } from './status.js';
 
 export { accessTarget } from './access.js';
-export { hostCandidates, placementFor, requirementOf, siteNames } from './candidates.js';
+export { assertOpenHost, hostCandidates, placementFor, requirementOf, siteNames } from './candidates.js';
 export type { InstanceContext } from './instance-context.js';
 export { type InstanceParts, partsOfInstance } from './parts.js';
 export { currentPermit, grantPermit, recordSurrender } from './permits.js';

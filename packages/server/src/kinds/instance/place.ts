@@ -5,7 +5,7 @@ import type { StoredResource } from '../../resources/stored-resource.js';
 import { blockStorageBytes } from '../block-storage/index.js';
 import type { KindContext } from '../context.js';
 import { initialPower } from './admit.js';
-import { placementFor } from './candidates.js';
+import { assertOpenHost, placementFor } from './candidates.js';
 import type { InstanceParts } from './parts.js';
 import { grantPermit } from './permits.js';
 import { beginInstancePower } from './power.js';
@@ -36,6 +36,7 @@ export async function placeInstance(
     if (current === undefined || current.deletedAt !== undefined) return undefined;
     const already = (await tx.ledger.ofResource(resource.uid)).find(({ role }) => role === 'primary');
     if (already !== undefined) return already;
+    await assertOpenHost(tx, best.host);
     await claimOnHost(tx.client, best.host, capacity, [
       {
         resourceUid: resource.uid,

@@ -1,21 +1,19 @@
-import { type HostInventory, type HostSpec, host, type Observed, Problem, site } from '@virt8ra/contract';
+import { type HostSpec, host, Problem, site } from '@virt8ra/contract';
+import type { Workflow } from '@virt8ra/engine';
 import type { Fleet } from '../../fleet/fleet.js';
-import type { StoreReader, StoreTransaction } from '../../resources/store.js';
+import type { StoreReader } from '../../resources/store.js';
 import type { StoredResource } from '../../resources/stored-resource.js';
 import type { KindBehaviour } from '../behaviour.js';
-
-export interface HostResourceStatus {
-  connected?: Observed<boolean>;
-  cordoned?: boolean;
-  agentVersion?: string;
-  inventory?: HostInventory;
-  instances?: number;
-}
+import type { KindContext } from '../context.js';
+import type { DrainInput } from './drain/index.js';
+import { assertNotDraining, createHostActions } from './host-actions.js';
+import type { HostResourceStatus } from './host-status.js';
 
 /** Host: a machine with our agent. It goes only when nothing is realized on it, and its agent is shut out then. */
 export function createHostBehaviour(
-  fleet: Pick<Fleet, 'createEnrolment' | 'hostStatus' | 'removeHost'>,
-  now: () => Date,
+  fleet: Pick<Fleet, 'createEnrolment' | 'hostStatus' | 'removeHost' | 'setMaintenance'>,
+  context: KindContext,
+  drain: Workflow<DrainInput, unknown>,
 ): KindBehaviour<HostSpec, HostResourceStatus> {
   return {
     kind: host,
@@ -23,25 +21,16 @@ export function createHostBehaviour(
       const { reference } = await tx.resolve(site, next.spec.siteRef, {}, '/spec/siteRef');
       return { references: [reference], outcome: 'active' };
     },
-    async admitDelete(tx, { uid, address }) {
-      const here = (await tx.ledger.atSite(await siteOf(tx, uid))).filter(({ host: on }) => on === address.name);
-      if (here.length > 0) {
-        throw new Problem('conflict', `${here.length} objects are still realized on host ${address.name}; move or delete them first`);
-      }
-      await fleet.removeHost(address.name, { client: tx.client });
+    async admitDelete(tx, resource) {
+      const { name } = resource.address;
+      assertNotDraining(resource);
+      const here = await tx.ledger.onHost(name);
+      if (here.length > 0)
+        throw new Problem('conflict', `${here.length} objects are still realized on host ${name}; move or delete them first`);
+      await fleet.removeHost(name, { client: tx.client });
     },
-    actions: {
-      async enrol(tx, { uid, address }) {
-        return await fleet.createEnrolment(address.name, await siteOf(tx, uid), tx.client);
-      },
-      async cordon(tx, { uid }) {
-        await tx.setStatus(uid, { cordoned: true });
-      },
-      async uncordon(tx, { uid }) {
-        await tx.setStatus(uid, { cordoned: undefined });
-      },
-    },
-    present: async (reader, resources) => await presentHosts(fleet, now, reader, resources),
+    actions: createHostActions(fleet, context, drain),
+    present: async (reader, resources) => await presentHosts(fleet, context.now, reader, resources),
   };
 }
 
@@ -60,21 +49,22 @@ async function presentHosts(
     ).size;
     const status = seen.get(address.name);
     if (status === undefined) return { instances };
-    const { connected, heardAt, agentVersion, inventory } = status;
+    const { connected, heardAt, agentVersion, inventory, maintenance, observedAt } = status;
     return {
       instances,
       // What the control plane knows now while it hears the host; else, since when it does not.
       connected: { value: connected, source: `agent/${address.name}`, observedAt: heardAt ?? now().toISOString() },
+      ...(maintenance || inventory?.maintenance === true
+        ? {
+            maintenance: {
+              value: inventory?.maintenance === true,
+              source: `agent/${address.name}`,
+              observedAt: observedAt ?? now().toISOString(),
+            },
+          }
+        : {}),
       ...(agentVersion === undefined ? {} : { agentVersion }),
       ...(inventory === undefined ? {} : { inventory }),
     };
   });
-}
-
-/** Name of the site a host stands at, by its stored reference. */
-async function siteOf(tx: StoreTransaction, uid: StoredResource['uid']): Promise<string> {
-  const references = await tx.referencesOf(uid);
-  const [found] = await tx.getManyByUid(references.filter(({ pointer }) => pointer === '/spec/siteRef').map((each) => each.uid));
-  if (found === undefined) throw new Problem('conflict', 'the site of this host is gone');
-  return found.address.name;
 }

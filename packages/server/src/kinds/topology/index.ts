@@ -1,26 +1,31 @@
 /** Where things run and with whom: providers, accounts, sites and hosts, kept by the operator. */
 import type { Driver } from '@virt8ra/driver';
+import type { Workflow } from '@virt8ra/engine';
 import type { Pool } from 'pg';
 import { createSiteHealths } from '../../accounts/site-health.js';
 import type { Fleet } from '../../fleet/fleet.js';
 import type { KindBehaviour } from '../behaviour.js';
 import type { KindContext } from '../context.js';
 import { createAccountBehaviour } from './account.js';
+import type { DrainInput } from './drain/index.js';
 import { createHostBehaviour } from './host.js';
 import { providerBehaviour } from './provider.js';
 import { createSiteBehaviour } from './site.js';
+
+export { createDrainWorkflow, drainMigrations } from './drain/index.js';
 
 export function createTopologyBehaviours(parts: {
   readonly context: KindContext;
   readonly pool: Pool;
   readonly fleet: Fleet;
   readonly drivers: readonly Driver<unknown>[];
+  readonly drain: Workflow<DrainInput, unknown>;
 }): readonly KindBehaviour[] {
-  const { context, pool, fleet, drivers } = parts;
+  const { context, pool, fleet, drivers, drain } = parts;
   return [
     providerBehaviour as KindBehaviour,
     createAccountBehaviour(drivers, createSiteHealths(context)) as KindBehaviour,
     createSiteBehaviour(context, pool) as KindBehaviour,
-    createHostBehaviour(fleet, context.now) as KindBehaviour,
+    createHostBehaviour(fleet, context, drain) as KindBehaviour,
   ];
 }

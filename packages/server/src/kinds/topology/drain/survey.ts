@@ -1,0 +1,208 @@
+import {
+  blockStorage,
+  type DrainPlan,
+  type DrainRequest,
+  type Id,
+  type InstanceSpec,
+  instance,
+  type MigrationSpec,
+  migration,
+  toProblem,
+  urnFromAddress,
+} from '@virt8ra/contract';
+import { type Candidate, explainRefusals, rankCandidates } from '../../../placement/placement.js';
+import type { Realization } from '../../../resources/ledger-types.js';
+import type { StoredResource } from '../../../resources/stored-resource.js';
+import type { KindContext } from '../../context.js';
+import { hostCandidates, type InstanceStatus, partsOfInstance, requirementOf, siteNames } from '../../instance/index.js';
+import { isOver, type MigrationStatus } from '../../migration/index.js';
+import type { DrainMove } from './moves.js';
+
+/** What is asked of a drain, whole. */
+export type DrainWish = Required<Pick<DrainRequest, 'mode' | 'allowCold' | 'parallel'>>;
+
+export function wishOf({ mode = 'auto', allowCold = false, parallel = 2 }: DrainRequest): DrainWish {
+  return { mode, allowCold: allowCold || mode === 'cold', parallel };
+}
+
+type Instance = StoredResource<InstanceSpec, InstanceStatus>;
+type Mode = MigrationSpec['mode'];
+
+export type Outlook =
+  | { readonly type: 'moves'; readonly mode: Mode; readonly to: { readonly site: string; readonly host: string } }
+  | { readonly type: 'moving'; readonly migration: StoredResource<MigrationSpec, MigrationStatus> }
+  | { readonly type: 'waits'; readonly reason: string }
+  | { readonly type: 'stays'; readonly reason: string };
+
+export interface Surveyed {
+  readonly instance: Instance;
+  readonly outlook: Outlook;
+}
+
+/** Attempts at one instance; what has failed twice is for a person. */
+const attemptsMost = 2;
+
+/** A host that is away for less may just be starting anew. */
+const silentMostMs = 120_000;
+
+/**
+ * What is on a host and what a drain can do with it, by name. `moves` are what this drain has begun; `slots` bounds how many instances are
+ * looked at for a new place: the rest waits for its turn.
+ */
+export async function surveyHost(
+  context: KindContext,
+  host: { readonly site: string; readonly host: string },
+  wish: DrainWish,
+  moves: readonly DrainMove[] = [],
+  slots = Number.POSITIVE_INFINITY,
+): Promise<readonly Surveyed[]> {
+  const here = (await context.store.ledger.onHost(host.host)).filter(({ facet }) => facet === 'instances');
+  const found = await context.store.getManyByUid<InstanceSpec, InstanceStatus>([...new Set(here.map(({ resourceUid }) => resourceUid))]);
+  const surveyor = createSurveyor(context, host, wish);
+  const surveyed: Surveyed[] = [];
+  let left = slots;
+  for (const each of found.toSorted((a, b) => compareText(nameOf(a), nameOf(b)))) {
+    const realizations = here.filter(({ resourceUid }) => resourceUid === each.uid);
+    const settled = await surveyor.unmovable(each, realizations);
+    const outlook: Outlook = settled ?? (left > 0 ? await surveyor.movable(each, moves) : { type: 'waits', reason: 'for its turn' });
+    if (outlook.type === 'moves') left -= 1;
+    surveyed.push({ instance: each, outlook });
+  }
+  return surveyed;
+}
+
+function createSurveyor(context: KindContext, host: { readonly site: string; readonly host: string }, wish: DrainWish) {
+  const candidates = new Map<string, Promise<readonly Candidate[]>>();
+  const candidatesIn = async (zone: string): Promise<readonly Candidate[]> => {
+    const asked =
+      candidates.get(zone) ??
+      (zone === 'any' ? siteNames(context) : Promise.resolve([zone])).then((sites) => hostCandidates(context, sites));
+    candidates.set(zone, asked);
+    return (await asked).filter((candidate) => candidate.host !== host.host);
+  };
+  const modesAt = async (site: string): Promise<readonly string[]> => (await context.sites.connectionOf(site)).capabilities.migrationModes;
+
+  /** Undefined when nothing keeps the instance from being moved now. */
+  async function unmovable(resource: Instance, realizations: readonly Realization[]): Promise<Outlook | undefined> {
+    const under = (await context.store.usersOf(resource.uid, migration)) as readonly StoredResource<MigrationSpec, MigrationStatus>[];
+    const live = under.find((each) => each.deletedAt === undefined && !isOver(each));
+    if (live !== undefined) return { type: 'moving', migration: live };
+    if (resource.deletedAt !== undefined) return { type: 'waits', reason: 'it is being deleted' };
+    if (!realizations.some(({ role }) => role === 'primary'))
+      return { type: 'waits', reason: 'what a move has left here is being removed' };
+    const [run] = await context.runner.list({ subject: `${resource.kind}/${resource.uid}`, live: true, limit: 1 });
+    if (run?.state === 'stuck') return { type: 'stays', reason: `its run ${run.id} of ${run.workflow} is stuck and must be resumed first` };
+    if (run !== undefined) return { type: 'waits', reason: `its run of ${run.workflow} is about to end` };
+    if (resource.status.placement === undefined) return { type: 'waits', reason: 'it is being made' };
+    return undefined;
+  }
+
+  async function movable(resource: Instance, moves: readonly DrainMove[]): Promise<Outlook> {
+    const tried = moves.filter((each) => each.instance === resource.uid && each.outcome !== undefined && each.outcome !== 'done');
+    const last = tried.at(-1);
+    if (last !== undefined && tried.length >= attemptsMost)
+      return { type: 'stays', reason: `${tried.length} moves have failed, the last: ${last.problem ?? last.outcome}` };
+    const activity = resource.status.activity?.value;
+    switch (activity) {
+      case 'starting':
+      case 'stopping':
+      case 'moving':
+        return { type: 'waits', reason: `it is ${activity}` };
+      case 'paused':
+        return { type: 'stays', reason: 'it is paused; see to what keeps it from running first' };
+      case undefined:
+        return { type: 'waits', reason: 'it was not seen yet' };
+      case 'unknown': {
+        const reason = `host ${host.host} is not heard: what runs there is not known, and nothing can be copied from it`;
+        const silentMs = context.now().getTime() - Date.parse(resource.status.activity?.observedAt ?? '');
+        return { type: silentMs > silentMostMs ? 'stays' : 'waits', reason };
+      }
+      case 'running':
+      case 'stopped':
+      case 'crashed':
+        return await placeFor(resource, activity === 'running', last);
+    }
+  }
+
+  async function placeFor(resource: Instance, running: boolean, last: DrainMove | undefined): Promise<Outlook> {
+    // An owner who named a site meant it; moves within it are ours to make.
+    const zone = resource.spec.zone === 'any' ? 'any' : host.site;
+    try {
+      const parts = await partsOfInstance(context.store, resource);
+      const verdicts = rankCandidates(await candidatesIn(zone), requirementOf(parts, zone, undefined)).toSorted(
+        (a, b) => Number(b.site === host.site) - Number(a.site === host.site),
+      );
+      const fitting = verdicts.filter(({ fits }) => fits);
+      if (fitting.length === 0) {
+        const refusal = verdicts.length === 0 ? `site ${host.site} has no other host` : explainRefusals(verdicts);
+        return { type: 'stays', reason: `nothing can take it: ${refusal}` };
+      }
+      const from = await modesAt(host.site);
+      const ways = !running ? coldOnly : waysOf(wish, last);
+      for (const way of ways) {
+        for (const { site, host: target } of fitting) {
+          if (from.includes(way) && (await modesAt(site)).includes(way)) return { type: 'moves', mode: way, to: { site, host: target } };
+        }
+      }
+      const consent = wish.allowCold ? '' : '; allowCold lets it be stopped for the move';
+      return { type: 'stays', reason: `no host that fits can take it ${ways.join(' or ')}${consent}` };
+    } catch (error) {
+      const { message, retry } = toProblem(error);
+      return { type: retry === 'later' ? 'waits' : 'stays', reason: message };
+    }
+  }
+  return { unmovable, movable };
+}
+
+const coldOnly: readonly Mode[] = ['cold'];
+
+/** For an instance that runs, gentlest first. What failed while it ran is tried stopped, with consent. */
+function waysOf({ mode, allowCold }: DrainWish, last: DrainMove | undefined): readonly Mode[] {
+  if (mode === 'cold') return coldOnly;
+  if (last !== undefined && allowCold) return coldOnly;
+  return allowCold ? ['warm', 'cold'] : ['warm'];
+}
+
+/** The survey as the operator reads it. */
+export async function drainPlanOf(
+  context: KindContext,
+  host: { readonly site: string; readonly host: string },
+  surveyed: readonly Surveyed[],
+): Promise<DrainPlan> {
+  const disks = (await context.store.ledger.onHost(host.host)).filter(({ facet, role }) => facet === 'blockStorages' && role === 'primary');
+  const unused: string[] = [];
+  for (const disk of await context.store.getManyByUid([...new Set<Id<'resource'>>(disks.map(({ resourceUid }) => resourceUid))])) {
+    const [user] = await context.store.usersOf(disk.uid, instance);
+    if (user === undefined) unused.push(urnFromAddress(blockStorage, disk.address));
+  }
+  return {
+    instances: surveyed.map(({ instance: { address }, outlook }) => ({
+      instance: urnFromAddress(instance, address),
+      outlook: outlook.type,
+      ...(outlook.type === 'moves' ? { mode: outlook.mode, to: outlook.to } : {}),
+      ...(outlook.type === 'moving' ? movingOf(outlook.migration) : {}),
+      ...(outlook.type === 'waits' || outlook.type === 'stays' ? { reason: outlook.reason } : {}),
+    })),
+    blockStorages: unused.toSorted(compareText),
+  };
+}
+
+function movingOf(
+  under: StoredResource<MigrationSpec, MigrationStatus>,
+): Pick<DrainPlan['instances'][number], 'mode' | 'to' | 'migration'> {
+  const { to } = under.status;
+  return {
+    mode: under.spec.mode,
+    migration: urnFromAddress(migration, under.address),
+    ...(to?.host === undefined ? {} : { to: { site: to.site, host: to.host } }),
+  };
+}
+
+function nameOf({ address }: Instance): string {
+  return urnFromAddress(instance, address);
+}
+
+function compareText(a: string, b: string): number {
+  if (a === b) return 0;
+  return a < b ? -1 : 1;
+}
