@@ -72,7 +72,7 @@ async function run(): Promise<void> {
   if (command === 'enrol') {
     const identity = await enrolHost(config, log);
     process.stdout.write(
-      `This host is ${identity.host} at site ${identity.site}. Start it with: npm run agent -- run --state ${config.stateDirectory}\n`,
+      `This host is ${identity.host} at site ${identity.site}. Start its agent: systemctl start virt8ra-agent where it is installed, else run --state ${config.stateDirectory}\n`,
     );
     return;
   }

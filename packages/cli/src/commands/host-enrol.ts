@@ -1,3 +1,4 @@
+import { existsSync } from 'node:fs';
 import { host, Problem, site } from '@virt8ra/contract';
 import { referenceName } from '../output/columns.js';
 import { yamlText } from '../output/yaml.js';
@@ -22,10 +23,17 @@ export async function hostEnrol(session: Session, name: string, flags: EnrolFlag
   if (session.format === 'json') terminal.out(`${JSON.stringify(enrolment, null, 2)}\n`);
   else if (session.format === 'yaml') terminal.out(await yamlText(enrolment));
   else {
-    const words = ['run', '--server', enrolment.url, '--token', enrolment.token, '--ca-sha256', enrolment.caSha256];
-    terminal.err(`run this on ${name}, in a clone of this commit, before ${enrolment.expiresAt}; the token works once:\n`);
-    terminal.out(`npm run agent -- ${words.map(shellWord).join(' ')}\n`);
+    const words = ['--server', enrolment.url, '--token', enrolment.token, '--ca-sha256', enrolment.caSha256];
+    const given = words.map(shellWord).join(' ');
+    const [where, command] = isClone() ? [', in a clone of this commit,', 'npm run agent -- run'] : ['', 'virt8ra-agent enrol'];
+    terminal.err(`run this on ${name}${where} before ${enrolment.expiresAt}; the token works once:\n`);
+    terminal.out(`${command} ${given}\n`);
   }
+}
+
+/** Whether this command line runs from a clone of the repository: its hosts do so as well, then. */
+function isClone(): boolean {
+  return existsSync(new URL('../../../../tools/agent.mjs', import.meta.url));
 }
 
 function shellWord(word: string): string {
