@@ -19,7 +19,7 @@ const table = [
 
 const ours = '^(packages|demo|bench|test|tools)/';
 const testing = '(\\.test\\.ts$|/testing/|^test/|^bench/|^demo/|^tools/)';
-const entries = (names) => names.map((name) => `^packages/${name}/src/(testing/)?index\\.ts$`);
+const entries = (names) => names.map((name) => `^packages/${name}/src/(testing/|plain/)?index\\.ts$`);
 
 const rows = table.map(({ name, from, but, own, may }) => ({
   name: `import-table-${name}`,
@@ -82,6 +82,13 @@ module.exports = {
       severity: 'error',
       from: { pathNot: testing },
       to: { path: ['\\.test\\.ts$', '^packages/.+/testing/'] },
+    },
+    {
+      name: 'mover-without-shapes',
+      comment: 'a mover starts at once and stays small: what it loads of the contract is `plain`',
+      severity: 'error',
+      from: { path: '^packages/agent/src/(mover|disk|system)/', pathNot: testing },
+      to: { path: '^packages/contract/src/index\\.ts$', dependencyTypesNot: ['type-only'] },
     },
     { name: 'no-cycle', comment: 'no cycles, of types neither', severity: 'error', from: {}, to: { circular: true } },
     {

@@ -1,5 +1,5 @@
 import { statfs } from 'node:fs/promises';
-import { Problem } from '@virt8ra/contract';
+import { Problem } from '@virt8ra/contract/plain';
 import { errorCode } from './atomic-file.js';
 
 const mib = 1024 ** 2;

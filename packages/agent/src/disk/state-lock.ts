@@ -2,7 +2,7 @@ import { rmSync } from 'node:fs';
 import { stat } from 'node:fs/promises';
 import { createServer } from 'node:net';
 import { join } from 'node:path';
-import { Problem } from '@virt8ra/contract';
+import { Problem } from '@virt8ra/contract/plain';
 import { readProcessIdentity } from '../system/process-identity.js';
 import { errorCode, readJson, writeJsonAtomic } from './atomic-file.js';
 

@@ -1,5 +1,5 @@
 import type { Readable } from 'node:stream';
-import { Problem } from '@virt8ra/contract';
+import { Problem } from '@virt8ra/contract/plain';
 import type { ArtifactSource } from '../storage/image-download.js';
 import { exchange } from './exchange.js';
 import type { Identity } from './identity.js';

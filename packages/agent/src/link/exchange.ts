@@ -1,6 +1,6 @@
 import type { IncomingMessage } from 'node:http';
 import { request } from 'node:https';
-import { Problem, problemFromDocument } from '@virt8ra/contract';
+import { Problem, problemFromDocument } from '@virt8ra/contract/plain';
 
 /** What a TLS connection to the control plane needs. Without certificate and key only enrolment is possible. */
 export interface Credentials {

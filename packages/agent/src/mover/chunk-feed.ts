@@ -1,4 +1,4 @@
-import { Problem, toProblem } from '@virt8ra/contract';
+import { Problem, toProblem } from '@virt8ra/contract/plain';
 import type { BufferPool } from './buffer-pool.js';
 import { chunkBytes, chunkLength, digestOf } from './chunks.js';
 import type { SendLedger } from './send-ledger.js';

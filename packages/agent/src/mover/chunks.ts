@@ -1,5 +1,5 @@
 import { hash } from 'node:crypto';
-import { transferChunkBytes } from '@virt8ra/contract';
+import { transferChunkBytes } from '@virt8ra/contract/plain';
 
 /** A disk as the mover sees it: chunks of 1 MiB, each known by the SHA-256 of its content. The last one may be shorter. */
 

@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto';
 import { chmod, chown, mkdir, rm, stat, statfs } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
-import { Problem } from '@virt8ra/contract';
+import { Problem } from '@virt8ra/contract/plain';
 import { errorCode } from '../disk/atomic-file.js';
 import { diskFull } from '../disk/room.js';
 import type { Monitor } from '../qemu/monitor.js';

@@ -1,4 +1,4 @@
-import { Problem, toProblem } from '@virt8ra/contract';
+import { Problem, toProblem } from '@virt8ra/contract/plain';
 import { diskFull, isDiskFull } from '../disk/room.js';
 
 /** What a mover that ends with `thrown` says of it: Problem exhausted with figures when `directory` had no room. */

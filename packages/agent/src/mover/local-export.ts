@@ -1,6 +1,6 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { access, rm } from 'node:fs/promises';
-import { Problem } from '@virt8ra/contract';
+import { Problem } from '@virt8ra/contract/plain';
 import { readText } from '../disk/atomic-file.js';
 import { awaitExit, readProcessIdentity, signalProcess } from '../system/process-identity.js';
 import { NbdClient } from './nbd/client.js';

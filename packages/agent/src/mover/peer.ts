@@ -1,6 +1,6 @@
 import { X509Certificate } from 'node:crypto';
 import type { SecureContextOptions, TLSSocket } from 'node:tls';
-import { Problem } from '@virt8ra/contract';
+import { Problem } from '@virt8ra/contract/plain';
 
 /** PEM key, certificate and CA of this host. */
 export interface MoverTls {

@@ -1,5 +1,5 @@
 import { join } from 'node:path';
-import { Problem } from '@virt8ra/contract';
+import { Problem } from '@virt8ra/contract/plain';
 import { readJson, writeJsonAtomic } from '../disk/atomic-file.js';
 import { awaitExit, isAlive, type ProcessIdentity, readProcessIdentity, signalProcess } from '../system/process-identity.js';
 

@@ -1,7 +1,7 @@
 import { type FileHandle, open, rename, rm } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { crc32 } from 'node:zlib';
-import { Problem } from '@virt8ra/contract';
+import { Problem } from '@virt8ra/contract/plain';
 import { errorCode, syncDirectory } from '../disk/atomic-file.js';
 import { chunkLength, digestBytes, digestOf } from './chunks.js';
 import { DigestTable } from './digest-table.js';

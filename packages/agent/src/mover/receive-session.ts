@@ -1,5 +1,5 @@
 import type { TLSSocket } from 'node:tls';
-import { Problem, toProblem } from '@virt8ra/contract';
+import { Problem, toProblem } from '@virt8ra/contract/plain';
 import { diskFull, isDiskFull, RoomGauge } from '../disk/room.js';
 import { chunkBytes, chunkLength, digestOf } from './chunks.js';
 import type { Frame } from './frame-reader.js';

@@ -1,5 +1,5 @@
 import { dirname, join } from 'node:path';
-import { Problem } from '@virt8ra/contract';
+import { Problem } from '@virt8ra/contract/plain';
 import { makeDirectory, readJson, writeJsonAtomic } from '../disk/atomic-file.js';
 import type { BootClock } from '../system/boot-clock.js';
 import { digestExport } from './digest.js';

@@ -1,5 +1,5 @@
 import { createServer, type Server, type TLSSocket } from 'node:tls';
-import { Problem, toProblem } from '@virt8ra/contract';
+import { Problem, toProblem } from '@virt8ra/contract/plain';
 import type { Log } from '../log.js';
 import { chunkBytes } from './chunks.js';
 import { FrameReader } from './frame-reader.js';

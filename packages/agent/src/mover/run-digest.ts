@@ -1,5 +1,5 @@
 import { dirname, join } from 'node:path';
-import { toProblem } from '@virt8ra/contract';
+import { toProblem } from '@virt8ra/contract/plain';
 import { makeDirectory } from '../disk/atomic-file.js';
 import type { Log } from '../log.js';
 import type { MoverNotice } from '../transfer/mover-port.js';

@@ -1,4 +1,4 @@
-import { toProblem } from '@virt8ra/contract';
+import { toProblem } from '@virt8ra/contract/plain';
 import { artifactSource } from '../link/artifact-source.js';
 import type { Log } from '../log.js';
 import { downloadImage, type ImageDownload } from '../storage/image-download.js';

@@ -1,4 +1,4 @@
-import { Problem, toProblem } from '@virt8ra/contract';
+import { Problem, toProblem } from '@virt8ra/contract/plain';
 import type { Log } from '../log.js';
 import type { MoverNotice, ReceiveConfig } from '../transfer/mover-port.js';
 import { chunkBytes } from './chunks.js';

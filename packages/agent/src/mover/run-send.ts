@@ -1,6 +1,6 @@
 import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
-import { transferStreams } from '@virt8ra/contract';
+import { transferStreams } from '@virt8ra/contract/plain';
 import { makeDirectory, readJson, writeJsonAtomic } from '../disk/atomic-file.js';
 import type { Log } from '../log.js';
 import { connectMonitor, type Monitor } from '../qemu/monitor.js';
@@ -158,16 +158,18 @@ async function sendCold(run: SendRun, runtimeDirectory: string): Promise<void> {
   const { config, bootId, notify, commands } = run;
   const { directory, transferId, disks } = config;
   const finishedFile = join(directory, 'finished.json');
-  const source = await openColdSource(disks, runtimeDirectory);
   const sizes = disks.map(({ sizeBytes }) => sizeBytes);
   const fingerprint = await fingerprintFiles(disks);
   const ledger = SendLedger.open({ directory, transferId, sizes, validity: `${bootId}\n${fingerprint}` });
   const meter = new ProgressMeter(notify);
   const sender = openSender(run, ledger, meter);
+  // Both take a moment, and neither needs the other.
+  const opening = openColdSource(disks, runtimeDirectory);
   try {
     const earlier = (await readJson(finishedFile)) as (Finished & { readonly fingerprint: string }) | undefined;
     if (earlier?.fingerprint === fingerprint) return notify({ type: 'finished', roots: earlier.roots });
-    await sender.sendPass(await sender.firstPass(), source.disks);
+    const [source, pass] = await Promise.all([opening, sender.firstPass()]);
+    await sender.sendPass(pass, source.disks);
     notify({ type: 'converged' });
     while (!commands.finishing) {
       commands.signal.throwIfAborted();
@@ -180,6 +182,7 @@ async function sendCold(run: SendRun, runtimeDirectory: string): Promise<void> {
   } finally {
     sender.close();
     ledger.close();
-    await source.close();
+    const [opened] = await Promise.allSettled([opening]);
+    if (opened.status === 'fulfilled') await opened.value.close();
   }
 }

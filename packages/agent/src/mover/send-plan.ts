@@ -1,4 +1,4 @@
-import { Problem } from '@virt8ra/contract';
+import { Problem } from '@virt8ra/contract/plain';
 import { chunkBytes, chunkLength } from './chunks.js';
 import type { DigestTable } from './digest-table.js';
 import type { NbdClient } from './nbd/client.js';

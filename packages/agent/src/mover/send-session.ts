@@ -1,6 +1,6 @@
 import { randomBytes } from 'node:crypto';
 import { connect, type TLSSocket } from 'node:tls';
-import { Problem, toProblem } from '@virt8ra/contract';
+import { Problem, toProblem } from '@virt8ra/contract/plain';
 import { chunkBytes, digestBytes } from './chunks.js';
 import { DigestTable, type PageStore } from './digest-table.js';
 import { type Frame, FrameReader } from './frame-reader.js';

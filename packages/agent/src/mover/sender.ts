@@ -1,4 +1,4 @@
-import { Problem, toProblem } from '@virt8ra/contract';
+import { Problem, toProblem } from '@virt8ra/contract/plain';
 import type { Log } from '../log.js';
 import { BufferPool } from './buffer-pool.js';
 import { ChunkFeed } from './chunk-feed.js';
@@ -56,6 +56,7 @@ export class Sender {
   #session: SendSession | undefined;
   #acknowledged = 0;
   #patience = patient;
+  #closed = false;
 
   constructor(options: SenderOptions) {
     this.#options = options;
@@ -138,6 +139,7 @@ export class Sender {
   }
 
   close(): void {
+    this.#closed = true;
     this.#session?.close();
     this.#session = undefined;
     for (const pages of this.#pages) pages.close();
@@ -204,6 +206,7 @@ export class Sender {
         if (session === undefined || session.failure !== undefined) {
           session = await SendSession.connect({ ...this.#options, ...connect, patience: this.#patience, pages: this.#pages });
           this.#session = session;
+          if (this.#closed) throw session.fail(new Problem('cancelled', 'the sender was closed meanwhile'));
         }
         return await work(session);
       } catch (error) {
@@ -213,7 +216,7 @@ export class Sender {
         // A connection counts as made anew when it got something done.
         if (this.#acknowledged > acknowledged) giveUp = performance.now() + reconnectMs;
         if (signal.aborted) throw new Problem('cancelled', 'the transfer was cancelled', { cause: error });
-        if (!lost || problem.kind !== 'unavailable' || performance.now() > giveUp) throw problem;
+        if (!lost || this.#closed || problem.kind !== 'unavailable' || performance.now() > giveUp) throw problem;
         log.info('the connection with the receiver is made anew', { problem: problem.message });
         await new Promise((resolve) => setTimeout(resolve, pauseMs));
       }

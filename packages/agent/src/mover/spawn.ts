@@ -5,7 +5,7 @@ import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
-import { Problem } from '@virt8ra/contract';
+import { Problem } from '@virt8ra/contract/plain';
 import type { Log } from '../log.js';
 import type { ImageFetcher } from '../storage/image-cache.js';
 import { kindFromCode, type Mover, type MoverNotice, type MoverPort, type ReceiveConfig, type SendConfig } from '../transfer/mover-port.js';

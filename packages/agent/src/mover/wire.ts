@@ -1,4 +1,4 @@
-import { Problem, type ProblemKind, problemFromDocument } from '@virt8ra/contract';
+import { Problem, type ProblemKind, problemFromDocument } from '@virt8ra/contract/plain';
 import { chunkBytes, digestBytes } from './chunks.js';
 
 /**

@@ -1,5 +1,5 @@
 import { createConnection, type Socket } from 'node:net';
-import { Problem } from '@virt8ra/contract';
+import { Problem } from '@virt8ra/contract/plain';
 
 /** An event QEMU sent, such as SHUTDOWN or BLOCK_JOB_READY. */
 export interface MonitorEvent {

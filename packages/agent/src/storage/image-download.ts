@@ -3,7 +3,7 @@ import { createReadStream } from 'node:fs';
 import { open, rename, rm, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Readable } from 'node:stream';
-import { Problem } from '@virt8ra/contract';
+import { Problem } from '@virt8ra/contract/plain';
 import { errorCode, syncDirectory } from '../disk/atomic-file.js';
 import { diskFull, isDiskFull, RoomGauge } from '../disk/room.js';
 import type { Log } from '../log.js';

@@ -3,3 +3,4 @@ export * from './host-object.js';
 export * from './observed.js';
 export * from './permit.js';
 export * from './protocol.js';
+export * from './transfer-units.js';

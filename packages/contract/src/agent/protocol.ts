@@ -122,7 +122,3 @@ export function agentDnsName(host: string): string {
 
 /** Frames larger than this are a protocol error. */
 export const agentFrameBytes = 8 * 1024 * 1024;
-/** Unit of copy, digest and journal of a transfer. */
-export const transferChunkBytes = 1024 * 1024;
-/** Connections between the two movers of a transfer, each with one chunk in flight: what a killed mover may send again. */
-export const transferStreams = 4;

@@ -1,4 +1,4 @@
-import { Problem } from '@virt8ra/contract';
+import { Problem } from '@virt8ra/contract/plain';
 import type { ByteSource, NbdAddress, NbdTls } from './byte-source.js';
 import {
   askContexts,

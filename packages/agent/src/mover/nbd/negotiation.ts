@@ -1,4 +1,4 @@
-import { Problem } from '@virt8ra/contract';
+import { Problem } from '@virt8ra/contract/plain';
 import { ByteSource, type NbdAddress, type NbdTls, takeBytes } from './byte-source.js';
 import {
   brokenProtocol,

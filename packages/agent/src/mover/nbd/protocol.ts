@@ -1,4 +1,4 @@
-import { Problem, type ProblemKind } from '@virt8ra/contract';
+import { Problem, type ProblemKind } from '@virt8ra/contract/plain';
 
 /** Numbers of the NBD protocol (github.com/NetworkBlockDevice/nbd, doc/proto.md). All integers on the wire are big-endian. */
 
