@@ -148,6 +148,8 @@ async function assemble(config: AgentConfig, log: Log, unlock: () => Promise<voi
         return await instances.pass(key);
       case 'transfer':
         return await transfers.pass(key);
+      case 'filter':
+        return undefined;
     }
   }, log);
   const present = (): HostObject[] => [
@@ -188,6 +190,7 @@ async function assemble(config: AgentConfig, log: Log, unlock: () => Promise<voi
   link = openLink({
     identity: () => self,
     bootId: clock.bootId,
+    features: [],
     board,
     generation: () => ledger.state.generation,
     accept,
@@ -225,6 +228,7 @@ function describe(state: DesiredState): [string, string][] {
     ...state.volumes.map((volume) => [objectId({ type: 'volume', key: volume.key }), JSON.stringify(volume)] as [string, string]),
     ...state.instances.map((instance) => [objectId({ type: 'instance', key: instance.key }), JSON.stringify(instance)] as [string, string]),
     ...state.transfers.map((transfer) => [objectId({ type: 'transfer', key: transfer.id }), JSON.stringify(transfer)] as [string, string]),
+    ...(state.filters ?? []).map((filter) => [objectId({ type: 'filter', key: filter.key }), JSON.stringify(filter)] as [string, string]),
   ];
 }
 

@@ -1,13 +1,6 @@
 import { isDeepStrictEqual } from 'node:util';
-import type { HostObjectType, ObservedInstance, ObservedNetwork, ObservedTransfer, ObservedVolume } from '@virt8ra/contract';
+import type { HostObjectType, ObservedByType } from '@virt8ra/contract';
 import { type HostObject, objectFromId, objectId } from './host-object.js';
-
-export interface ObservedByType {
-  readonly network: ObservedNetwork;
-  readonly volume: ObservedVolume;
-  readonly instance: ObservedInstance;
-  readonly transfer: ObservedTransfer;
-}
 
 export interface BoardChange {
   readonly object: HostObject;

@@ -22,6 +22,9 @@ export function listDesired(board: Board, state: DesiredState, mode: 'bridge' | 
       access: [],
     });
   }
+  for (const { key } of state.filters ?? []) {
+    if (board.get('filter', key) === undefined) board.post('filter', key, { key, state: 'creating' });
+  }
   for (const { id, role } of state.transfers) {
     if (board.get('transfer', id) !== undefined) continue;
     board.post('transfer', id, {

@@ -24,5 +24,6 @@ export function objectsOf(state: DesiredState): HostObject[] {
     ...state.volumes.map(({ key }) => ({ type: 'volume', key }) as const),
     ...state.instances.map(({ key }) => ({ type: 'instance', key }) as const),
     ...state.transfers.map(({ id }) => ({ type: 'transfer', key: id }) as const),
+    ...(state.filters ?? []).map(({ key }) => ({ type: 'filter', key }) as const),
   ];
 }

@@ -107,6 +107,7 @@ describe('the link', () => {
     link = openLink({
       identity: () => identity,
       bootId: 'boot-1',
+      features: ['filters'],
       board,
       generation: () => generation,
       accept: async (epoch, desired) => {

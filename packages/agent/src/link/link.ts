@@ -1,6 +1,6 @@
 import {
+  type AgentFeature,
   type AgentMessage,
-  agentFeatures,
   agentFrameBytes,
   agentProtocols,
   type DesiredState,
@@ -19,6 +19,8 @@ import { Outbox, type Progress } from './outbox.js';
 export interface LinkOptions {
   readonly identity: () => Identity;
   readonly bootId: string;
+  /** What this host can do beyond the protocol's first form. */
+  readonly features: readonly AgentFeature[];
   readonly board: Board;
   /** Generation of the ledger. */
   readonly generation: () => number;
@@ -179,7 +181,7 @@ function openSession(options: LinkOptions, on: { greeted: () => void; ended: (re
       host: identity.host,
       bootId: options.bootId,
       generation: options.generation(),
-      features: [...agentFeatures],
+      features: ['maintenance', ...options.features],
     });
   });
   socket.on('message', (data, binary) => {

@@ -1,5 +1,5 @@
-import type { AgentMessage, AgentMessageOf, HostObjectType } from '@virt8ra/contract';
-import type { Board, ObservedByType } from '../desired/board.js';
+import type { AgentMessage, AgentMessageOf, HostObjectType, ObservedByType } from '@virt8ra/contract';
+import type { Board } from '../desired/board.js';
 import { type HostObject, objectFromId, objectId } from '../desired/host-object.js';
 
 /** What is pushed through one connection, and how full it is. */
@@ -104,6 +104,7 @@ export class Outbox {
       volumes: of('volume'),
       instances: of('instance'),
       transfers: of('transfer'),
+      filters: of('filter'),
       removed: [...this.#removed.values()].map(({ type, key }) => ({ type, key })),
     });
     this.#changed.clear();

@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto';
 
 /** A network interface's name: at most 15 characters, the same for the same parts. */
-export function interfaceName(prefix: 'v8b' | 'v8t', ...parts: readonly string[]): string {
+export function interfaceName(prefix: 'v8b' | 'v8h' | 'v8i' | 'v8n' | 'v8t' | 'v8u', ...parts: readonly string[]): string {
   return prefix + createHash('sha256').update(parts.join('\n')).digest('hex').slice(0, 12);
 }
 

@@ -1,4 +1,5 @@
 import { type Static, Type } from 'typebox';
+import { DesiredFilter, FilterKey } from './filter.js';
 import { Permit } from './permit.js';
 
 /**
@@ -10,6 +11,23 @@ import { Permit } from './permit.js';
 const Key = Type.String({ minLength: 1, maxLength: 96, pattern: '^[a-z0-9][a-z0-9_.-]*$' });
 const closed = { additionalProperties: false } as const;
 
+/** Where what a subnet sends to a range goes. */
+export const NetworkRoute = Type.Object(
+  {
+    /** Subnet that the packet comes from, CIDR notation. */
+    source: Type.String({ maxLength: 43 }),
+    /** CIDR notation; `0.0.0.0/0` and `::/0` are everything. */
+    destination: Type.String({ maxLength: 43 }),
+    /** `internet`: out through the host, translated to its address (or to the NIC's public one). `address`: to a NIC of the network. */
+    via: Type.Union([
+      Type.Object({ type: Type.Literal('internet') }, closed),
+      Type.Object({ type: Type.Literal('address'), address: Type.String({ maxLength: 39 }) }, closed),
+    ]),
+  },
+  closed,
+);
+export type NetworkRoute = Static<typeof NetworkRoute>;
+
 export const DesiredNetwork = Type.Object(
   {
     key: Key,
@@ -18,6 +36,36 @@ export const DesiredNetwork = Type.Object(
     mtu: Type.Integer({ minimum: 1280, maximum: 9000 }),
     /** Addresses of the host's own side of the bridge (the guests' gateway), CIDR notation. */
     gateways: Type.Array(Type.String({ maxLength: 43 }), { maxItems: 64 }),
+    /**
+     * What may leave the network, by the subnet it comes from; the longest matching destination counts. Absent or empty: nothing leaves.
+     * Needs agent feature `routes`.
+     */
+    routes: Type.Optional(Type.Array(NetworkRoute, { maxItems: 1000 })),
+    /** Answers DHCP and DHCPv6 to the NICs of this host, with the addresses desired of them. Needs agent feature `dhcp`. */
+    dhcp: Type.Optional(Type.Boolean()),
+    /** Resolves names at the gateways' addresses. Needs agent feature `dns`. */
+    dns: Type.Optional(
+      Type.Object(
+        {
+          /** Suffix of the names below; such as `net1.internal`. */
+          domain: Type.String({ minLength: 1, maxLength: 253, pattern: '^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$' }),
+          /** Where other names are asked for; empty: at the host's own resolvers. Only where a route to the internet lets questions out. */
+          upstreams: Type.Array(Type.String({ maxLength: 39 }), { maxItems: 8 }),
+          /** Every name of the network, on any host. */
+          hosts: Type.Array(
+            Type.Object(
+              {
+                name: Type.String({ minLength: 1, maxLength: 63, pattern: '^[a-z0-9]([-a-z0-9]*[a-z0-9])?$' }),
+                addresses: Type.Array(Type.String({ maxLength: 39 }), { minItems: 1, maxItems: 32 }),
+              },
+              closed,
+            ),
+            { maxItems: 16384 },
+          ),
+        },
+        closed,
+      ),
+    ),
   },
   closed,
 );
@@ -64,6 +112,40 @@ export const DesiredNic = Type.Object(
     gateway4: Type.Optional(Type.String({ maxLength: 15 })),
     gateway6: Type.Optional(Type.String({ maxLength: 39 })),
     nameservers: Type.Array(Type.String({ maxLength: 39 }), { maxItems: 8 }),
+    /**
+     * Filters of the same network that hold for this NIC, before it ever comes up. Absent: everything passes. Empty: nothing does. Needs
+     * agent feature `filters`.
+     */
+    filters: Type.Optional(Type.Array(FilterKey, { maxItems: 16 })),
+    /** False lets the guest use other addresses than its own (a router). Absent: true where the agent has feature `anti-spoofing`. */
+    antiSpoof: Type.Optional(Type.Boolean()),
+    /** Most that may pass, in each direction. Needs agent feature `rates`. */
+    rate: Type.Optional(
+      Type.Object(
+        {
+          megabitsPerSecond: Type.Optional(Type.Integer({ minimum: 1, maximum: 800_000 })),
+          packetsPerSecond: Type.Optional(Type.Integer({ minimum: 1, maximum: 200_000_000_000 })),
+        },
+        closed,
+      ),
+    ),
+    /**
+     * Addresses of the site's pool that are this NIC's outside, one to one. They work for subnets with a route to the internet. Needs agent
+     * feature `public-addresses`.
+     */
+    publicAddresses: Type.Optional(
+      Type.Array(
+        Type.Object(
+          {
+            address: Type.String({ maxLength: 39 }),
+            /** Which of the NIC's own; of the same version. */
+            to: Type.String({ maxLength: 39 }),
+          },
+          closed,
+        ),
+        { maxItems: 16 },
+      ),
+    ),
   },
   closed,
 );
@@ -99,7 +181,7 @@ export const DesiredInstance = Type.Object(
       },
       closed,
     ),
-    /** Guest TCP ports to make reachable through the host where there is no bridge. */
+    /** TCP ports of the first NIC to make reachable at the host; what its filters refuse stays refused. */
     exposedPorts: Type.Array(Type.Integer({ minimum: 1, maximum: 65535 }), { maxItems: 64 }),
     /** Absent: must not run here. */
     permit: Type.Optional(Permit),
@@ -165,11 +247,13 @@ export const DesiredState = Type.Object(
     transfers: Type.Array(DesiredTransfer),
     /** Start no guest; what runs goes on. Sent only to agents with the feature `maintenance`. */
     maintenance: Type.Optional(Type.Boolean()),
+    /** Only for agents with feature `filters`. */
+    filters: Type.Optional(Type.Array(DesiredFilter)),
   },
   closed,
 );
 export type DesiredState = Static<typeof DesiredState>;
 
-/** The four kinds of object on a host, each with its key. */
-export const hostObjectTypes = ['network', 'volume', 'instance', 'transfer'] as const;
+/** The kinds of object on a host, each with its key. */
+export const hostObjectTypes = ['network', 'volume', 'instance', 'transfer', 'filter'] as const;
 export type HostObjectType = (typeof hostObjectTypes)[number];

@@ -1,4 +1,5 @@
 import type { DesiredInstance, DesiredNetwork, DesiredTransfer, DesiredVolume, HostObjectType } from './desired.js';
+import type { DesiredFilter, ObservedFilter } from './filter.js';
 import type { ObservedInstance, ObservedNetwork, ObservedTransfer, ObservedVolume } from './observed.js';
 
 /** The desired shape of each type of object on a host. */
@@ -7,6 +8,7 @@ export interface DesiredByType {
   readonly volume: DesiredVolume;
   readonly instance: DesiredInstance;
   readonly transfer: DesiredTransfer;
+  readonly filter: DesiredFilter;
 }
 
 /** What an agent reports of each type of object. */
@@ -15,6 +17,7 @@ export interface ObservedByType {
   readonly volume: ObservedVolume;
   readonly instance: ObservedInstance;
   readonly transfer: ObservedTransfer;
+  readonly filter: ObservedFilter;
 }
 
 /** One object on one host. */

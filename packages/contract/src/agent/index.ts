@@ -1,4 +1,5 @@
 export * from './desired.js';
+export * from './filter.js';
 export * from './host-object.js';
 export * from './observed.js';
 export * from './permit.js';

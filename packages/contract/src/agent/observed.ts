@@ -12,6 +12,18 @@ export const ObservedNetwork = Type.Object({
   /** `bridge`: guests share a segment with every other host of this machine or overlay. `user`: an island per instance. */
   mode: oneOf(['bridge', 'user']),
   bridge: Type.Optional(Type.String()),
+  /** Network namespace that the bridge is in. */
+  namespace: Type.Optional(Type.String()),
+  /** Addresses of the namespace towards its host, without a prefix length. */
+  hostSide: Type.Optional(Type.Array(Type.String())),
+  /** Which versions have a way to the internet that the kernel holds. */
+  egress: Type.Optional(Type.Array(oneOf(['IPv4', 'IPv6']))),
+  dhcp: Type.Optional(oneOf(['serving', 'off', 'failed'])),
+  dns: Type.Optional(oneOf(['serving', 'off', 'failed'])),
+  /** What was found changed or missing and made anew, since the agent started: how often, and what last. */
+  healed: Type.Optional(Type.Object({ times: Type.Integer(), what: Type.String({ maxLength: 1024 }), at: Type.String() })),
+  /** What is desired and this host cannot do, each a sentence. */
+  limits: Type.Optional(Type.Array(Type.String({ maxLength: 1024 }), { maxItems: 32 })),
   problem: Type.Optional(Trouble),
 });
 export type ObservedNetwork = Static<typeof ObservedNetwork>;
@@ -28,6 +40,20 @@ export const ObservedVolume = Type.Object({
   problem: Type.Optional(Trouble),
 });
 export type ObservedVolume = Static<typeof ObservedVolume>;
+
+export const ObservedNic = Type.Object({
+  key: Type.String(),
+  /** Absent in user mode, and when it is gone. */
+  tap: Type.Optional(Type.String()),
+  /** Filters in force; absent: none holds. */
+  filters: Type.Optional(Type.Array(Type.String())),
+  antiSpoof: Type.Boolean(),
+  /** Limit in force, in each direction; absent: none. */
+  rate: Type.Optional(Type.Object({ megabitsPerSecond: Type.Optional(Type.Number()), packetsPerSecond: Type.Optional(Type.Number()) })),
+  /** Public addresses that lead to it. */
+  publicAddresses: Type.Optional(Type.Array(Type.String())),
+});
+export type ObservedNic = Static<typeof ObservedNic>;
 
 export const hostInstanceStates = ['waiting', 'starting', 'running', 'paused', 'stopping', 'stopped', 'crashed', 'failed'] as const;
 export const ObservedInstance = Type.Object({
@@ -50,6 +76,8 @@ export const ObservedInstance = Type.Object({
   boot: Type.Optional(Type.Object({ readBytes: Type.Integer(), serialBytes: Type.Integer() })),
   /** Exposed guest port → where it is reached on this host. */
   access: Type.Array(Type.Object({ port: Type.Integer(), address: Type.String(), hostPort: Type.Integer() })),
+  /** NICs of the running guest as the kernel has them. */
+  nics: Type.Optional(Type.Array(ObservedNic)),
   problem: Type.Optional(Trouble),
 });
 export type ObservedInstance = Static<typeof ObservedInstance>;
@@ -108,7 +136,12 @@ export const HostInventory = Type.Object({
     machines: Type.Array(Type.String()),
     cpuModels: Type.Array(Type.String()),
   }),
-  network: Type.Object({ mode: oneOf(['bridge', 'user']), reason: Type.String() }),
+  network: Type.Object({
+    mode: oneOf(['bridge', 'user']),
+    reason: Type.String(),
+    /** What guests' networks lack on this host, each a sentence. */
+    limits: Type.Optional(Type.Array(Type.String({ maxLength: 1024 }), { maxItems: 32 })),
+  }),
   /** What instances may use in all; free is this minus what desired instances and volumes claim. */
   capacity: Type.Object({ vCPU: Type.Integer(), memoryMiB: Type.Integer(), storageBytes: Type.Integer() }),
   /** It starts no guests, because it was told so. */

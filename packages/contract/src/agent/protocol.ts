@@ -1,6 +1,7 @@
 import { type Static, Type } from 'typebox';
 import { oneOf } from '../shape.js';
 import { DesiredState, hostObjectTypes } from './desired.js';
+import { ObservedFilter } from './filter.js';
 import { HostInventory, ObservedInstance, ObservedNetwork, ObservedTransfer, ObservedVolume } from './observed.js';
 
 /**
@@ -12,10 +13,24 @@ import { HostInventory, ObservedInstance, ObservedNetwork, ObservedTransfer, Obs
  */
 export const agentProtocols = [{ number: 1, name: 'desired state, run permits, disk transfers' }] as const;
 
-const closed = { additionalProperties: false } as const;
+/**
+ * What an agent may be able to do beyond the protocol's first form; said in `hello`, and depending on the host. What needs a feature is
+ * sent to no agent without it: it would refuse the whole frame, or, worse, run a guest unfiltered.
+ */
+export const agentFeatures = [
+  'maintenance',
+  'namespaces',
+  'routes',
+  'dhcp',
+  'dns',
+  'filters',
+  'anti-spoofing',
+  'rates',
+  'public-addresses',
+] as const;
+export type AgentFeature = (typeof agentFeatures)[number];
 
-/** What an agent may be able to do beyond the first version of the protocol; an agent names its own in `hello`. */
-export const agentFeatures = ['maintenance'] as const;
+const closed = { additionalProperties: false } as const;
 
 export const AgentHello = Type.Object(
   {
@@ -26,6 +41,7 @@ export const AgentHello = Type.Object(
     bootId: Type.String({ maxLength: 64 }),
     /** Generation in the agent's ledger; 0 when it has none. */
     generation: Type.Integer({ minimum: 0 }),
+    /** Of `agentFeatures`; unknown words are left out of account. */
     features: Type.Array(Type.String({ maxLength: 64 }), { maxItems: 64 }),
   },
   closed,
@@ -47,6 +63,8 @@ export const AgentObserved = Type.Object(
     volumes: Type.Array(ObservedVolume),
     instances: Type.Array(ObservedInstance),
     transfers: Type.Array(ObservedTransfer),
+    /** Absent from agents without feature `filters`. */
+    filters: Type.Optional(Type.Array(ObservedFilter)),
     removed: Type.Array(Type.Object({ type: oneOf(hostObjectTypes), key: Type.String() }, closed)),
   },
   closed,

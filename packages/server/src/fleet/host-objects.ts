@@ -1,6 +1,8 @@
 import {
+  type AgentFeature,
   agentFrameBytes,
   type DesiredByType,
+  DesiredFilter,
   DesiredInstance,
   DesiredNetwork,
   DesiredTransfer,
@@ -13,6 +15,7 @@ import {
 import { inTransaction, type Queryable } from '@virt8ra/engine';
 import type { Pool } from 'pg';
 import { Compile } from 'typebox/compile';
+import { featuresNeeded } from './features-needed.js';
 import { tellFleet } from './signals.js';
 import { isStorable } from './storable-json.js';
 
@@ -34,6 +37,7 @@ const shapes = {
   volume: Compile(DesiredVolume),
   instance: Compile(DesiredInstance),
   transfer: Compile(DesiredTransfer),
+  filter: Compile(DesiredFilter),
 } as const;
 
 export interface HostObjectsOptions {
@@ -67,6 +71,7 @@ export function createHostObjects({ pool, epoch, silenceSeconds }: HostObjectsOp
         const here = found.rows[0];
         if (existing === 'require' && here?.live !== true) throw new Problem('not-found', `there is no ${type} ${key} on host ${host}`);
         if (here?.live === true && (existing === 'keep' || here.same)) return;
+        await assertFeatures(client, host, featuresNeeded(type, desired));
         await assertRoom(client, host, type, key, text);
         await client.query(
           `with host as (update fleet.host set generation = generation + 1 where host = $1 returning generation)
@@ -191,6 +196,19 @@ function silenceOf(host: string, row: ViewRow<HostObjectType>, epoch: string): s
 async function lockHost(client: Queryable, site: string, host: string): Promise<void> {
   const found = await client.query('select 1 from fleet.host where host = $1 and site = $2 for no key update', [host, site]);
   if (found.rowCount === 0) throw new Problem('not-found', `site ${site} has no host ${host}; enrol it first`);
+}
+
+/** An agent that lacks a feature would refuse the whole state, or run a guest without what protects it. */
+async function assertFeatures(client: Queryable, host: string, needed: readonly AgentFeature[]): Promise<void> {
+  if (needed.length === 0) return;
+  const found = await client.query<{ features: string[] }>('select features from fleet.link where host = $1', [host]);
+  const missing = needed.filter((feature) => found.rows[0]?.features.includes(feature) !== true);
+  if (missing.length > 0) {
+    throw new Problem(
+      'unsupported',
+      `host ${host} cannot do this: its agent does not offer ${missing.join(', ')}. Choose another host, or run the agent there as root with nftables installed.`,
+    );
+  }
 }
 
 async function assertRoom(client: Queryable, host: string, type: HostObjectType, key: string, text: string): Promise<void> {

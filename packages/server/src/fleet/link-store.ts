@@ -118,6 +118,7 @@ export function createLinkStore(pool: Pool, silenceSeconds: number): LinkStore {
         instances: of('instance'),
         transfers: of('transfer'),
         ...(first.maintenance ? { maintenance: true } : {}),
+        ...(found.rows.some(({ type }) => type === 'filter') ? { filters: of('filter') } : {}),
       };
     },
   };

@@ -98,4 +98,11 @@ alter table fleet.host add column maintenance boolean not null default false;
 alter table fleet.link add column if not exists features jsonb not null default '[]';
 `,
   },
+  {
+    name: '0003-filters',
+    sql: `
+alter table fleet.desired drop constraint desired_type_check;
+alter table fleet.desired add constraint desired_type_check check (type in ('network', 'volume', 'instance', 'transfer', 'filter'));
+`,
+  },
 ];

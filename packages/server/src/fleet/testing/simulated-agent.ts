@@ -115,6 +115,7 @@ export async function startSimulatedAgent(options: SimulatedAgentOptions): Promi
       volumes: reported('volume'),
       instances: reported('instance'),
       transfers: reported('transfer'),
+      filters: reported('filter'),
       removed: [...removed].map((id) => ({ type: id.slice(0, id.indexOf('/')) as HostObjectType, key: id.slice(id.indexOf('/') + 1) })),
     });
     full = false;

@@ -128,6 +128,7 @@ export function createSimulatedBoard(options: BoardOptions): SimulatedBoard {
       if (type === 'network') convergeNetwork(machine, object);
       else if (type === 'volume') convergeVolume(machine, object);
       else if (type === 'instance') convergeInstance(machine, object);
+      else if (type === 'filter') machine.post('filter', key, { key, state: 'ready' });
       else if (object.role === 'send') convergeSend(machine, object);
       else convergeReceive(machine, object);
     }
@@ -190,5 +191,6 @@ function desiredObjects(state: DesiredState): readonly DesiredObject[] {
     ...state.volumes.map((object) => ({ type: 'volume', key: object.key, object }) as const),
     ...state.instances.map((object) => ({ type: 'instance', key: object.key, object }) as const),
     ...state.transfers.map((object) => ({ type: 'transfer', key: object.id, object }) as const),
+    ...(state.filters ?? []).map((object) => ({ type: 'filter', key: object.key, object }) as const),
   ];
 }

@@ -1,0 +1,33 @@
+import type { AgentFeature, DesiredByType, DesiredInstance, DesiredNetwork, HostObjectType } from '@virt8ra/contract';
+
+/** What an agent must offer before this may be asked of it. */
+export function featuresNeeded<Type extends HostObjectType>(type: Type, desired: DesiredByType[Type]): AgentFeature[] {
+  switch (type) {
+    case 'filter':
+      return ['filters'];
+    case 'network':
+      return ofNetwork(desired as DesiredNetwork);
+    case 'instance':
+      return ofInstance(desired as DesiredInstance);
+    default:
+      return [];
+  }
+}
+
+function ofNetwork({ routes, dhcp, dns }: DesiredNetwork): AgentFeature[] {
+  return [
+    ...((routes ?? []).length > 0 ? (['routes'] as const) : []),
+    ...(dhcp === true ? (['dhcp'] as const) : []),
+    ...(dns === undefined ? [] : (['dns'] as const)),
+  ];
+}
+
+function ofInstance({ nics }: DesiredInstance): AgentFeature[] {
+  const needed = nics.flatMap((nic): AgentFeature[] => [
+    ...(nic.filters === undefined ? [] : (['filters'] as const)),
+    ...(nic.antiSpoof === undefined ? [] : (['anti-spoofing'] as const)),
+    ...(nic.rate === undefined ? [] : (['rates'] as const)),
+    ...((nic.publicAddresses ?? []).length > 0 ? (['public-addresses'] as const) : []),
+  ]);
+  return [...new Set(needed)];
+}
