@@ -3,6 +3,7 @@ import type { DisksFacet } from './facets/disks.js';
 import type { HostsFacet } from './facets/hosts.js';
 import type { InstancesFacet } from './facets/instances.js';
 import type { NetworksFacet } from './facets/networks.js';
+import type { SecurityGroupsFacet } from './facets/security-groups.js';
 
 /** One provider technology. A driver is data + `connect`; vendor words never leave its folder. */
 export interface Driver<Config> {
@@ -21,6 +22,7 @@ export interface Connection {
   readonly instances?: InstancesFacet;
   readonly blockStorages?: BlockStoragesFacet;
   readonly networks?: NetworksFacet;
+  readonly securityGroups?: SecurityGroupsFacet;
   readonly disks?: DisksFacet;
   readonly hosts?: HostsFacet;
   readonly capabilities: Capabilities;
@@ -28,7 +30,7 @@ export interface Connection {
   close(): Promise<void>;
 }
 
-export const facetNames = ['instances', 'blockStorages', 'networks', 'disks', 'hosts'] as const;
+export const facetNames = ['instances', 'blockStorages', 'networks', 'securityGroups', 'disks', 'hosts'] as const;
 export type FacetName = (typeof facetNames)[number];
 
 /** Finer limits, as facts that placement and the migration planner read. Units are in the names. */

@@ -5,4 +5,5 @@ export * from './facets/disks.js';
 export * from './facets/hosts.js';
 export * from './facets/instances.js';
 export * from './facets/networks.js';
+export * from './facets/security-groups.js';
 export * from './observation.js';

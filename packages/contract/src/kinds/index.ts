@@ -3,9 +3,13 @@ import type { Kind } from '../kind.js';
 import { blockStorage } from './block-storage.js';
 import { image, imageImport } from './image.js';
 import { instance } from './instance.js';
+import { internetGateway } from './internet-gateway.js';
 import { migration } from './migration.js';
 import { network, nic, subnet } from './network.js';
+import { publicIp } from './public-ip.js';
 import { region } from './region.js';
+import { routeTable } from './route-table.js';
+import { securityGroup, securityGroupRule } from './security-group.js';
 import { instanceSku, networkSku, storageSku } from './sku.js';
 import { account, host, provider, site } from './topology.js';
 import { workspace } from './workspace.js';
@@ -20,7 +24,12 @@ export const kinds: readonly Kind[] = [
   image,
   networkSku,
   network,
+  internetGateway,
+  routeTable,
   subnet,
+  publicIp,
+  securityGroupRule,
+  securityGroup,
   nic,
   imageImport,
   provider,
@@ -33,9 +42,13 @@ export const kinds: readonly Kind[] = [
 export * from './block-storage.js';
 export * from './image.js';
 export * from './instance.js';
+export * from './internet-gateway.js';
 export * from './migration.js';
 export * from './network.js';
+export * from './public-ip.js';
 export * from './region.js';
+export * from './route-table.js';
+export * from './security-group.js';
 export * from './sku.js';
 export * from './topology.js';
 export * from './workspace.js';

@@ -30,7 +30,7 @@ export const migration = defineKind({
   collection: 'migrations',
   scope: 'workspace',
   aliases: ['move', 'moves'],
-  immutable: ['/instanceRef', '/toSite', '/toHost', '/mode', '/minPasses'],
+  immutable: ['/instanceRef', '/toSite', '/toHost', '/mode', '/minPasses', '/losePublicIps'],
   actions: ['cancel'],
   summary: 'a move of an instance with its disks to another site',
   spec: Type.Object(
@@ -42,6 +42,8 @@ export const migration = defineKind({
       mode: Type.Union([Type.Literal('warm'), Type.Literal('cold')]),
       /** Change-tracked passes before cut-over, the full copy not counted; warm only. */
       minPasses: Type.Optional(Type.Integer({ minimum: 1, maximum: 100 })),
+      /** It may go where its public IPs do not lead to it any more; without this a move that loses one is refused. */
+      losePublicIps: Type.Optional(Type.Boolean()),
     },
     { additionalProperties: false },
   ),

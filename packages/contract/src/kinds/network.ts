@@ -38,7 +38,7 @@ export const subnet = defineKind({
     },
     { additionalProperties: false },
   ),
-  status: statusShape({ cidr: Type.Optional(Cidr) }),
+  status: statusShape({ cidr: Type.Optional(Cidr), routeTableRef: Type.Optional(Reference) }),
 });
 export type SubnetSpec = Static<typeof subnet.spec>;
 
@@ -64,6 +64,8 @@ export const nic = defineKind({
   status: statusShape({
     addresses: Type.Optional(Type.Array(Type.String({ maxLength: 39 }), { maxItems: 32 })),
     macAddress: Type.Optional(Type.String({ maxLength: 17 })),
+    /** Those that lead to it where its instance is; a public IP of another site does not. */
+    publicIpRefs: Type.Optional(Type.Array(Reference, { maxItems: 16 })),
     attachedTo: Type.Optional(Reference),
   }),
 });

@@ -59,6 +59,8 @@ export const site = defineKind({
         ),
       ),
       tier: oneOf(siteTiers),
+      /** What public IPs of this site are taken from: addresses, or ranges in CIDR notation of which every address counts. */
+      publicAddresses: Type.Optional(Type.Array(Type.String({ minLength: 2, maxLength: 43 }), { maxItems: 64 })),
       displayName: Type.Optional(Type.String({ maxLength: 128 })),
     },
     { additionalProperties: false },
@@ -77,6 +79,8 @@ export const site = defineKind({
       }),
     ),
     architectures: Type.Optional(Type.Array(Type.String())),
+    /** Of its public addresses, those that a public IP holds; absent where it has none to give. */
+    publicAddressesTaken: Type.Optional(Type.Integer({ minimum: 0 })),
   }),
 });
 export type SiteSpec = Static<typeof site.spec>;

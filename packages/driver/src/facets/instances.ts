@@ -16,11 +16,31 @@ export interface InstanceRealizationSpec {
   readonly power: 'on' | 'off';
   readonly restarts: number;
   readonly volumes: readonly Handle[];
-  readonly nics: readonly (Omit<DesiredInstance['nics'][number], 'networkKey'> & { readonly network: Handle })[];
+  readonly nics: readonly NicRealizationSpec[];
   readonly seed: DesiredInstance['seed'];
   readonly exposedPorts: readonly number[];
   readonly permit?: Permit;
   readonly surrenderEpoch?: number;
+}
+
+/** A NIC as a site is asked for it. */
+export interface NicRealizationSpec {
+  readonly key: string;
+  readonly network: Handle;
+  readonly mac: string;
+  /** CIDR notation, such as 10.1.0.5/24. */
+  readonly addresses: readonly string[];
+  readonly gateway4?: string;
+  readonly gateway6?: string;
+  readonly nameservers: readonly string[];
+  /** Realizations of its security groups in that network. Absent or empty: nothing is filtered. */
+  readonly securityGroups?: readonly Handle[];
+  /** Public addresses of the site that are its outside, one to one; `to` is one of its own, of the same version. */
+  readonly publicAddresses?: readonly { readonly address: string; readonly to: string }[];
+  /** It forwards what is not for itself, so that it may use other addresses than its own. */
+  readonly forwards?: boolean;
+  /** Most that may pass in each direction. */
+  readonly rate?: { readonly megabitsPerSecond: number; readonly packetsPerSecond: number };
 }
 
 export interface InstanceRealizationStatus {

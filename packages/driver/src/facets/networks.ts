@@ -7,6 +7,25 @@ export interface NetworkRealizationSpec {
   readonly mtu: number;
   /** The gateway's address of each subnet, CIDR notation. */
   readonly gateways: readonly string[];
+  /** What may leave the network, by the subnet it comes from; the longest matching destination decides. Absent or empty: nothing leaves. */
+  readonly routes?: readonly NetworkRoute[];
+  /** What its guests can ask for by name, where the site can answer them. */
+  readonly names?: NetworkNames;
+}
+
+/** Ranges are in CIDR notation. */
+export interface NetworkRoute {
+  readonly source: string;
+  readonly destination: string;
+  /** `internet`: out through the site, behind an address of its own or the NIC's public one. `address`: to a guest of this network that forwards. */
+  readonly via: { readonly type: 'internet' } | { readonly type: 'address'; readonly address: string };
+}
+
+export interface NetworkNames {
+  /** Suffix of the names. */
+  readonly domain: string;
+  /** Labels, each with addresses in this network, in order. */
+  readonly hosts: readonly { readonly name: string; readonly addresses: readonly string[] }[];
 }
 
 export interface NetworkRealizationStatus {
