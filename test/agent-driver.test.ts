@@ -7,6 +7,8 @@ import type {
   InstanceRealizationStatus,
   NetworkRealizationSpec,
   NetworkRealizationStatus,
+  SecurityGroupRealizationSpec,
+  SecurityGroupRealizationStatus,
 } from '@virt8ra/driver';
 import type { ConformanceWorld } from '@virt8ra/driver/testing';
 import { conformance, facetCase } from '@virt8ra/driver/testing';
@@ -35,11 +37,13 @@ async function openAgentWorld(): Promise<ConformanceWorld> {
   const driver = createAgentDriver(port);
   const connect = async () => await driver.connect(driver.parse({ site: 'here' }));
   const connection = await connect();
-  const { blockStorages, networks } = connection;
-  if (blockStorages === undefined || networks === undefined) throw new Error('the agent driver has lost a facet');
+  const { blockStorages, networks, securityGroups } = connection;
+  if (blockStorages === undefined || networks === undefined || securityGroups === undefined)
+    throw new Error('the agent driver has lost a facet');
   const volume = await blockStorages.create(blank, 'boot');
   const network = await networks.create(plainNetwork, 'net');
-  const instance = instanceOn(volume, network);
+  const group = groupIn(network);
+  const instance = instanceOn(volume, network, await securityGroups.create(group, 'group'));
   return {
     connection,
     reconnect: connect,
@@ -59,8 +63,36 @@ async function openAgentWorld(): Promise<ConformanceWorld> {
         facet: 'networks',
         open: (of) => of.networks,
         spec: plainNetwork,
-        changed: { ...plainNetwork, gateways: ['10.0.0.1/24', '10.0.1.1/24'] },
-        refused: [{ title: 'a network with an absurd mtu', spec: { ...plainNetwork, mtu: 100_000 } }],
+        changed: {
+          ...plainNetwork,
+          gateways: ['10.0.0.1/24', '10.0.1.1/24'],
+          routes: [{ source: '10.0.1.0/24', destination: '0.0.0.0/0', via: { type: 'internet' } }],
+          names: { domain: 'net.internal', hosts: [{ name: 'web', addresses: ['10.0.0.2'] }] },
+        },
+        refused: [
+          { title: 'a network with an absurd mtu', spec: { ...plainNetwork, mtu: 100_000 } },
+          {
+            title: 'a network with more routes than a host takes',
+            spec: { ...plainNetwork, routes: Array.from({ length: 1001 }, () => route) },
+          },
+        ],
+      }),
+      facetCase<SecurityGroupRealizationSpec, SecurityGroupRealizationStatus>({
+        facet: 'securityGroups',
+        open: (of) => of.securityGroups,
+        spec: group,
+        changed: {
+          ...group,
+          rules: [{ direction: 'ingress', peers: { ranges: [], groups: ['self'] } }],
+          members: ['10.0.0.2', '10.0.0.3'],
+        },
+        refused: [
+          { title: 'a security group in a network on another host', spec: { ...group, host: 'beta' } },
+          {
+            title: 'a port that there is not',
+            spec: { ...group, rules: [{ direction: 'ingress', protocol: 'tcp', ports: [{ from: 0, to: 1 }] }] },
+          },
+        ],
       }),
       facetCase<InstanceRealizationSpec, InstanceRealizationStatus>({
         facet: 'instances',
@@ -105,7 +137,16 @@ const blank: BlockStorageRealizationSpec = { host: 'alpha', sizeBytes: 1_000_000
 const { host: _, ...withoutHost } = blank;
 const plainNetwork: NetworkRealizationSpec = { host: 'alpha', vni: 7, mtu: 1400, gateways: ['10.0.0.1/24'] };
 
-function instanceOn(volume: Handle, network: Handle): InstanceRealizationSpec {
+const route = { source: '10.0.0.0/24', destination: '0.0.0.0/0', via: { type: 'internet' } } as const;
+
+function groupIn(network: Handle): SecurityGroupRealizationSpec {
+  const rules = [
+    { direction: 'ingress', protocol: 'tcp', ports: [{ from: 80, to: 80 }], peers: { ranges: ['192.0.2.0/24'], groups: [] } },
+  ] as const;
+  return { host: 'alpha', network, rules, members: ['10.0.0.2'] };
+}
+
+function instanceOn(volume: Handle, network: Handle, group: Handle): InstanceRealizationSpec {
   return {
     host: 'alpha',
     instance: 'res_conformance',
@@ -117,7 +158,7 @@ function instanceOn(volume: Handle, network: Handle): InstanceRealizationSpec {
     power: 'on',
     restarts: 0,
     volumes: [volume],
-    nics: [{ key: 'nic', network, mac: '52:54:00:00:00:01', addresses: ['10.0.0.2/24'], nameservers: [] }],
+    nics: [{ key: 'nic', network, mac: '52:54:00:00:00:01', addresses: ['10.0.0.2/24'], nameservers: [], securityGroups: [group] }],
     seed: { instanceId: 'i-1', hostname: 'web', userData: 'the-user-data-password', sshKeys: ['the-ssh-key'] },
     exposedPorts: [80],
     permit: { epoch: 1, holder: 'alpha' },
@@ -126,7 +167,7 @@ function instanceOn(volume: Handle, network: Handle): InstanceRealizationSpec {
 
 if ((await hasPostgres('debian')) || (await hasPostgres('embedded'))) {
   conformance('agent', openAgentWorld, {
-    facets: ['blockStorages', 'networks', 'instances'],
+    facets: ['blockStorages', 'networks', 'securityGroups', 'instances'],
     runner: { describe, it, beforeAll: (body) => beforeAll(body, 60_000), afterAll: (body) => afterAll(body, 60_000) },
   });
 } else {

@@ -10,7 +10,8 @@ import { root } from './ensure.mjs';
 const meaning = {
   instances: 'instances',
   blockStorages: 'block storage',
-  networks: 'networks',
+  networks: 'networks with routes and names',
+  securityGroups: 'security groups',
   disks: 'disks that are copied: moves from and to it',
   hosts: 'hosts with inventory and capacity',
 };

@@ -5,7 +5,7 @@ import { assertSame, createObjectFacet, type ObjectTranslation, type SiteFleet }
 
 const translation: ObjectTranslation<'volume', BlockStorageRealizationSpec, BlockStorageRealizationStatus> = {
   type: 'volume',
-  toDesired: ({ sizeBytes, source, settle, digestRequest }, key) => ({
+  toDesired: ({ sizeBytes, source, settle, digestRequest }, { key }) => ({
     key,
     sizeBytes,
     source,

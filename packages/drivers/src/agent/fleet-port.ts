@@ -1,4 +1,4 @@
-import type { DesiredByType, HostInventory, HostObject, HostObjectType, ObservedByType } from '@virt8ra/contract';
+import type { AgentFeature, DesiredByType, HostInventory, HostObject, HostObjectType, ObservedByType } from '@virt8ra/contract';
 
 /** What the driver needs of the fleet of agents. The control plane implements it; this driver never sees a socket or a table. */
 
@@ -37,6 +37,8 @@ export interface AgentFleet {
   /** Every desired, going or observed object of the site, each once. */
   list(site: string, type: HostObjectType): AsyncIterable<HostObject>;
   hosts(site: string): Promise<readonly FleetHost[]>;
+  /** What the agent of a host said it can do, when it said hello last; empty for a host that is not of the site. */
+  features(site: string, host: string): Promise<ReadonlySet<AgentFeature>>;
 }
 
 export interface FleetHost {
@@ -44,4 +46,5 @@ export interface FleetHost {
   readonly connected: boolean;
   readonly observedAt: string | undefined;
   readonly inventory: HostInventory | undefined;
+  readonly features: readonly AgentFeature[];
 }

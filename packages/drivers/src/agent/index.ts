@@ -1,6 +1,6 @@
 /** Sites whose hosts run our own agent. Everything is declared through `AgentFleet`; this folder never talks to a host by itself. */
-import { Problem } from '@virt8ra/contract';
-import type { Connection, Driver } from '@virt8ra/driver';
+import { type AgentFeature, Problem } from '@virt8ra/contract';
+import type { Connection, Driver, HostNetworking } from '@virt8ra/driver';
 import { createBlockStoragesFacet } from './block-storages.js';
 import { capabilities } from './capability.js';
 import { createDisksFacet } from './disks.js';
@@ -9,6 +9,7 @@ import { driverName } from './handle.js';
 import { createInstancesFacet } from './instances.js';
 import { createNetworksFacet } from './networks.js';
 import type { SiteFleet } from './object-facet.js';
+import { createSecurityGroupsFacet } from './security-groups.js';
 
 export type { AgentFleet, FleetHost, HostObjectView } from './fleet-port.js';
 
@@ -20,11 +21,22 @@ export interface AgentSiteConfig {
 export function createAgentDriver(fleet: AgentFleet): Driver<AgentSiteConfig> {
   return {
     name: driverName,
-    summary: 'hosts with our own agent: QEMU guests, their disks and networks',
+    summary: 'hosts with our own agent: QEMU guests, their disks, networks and security groups',
     lacks: {},
     parse: parseConfig,
     connect: async ({ site }) => openSite(fleet, site),
   };
+}
+
+/** What a NIC may need that not every host has, by the feature that it takes. */
+const networkingByFeature: Partial<Record<AgentFeature, HostNetworking>> = {
+  filters: 'security-groups',
+  routes: 'routes',
+  'public-addresses': 'public-addresses',
+};
+
+function networkingOf(features: readonly AgentFeature[]): readonly HostNetworking[] {
+  return features.flatMap((feature) => networkingByFeature[feature] ?? []);
 }
 
 function parseConfig(input: unknown): AgentSiteConfig {
@@ -45,11 +57,12 @@ function openSite(fleet: AgentFleet, site: string): Connection {
     instances: createInstancesFacet(context),
     blockStorages: createBlockStoragesFacet(context),
     networks: createNetworksFacet(context),
+    securityGroups: createSecurityGroupsFacet(context),
     disks: createDisksFacet(context),
     hosts: {
       async list() {
         assertOpen();
-        return await fleet.hosts(site);
+        return (await fleet.hosts(site)).map(({ features, ...rest }) => ({ ...rest, networking: networkingOf(features) }));
       },
     },
     capabilities,

@@ -1,8 +1,15 @@
-import { type DesiredInstance, type InstanceActivity, type ObservedInstance, Problem } from '@virt8ra/contract';
-import type { InstanceRealizationSpec, InstanceRealizationStatus, InstancesFacet } from '@virt8ra/driver';
+import {
+  type AgentFeature,
+  type DesiredInstance,
+  type DesiredNic,
+  type InstanceActivity,
+  type ObservedInstance,
+  Problem,
+} from '@virt8ra/contract';
+import type { InstanceRealizationSpec, InstanceRealizationStatus, InstancesFacet, NicRealizationSpec } from '@virt8ra/driver';
 import { capabilities } from './capability.js';
 import { troubleOf } from './networks.js';
-import { assertSame, createObjectFacet, keyOnHost, type ObjectTranslation, type SiteFleet } from './object-facet.js';
+import { assertSame, createObjectFacet, keyOnHost, type ObjectPlace, type ObjectTranslation, type SiteFleet } from './object-facet.js';
 
 const translation: ObjectTranslation<'instance', InstanceRealizationSpec, InstanceRealizationStatus> = {
   type: 'instance',
@@ -24,7 +31,7 @@ export function createInstancesFacet(site: SiteFleet): InstancesFacet {
   return createObjectFacet(site, translation);
 }
 
-function instanceFromSpec(spec: InstanceRealizationSpec, key: string, host: string): DesiredInstance {
+function instanceFromSpec(spec: InstanceRealizationSpec, { key, host, features }: ObjectPlace): DesiredInstance {
   if (spec.volumes.length === 0) throw new Problem('unsupported', 'an instance needs a boot volume');
   if (spec.volumes.length > capabilities.maxVolumesPerInstance) {
     throw new Problem(
@@ -49,11 +56,30 @@ function instanceFromSpec(spec: InstanceRealizationSpec, key: string, host: stri
     power,
     restarts,
     volumeKeys: spec.volumes.map((volume) => keyOnHost(volume, 'volume', host)),
-    nics: spec.nics.map(({ network, ...nic }) => ({ ...nic, networkKey: keyOnHost(network, 'network', host) })),
+    nics: spec.nics.map((nic) => nicFromSpec(nic, host, features)),
     seed: spec.seed,
     exposedPorts: [...spec.exposedPorts],
     ...(permit === undefined ? {} : { permit }),
     ...(surrenderEpoch === undefined ? {} : { surrenderEpoch }),
+  };
+}
+
+function nicFromSpec(nic: NicRealizationSpec, host: string, features: ReadonlySet<AgentFeature>): DesiredNic {
+  const { key, network, mac, addresses, gateway4, gateway6, securityGroups = [], publicAddresses = [], forwards, rate } = nic;
+  // A host that resolves names does so at the gateways.
+  const resolvers = features.has('dns') ? [gateway4, gateway6].filter((gateway) => gateway !== undefined) : [];
+  return {
+    key,
+    networkKey: keyOnHost(network, 'network', host),
+    mac,
+    addresses: [...addresses],
+    ...(gateway4 === undefined ? {} : { gateway4 }),
+    ...(gateway6 === undefined ? {} : { gateway6 }),
+    nameservers: nic.nameservers.length > 0 ? [...nic.nameservers] : resolvers,
+    ...(securityGroups.length === 0 ? {} : { filters: securityGroups.map((group) => keyOnHost(group, 'filter', host)) }),
+    ...(publicAddresses.length === 0 ? {} : { publicAddresses: publicAddresses.map(({ address, to }) => ({ address, to })) }),
+    ...(forwards === true && features.has('anti-spoofing') ? { antiSpoof: false } : {}),
+    ...(rate === undefined || !features.has('rates') ? {} : { rate }),
   };
 }
 

@@ -1,4 +1,4 @@
-import type { DesiredByType } from '@virt8ra/contract';
+import type { AgentFeature, DesiredByType } from '@virt8ra/contract';
 import { type HostObjectType, Problem } from '@virt8ra/contract';
 import type { Facet, Handle } from '@virt8ra/driver';
 import type { AgentFleet } from './fleet-port.js';
@@ -15,10 +15,17 @@ export interface SiteFleet {
 
 export interface ObjectTranslation<Type extends HostObjectType, Spec, Status> extends Reader<Type, Status> {
   readonly type: Type;
-  /** Raises `unsupported` for what no agent can do. */
-  toDesired(spec: Spec, key: string, host: string): DesiredByType[Type];
+  /** Raises `unsupported` for what no agent can do. What an agent may go without is left out where it lacks the feature. */
+  toDesired(spec: Spec, object: ObjectPlace): DesiredByType[Type];
   /** Raises `unsupported` for a change that agents cannot make to what exists. */
   assertChangeable(from: DesiredByType[Type], to: DesiredByType[Type]): void;
+}
+
+export interface ObjectPlace {
+  readonly key: string;
+  readonly host: string;
+  /** What the host's agent said it can do. */
+  readonly features: ReadonlySet<AgentFeature>;
 }
 
 /** A facet over objects of one type that are declared on hosts. */
@@ -27,11 +34,13 @@ export function createObjectFacet<Type extends HostObjectType, Spec extends { re
   translation: ObjectTranslation<Type, Spec, Status>,
 ): Facet<Spec, Status> {
   const { type } = translation;
+  const desiredOf = async (spec: Spec, key: string, host: string): Promise<DesiredByType[Type]> =>
+    translation.toDesired(spec, { key, host, features: await fleet.features(site, host) });
   return {
     async create(spec, key) {
       assertOpen();
       const host = requireHost(spec.host);
-      await fleet.declare(site, { host, type, key, desired: translation.toDesired(spec, key, host) }, 'keep');
+      await fleet.declare(site, { host, type, key, desired: await desiredOf(spec, key, host) }, 'keep');
       return handleFromObject({ host, type, key });
     },
     async find(key) {
@@ -51,7 +60,7 @@ export function createObjectFacet<Type extends HostObjectType, Spec extends { re
       if (spec.host !== undefined && spec.host !== host) {
         throw new Problem('unsupported', `a ${type} stays on its host ${host}; a move to ${spec.host} is a migration`);
       }
-      const desired = translation.toDesired(spec, key, host);
+      const desired = await desiredOf(spec, key, host);
       const { desired: before } = await fleet.look(site, object);
       if (before !== undefined) translation.assertChangeable(before, desired);
       await fleet.declare(site, { host, type, key, desired }, 'require');
