@@ -12,9 +12,13 @@ import { catalogueBehaviours } from './kinds/catalogue/index.js';
 import { imageBehaviour } from './kinds/image/index.js';
 import { createAcceptWorkflow, createImageImportBehaviour } from './kinds/image-import/index.js';
 import { createInstanceBehaviour, type InstanceContext } from './kinds/instance/index.js';
+import { internetGatewayBehaviour } from './kinds/internet-gateway/index.js';
 import { createMigrationBehaviour, createMigrationWorkflow } from './kinds/migration/index.js';
 import { createNetworkBehaviour } from './kinds/network/index.js';
 import { nicBehaviour } from './kinds/nic/index.js';
+import { publicIpBehaviour } from './kinds/public-ip/index.js';
+import { routeTableBehaviour } from './kinds/route-table/index.js';
+import { createSecurityGroupBehaviour, securityGroupRuleBehaviour } from './kinds/security-group/index.js';
 import { subnetBehaviour } from './kinds/subnet/index.js';
 import { createDrainWorkflow, createTopologyBehaviours } from './kinds/topology/index.js';
 import { workspaceBehaviour } from './kinds/workspace/index.js';
@@ -63,6 +67,11 @@ export function composeKinds(parts: {
       createImageImportBehaviour(context, artifacts, acceptWorkflow) as KindBehaviour,
       createNetworkBehaviour(context) as KindBehaviour,
       subnetBehaviour as KindBehaviour,
+      internetGatewayBehaviour as KindBehaviour,
+      routeTableBehaviour as KindBehaviour,
+      publicIpBehaviour as KindBehaviour,
+      securityGroupRuleBehaviour as KindBehaviour,
+      createSecurityGroupBehaviour(context) as KindBehaviour,
       nicBehaviour as KindBehaviour,
       createBlockStorageBehaviour(context) as KindBehaviour,
       createInstanceBehaviour(context) as KindBehaviour,

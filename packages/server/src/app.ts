@@ -30,6 +30,7 @@ import { accessTarget, instanceMigrations } from './kinds/instance/index.js';
 import { recordTransferProgress } from './kinds/migration/index.js';
 import { networkMigrations } from './kinds/network/index.js';
 import { nicMigrations } from './kinds/nic/index.js';
+import { publicIpMigrations } from './kinds/public-ip/index.js';
 import { drainMigrations } from './kinds/topology/index.js';
 import { createStore } from './resources/create-store.js';
 import { startHousekeeping } from './resources/housekeeping.js';
@@ -60,6 +61,7 @@ const migrations: readonly MigrationList[] = [
   { area: 'network', migrations: networkMigrations },
   { area: 'nic', migrations: nicMigrations },
   { area: 'topology', migrations: drainMigrations },
+  { area: 'public-ip', migrations: publicIpMigrations },
   { area: 'preset', migrations: presetMigrations },
 ];
 

@@ -76,7 +76,9 @@ describe('control plane', { timeout: 90_000 }, () => {
     const before = Date.now() - 15_000;
     const { body } = await plane.call('GET', '/providers/virt8ra.topology/v1beta1/accounts/test');
     const { status } = body as { status: { facets: unknown[]; healthy: { observedAt: string } } };
-    expect(status.facets).toEqual(['instances', 'blockStorages', 'networks', 'disks', 'hosts'].map((name) => ({ name, supported: true })));
+    expect(status.facets).toEqual(
+      ['instances', 'blockStorages', 'networks', 'securityGroups', 'disks', 'hosts'].map((name) => ({ name, supported: true })),
+    );
     expect(status.healthy).toMatchObject({ value: true, source: 'account/test' });
     expect(Date.parse(status.healthy.observedAt)).toBeGreaterThan(before);
   });
@@ -111,7 +113,10 @@ describe('control plane', { timeout: 90_000 }, () => {
       body: { detail: expect.stringMatching(/bound is at gamma/), sources: [{ pointer: '/spec/zone' }] },
     });
     const split = await ask({ dataVolumes: [{ deviceRef: 'block-storages/elsewhere' }] });
-    expect(split).toMatchObject({ status: 409, body: { detail: expect.stringMatching(/bound is at gamma and elsewhere at beta/) } });
+    expect(split).toMatchObject({
+      status: 409,
+      body: { detail: expect.stringMatching(/bound is at gamma and block storage elsewhere at beta/) },
+    });
     const empty = '/providers/virt8ra.topology/v1beta1/sites/empty';
     await put(empty, { accountRef: 'accounts/test', country: 'PL', tier: 'edge' });
     await put(`${disks}/elsewhere`, { sizeGB: 1, skuRef: 'skus/rd100' }, { 'virt8ra.site': 'empty' });

@@ -1,5 +1,6 @@
 import {
   type AgentFeature,
+  agentFeatures,
   agentFrameBytes,
   type DesiredByType,
   DesiredFilter,
@@ -149,6 +150,14 @@ export function createHostObjects({ pool, epoch, silenceSeconds }: HostObjectsOp
       const waiting = unheard.rows[0]?.host;
       if (waiting === undefined) return undefined;
       throw new Problem('unavailable', `host ${waiting} has not reported yet, so that it cannot be told whether ${type} ${key} exists`);
+    },
+
+    async features(site: string, host: string): Promise<ReadonlySet<AgentFeature>> {
+      const found = await pool.query<{ features: string[] }>(
+        'select features from fleet.link join fleet.host using (host) where host = $1 and site = $2',
+        [host, site],
+      );
+      return new Set(agentFeatures.filter((feature) => found.rows[0]?.features.includes(feature) === true));
     },
 
     async *list(site: string, type: HostObjectType): AsyncGenerator<HostObject> {

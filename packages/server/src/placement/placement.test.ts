@@ -7,13 +7,34 @@ const host: Candidate = {
   connected: true,
   cordon: undefined,
   architecture: 'amd64',
+  networking: [],
   firmwares: ['BIOS'],
   capacity: { vCPU: 8, memoryMiB: 8192, storageBytes: 100e9 },
   claimed: { vCPU: 0, memoryMiB: 0, storageBytes: 0 },
 };
-const need: Requirement = { zone: 'any', architecture: 'amd64', firmware: 'BIOS', vCPU: 2, memoryMiB: 2048, storageBytes: 10e9 };
+const need: Requirement = {
+  zone: 'any',
+  architecture: 'amd64',
+  firmware: 'BIOS',
+  networking: [],
+  vCPU: 2,
+  memoryMiB: 2048,
+  storageBytes: 10e9,
+};
 
 describe('placement', () => {
+  it('refuses a host that cannot do for the NICs what they need, and says what would mend it', () => {
+    const able: Candidate = { ...host, host: 'a2', networking: ['security-groups', 'routes'] };
+
+    const ranked = rankCandidates([host, able], { ...need, networking: ['routes', 'security-groups'] });
+
+    expect(ranked.map((verdict) => [verdict.host, verdict.fits])).toEqual([
+      ['a2', true],
+      ['a1', false],
+    ]);
+    expect(explainRefusals(ranked.slice(1))).toContain('alpha/a1: the host cannot route out of networks (take the route table');
+  });
+
   it('prefers the host that keeps the larger share of its tightest resource free', () => {
     const busy: Candidate = { ...host, site: 'beta', host: 'b1', claimed: { vCPU: 4, memoryMiB: 0, storageBytes: 0 } };
 

@@ -18,15 +18,20 @@ export interface Candidate {
   /** Node-style names are not used here: `amd64` or `arm64`. */
   readonly architecture: string;
   readonly firmwares: readonly string[];
+  /** What it can do for NICs, of what not every host can. */
+  readonly networking: readonly Networking[];
   readonly capacity: Capacity;
   readonly claimed: Capacity;
 }
+
+export type Networking = 'security-groups' | 'routes' | 'public-addresses';
 
 export interface Requirement extends Capacity {
   /** A site, or `any`. */
   readonly zone: string;
   readonly architecture: string;
   readonly firmware: string;
+  readonly networking: readonly Networking[];
   /** Set when something already lives on one host, such as a block storage. */
   readonly host?: string;
 }
@@ -81,6 +86,8 @@ function judge(candidate: Candidate, requirement: Requirement): Verdict {
       `use an image that boots with ${candidate.firmwares.join(' or ')}`,
     );
   }
+  const lacking = requirement.networking.find((needed) => !candidate.networking.includes(needed));
+  if (lacking !== undefined) return refuse(...networkingRefusals[lacking]);
   const free = subtract(candidate.capacity, candidate.claimed);
   for (const [resource, unit] of capacityUnits) {
     if (requirement[resource] > free[resource]) {
@@ -103,6 +110,19 @@ function judge(candidate: Candidate, requirement: Requirement): Verdict {
     score,
   };
 }
+
+/** Reason, and what would mend it. */
+const networkingRefusals: Readonly<Record<Networking, readonly [string, string]>> = {
+  'security-groups': [
+    'the host cannot filter by security groups',
+    'take the instance out of its groups, or run the agent there as root with nftables',
+  ],
+  routes: ['the host cannot route out of networks', 'take the route table from its subnets, or run the agent there as root with nftables'],
+  'public-addresses': [
+    'the host cannot lead public IPs to instances',
+    'take the public IPs from its NICs, or run the agent there as root with nftables',
+  ],
+};
 
 const capacityUnits: readonly (readonly [keyof Capacity, (amount: number) => string])[] = [
   ['vCPU', (amount) => `${amount} vCPU`],

@@ -49,8 +49,8 @@ export function createLedgerWriter(client: PoolClient, now: () => Date): LedgerW
       );
       const generation = counted.rows[0]?.generation;
       if (generation === undefined) throw new Problem('not-found', `there is no resource ${intent.resourceUid} to realize`);
-      // Networks are made once per host; the host in the key tells a reader at the provider which.
-      const perHost = intent.facet === 'networks' && intent.host !== undefined;
+      // Networks and security groups are made once per host; the host in the key tells a reader at the provider which.
+      const perHost = (intent.facet === 'networks' || intent.facet === 'securityGroups') && intent.host !== undefined;
       const key = `${intent.resourceUid}-g${generation}${perHost ? `-${intent.host}` : ''}`;
       const { rows } = await client.query<RealizationRow>(
         `insert into realization (id, resource_uid, generation, role, facet, site, host, key, state, facts, created_at)

@@ -26,7 +26,7 @@ export interface ControlPlane {
   /** Another host of a site, with a connected agent. */
   addHost(name: string, site: string, options?: HostOptions): Promise<SimulatedAgent>;
   /** Provider, account, site, host and a connected agent. */
-  addSite(name: string, options?: HostOptions): Promise<SimulatedAgent>;
+  addSite(name: string, options?: HostOptions & { readonly publicAddresses?: readonly string[] }): Promise<SimulatedAgent>;
   /** Stops the server and starts another at the same addresses, on the same state and database. */
   restart(): Promise<void>;
   stop(): Promise<void>;
@@ -112,10 +112,15 @@ export async function startControlPlane(): Promise<ControlPlane> {
       if (!response.ok) throw new Error(`PATCH ${path}: ${await response.text()}`);
     },
     until,
-    async addSite(name, options) {
+    async addSite(name, { publicAddresses, ...options } = {}) {
       await put(`${topology}/providers/test`, { displayName: 'Test', legalSeat: 'PL' });
       await put(`${topology}/accounts/test`, { providerRef: 'providers/test', driver: 'agent' });
-      await put(`${topology}/sites/${name}`, { accountRef: 'accounts/test', country: 'PL', tier: 'edge' });
+      await put(`${topology}/sites/${name}`, {
+        accountRef: 'accounts/test',
+        country: 'PL',
+        tier: 'edge',
+        ...(publicAddresses === undefined ? {} : { publicAddresses }),
+      });
       return await addHost(`${name}-1`, name, options);
     },
     async stop() {

@@ -20,8 +20,12 @@ import { createPutResource } from '../http/put-resource.js';
 import type { KindBehaviour, Subject } from '../kinds/behaviour.js';
 import { createBlockStorageBehaviour } from '../kinds/block-storage/index.js';
 import type { KindContext } from '../kinds/context.js';
+import { internetGatewayBehaviour } from '../kinds/internet-gateway/index.js';
 import { createNetworkBehaviour, networkMigrations } from '../kinds/network/index.js';
 import { nicBehaviour, nicMigrations } from '../kinds/nic/index.js';
+import { publicIpBehaviour, publicIpMigrations } from '../kinds/public-ip/index.js';
+import { routeTableBehaviour } from '../kinds/route-table/index.js';
+import { createSecurityGroupBehaviour, securityGroupRuleBehaviour } from '../kinds/security-group/index.js';
 import { subnetBehaviour } from '../kinds/subnet/index.js';
 import { workspaceBehaviour } from '../kinds/workspace/index.js';
 import { createStore } from '../resources/create-store.js';
@@ -52,7 +56,13 @@ export interface KindWorld {
 
 export async function startKindWorld(): Promise<KindWorld> {
   const postgres = await startTestPostgres();
-  const { pool } = await postgres.createDatabase([...resourceMigrations, ...capacityMigrations, ...networkMigrations, ...nicMigrations]);
+  const { pool } = await postgres.createDatabase([
+    ...resourceMigrations,
+    ...capacityMigrations,
+    ...networkMigrations,
+    ...nicMigrations,
+    ...publicIpMigrations,
+  ]);
   const store = createStore({ pool, queue: { nudge: async () => undefined } });
   const site = createMemorySite();
   const runner = { list: async () => [] } as unknown as Runner;
@@ -63,6 +73,11 @@ export async function startKindWorld(): Promise<KindWorld> {
         workspaceBehaviour,
         createNetworkBehaviour(context),
         subnetBehaviour,
+        internetGatewayBehaviour,
+        routeTableBehaviour,
+        publicIpBehaviour,
+        securityGroupRuleBehaviour,
+        createSecurityGroupBehaviour(context),
         nicBehaviour,
         createBlockStorageBehaviour(context),
       ] as readonly KindBehaviour[]
@@ -102,7 +117,11 @@ export async function startKindWorld(): Promise<KindWorld> {
           spec: {},
           state: 'active',
           conditions: [{ state: 'active' }],
-          references: uids.map((uid, index) => ({ pointer: `/spec/${index}`, given: 'nics/x', uid })),
+          references: uids.map((uid, index) => ({
+            pointer: index === 0 ? '/spec/primaryNicRef' : `/spec/additionalNicRefs/${index - 1}`,
+            given: 'nics/x',
+            uid,
+          })),
         });
         await tx.ledger.intend({ resourceUid: made.uid, role: 'primary', facet: 'instances', site: 'edge', host });
         return made;

@@ -8,6 +8,8 @@ import type {
   Handle,
   NetworkRealizationSpec,
   NetworkRealizationStatus,
+  SecurityGroupRealizationSpec,
+  SecurityGroupRealizationStatus,
 } from '@virt8ra/driver';
 import type { SiteConnections } from '../accounts/site-connections.js';
 
@@ -16,6 +18,9 @@ export interface MemorySite {
   readonly sites: SiteConnections;
   readonly networks: ReadonlyMap<string, NetworkRealizationSpec>;
   readonly blockStorages: ReadonlyMap<string, BlockStorageRealizationSpec>;
+  readonly securityGroups: ReadonlyMap<string, SecurityGroupRealizationSpec>;
+  /** How often anything was created, updated or removed there. */
+  readonly changes: number;
   reachable: boolean;
   /** The next create is done and its reply lost. */
   loseReply: boolean;
@@ -33,12 +38,15 @@ const capabilities: Capabilities = {
 export function createMemorySite(): MemorySite {
   const networks = new Map<string, NetworkRealizationSpec>();
   const blockStorages = new Map<string, BlockStorageRealizationSpec>();
+  const securityGroups = new Map<string, SecurityGroupRealizationSpec>();
+  let changes = 0;
   const connection: Connection = {
     networks: facet<NetworkRealizationSpec, NetworkRealizationStatus>(networks, () => ({ state: 'ready', reach: 'island' })),
     blockStorages: facet<BlockStorageRealizationSpec, BlockStorageRealizationStatus>(blockStorages, ({ sizeBytes }) => ({
       state: 'ready',
       sizeBytes,
     })),
+    securityGroups: facet<SecurityGroupRealizationSpec, SecurityGroupRealizationStatus>(securityGroups, () => ({ state: 'ready' })),
     capabilities,
     probe: async () => ({ healthy: true }),
     close: async () => undefined,
@@ -47,6 +55,10 @@ export function createMemorySite(): MemorySite {
     sites: { connectionOf: async () => connection, close: async () => undefined },
     networks,
     blockStorages,
+    securityGroups,
+    get changes() {
+      return changes;
+    },
     reachable: true,
     loseReply: false,
   };
@@ -59,6 +71,7 @@ export function createMemorySite(): MemorySite {
     return {
       async create(spec, key) {
         call();
+        changes += 1;
         objects.set(key, spec);
         if (site.loseReply) {
           site.loseReply = false;
@@ -79,11 +92,14 @@ export function createMemorySite(): MemorySite {
       },
       async update({ value }, spec) {
         call();
+        if (!objects.has(value)) throw new Problem('not-found', 'there is nothing to update');
+        if (JSON.stringify(objects.get(value)) === JSON.stringify(spec)) return;
+        changes += 1;
         objects.set(value, spec);
       },
       async remove({ value }) {
         call();
-        objects.delete(value);
+        if (objects.delete(value)) changes += 1;
       },
       async *list() {
         call();

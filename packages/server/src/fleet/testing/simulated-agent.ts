@@ -1,5 +1,6 @@
-import type { ObservedByType } from '@virt8ra/contract';
+import type { DesiredState, ObservedByType } from '@virt8ra/contract';
 import {
+  type AgentFeature,
   type AgentMessage,
   agentFeatures,
   agentFrameBytes,
@@ -24,10 +25,10 @@ export interface SimulatedAgentOptions {
   readonly facts?: Partial<HostInventory>;
   /** Host port behind an exposed port of a guest, such as of a real listener of the test. Default: the port + 40000, where nobody listens. */
   readonly accessPort?: (instanceKey: string, port: number) => number;
+  /** What it says it can do. Default: everything. */
+  readonly features?: readonly AgentFeature[];
   /** Whether images are really fetched from the artifact store. Default: false. */
   readonly fetchImages?: boolean;
-  /** What it says it can do. Default: all there is. */
-  readonly features?: readonly string[];
   /** Pause before a lost link is dialled again, milliseconds. Default: 20. */
   readonly redialMs?: number;
 }
@@ -42,6 +43,8 @@ export interface SimulatedAgent {
   readonly connected: boolean;
   /** Generation of the desired state it has. */
   readonly generation: number;
+  /** The desired state it has. */
+  readonly desired: DesiredState;
   /** The last reason the server refused it with. */
   readonly refused: string | undefined;
   observed<Type extends HostObjectType>(type: Type, key: string): ObservedByType[Type] | undefined;
@@ -216,6 +219,9 @@ export async function startSimulatedAgent(options: SimulatedAgentOptions): Promi
     },
     get generation() {
       return board.generation;
+    },
+    get desired() {
+      return board.desired;
     },
     get refused() {
       return refused;

@@ -1,6 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import { isDeepStrictEqual } from 'node:util';
 import type { DesiredByType, DesiredState, HostObjectType, ObservedByType } from '@virt8ra/contract';
+import { convergeFilter } from './simulated-filters.js';
 import type { SimulatedHosts } from './simulated-hosts.js';
 import { type SimulatedIdentity, signAsHost } from './simulated-identity.js';
 import { convergeInstance, stopForRemoval } from './simulated-instances.js';
@@ -24,6 +25,7 @@ export type ObjectId = `${HostObjectType}/${string}`;
 export interface SimulatedBoard {
   accept(state: DesiredState): void;
   readonly generation: number;
+  readonly desired: DesiredState;
   get<Type extends HostObjectType>(type: Type, key: string): ObservedByType[Type] | undefined;
   all<Type extends HostObjectType>(type: Type): readonly ObservedByType[Type][];
   post<Type extends HostObjectType>(type: Type, key: string, observed: ObservedByType[Type]): void;
@@ -128,7 +130,7 @@ export function createSimulatedBoard(options: BoardOptions): SimulatedBoard {
       if (type === 'network') convergeNetwork(machine, object);
       else if (type === 'volume') convergeVolume(machine, object);
       else if (type === 'instance') convergeInstance(machine, object);
-      else if (type === 'filter') machine.post('filter', key, { key, state: 'ready' });
+      else if (type === 'filter') convergeFilter(machine, object);
       else if (object.role === 'send') convergeSend(machine, object);
       else convergeReceive(machine, object);
     }
@@ -150,6 +152,9 @@ export function createSimulatedBoard(options: BoardOptions): SimulatedBoard {
     },
     get generation() {
       return desired.generation;
+    },
+    get desired() {
+      return desired;
     },
     get bootId() {
       return bootId;

@@ -7,15 +7,18 @@ import {
   instance,
   instanceSku,
   type Kind,
+  network,
   nic,
   Problem,
   type Reference,
+  securityGroup,
   site,
   workspace,
 } from '@virt8ra/contract';
 import type { StoreTransaction } from '../../resources/store.js';
 import type { ResolvedReference, StoredResource } from '../../resources/stored-resource.js';
 import type { Admission, PutRequest } from '../behaviour.js';
+import { nicsForInstance } from '../nic/index.js';
 import { setInstancePower } from './power.js';
 import { accessPorts } from './specification.js';
 import type { InstanceStatus } from './status.js';
@@ -45,16 +48,16 @@ export async function admitInstance(
     { given: spec.bootVolume.deviceRef, pointer: '/spec/bootVolume/deviceRef' },
     ...(spec.dataVolumes ?? []).map(({ deviceRef }, index) => ({ given: deviceRef, pointer: `/spec/dataVolumes/${index}/deviceRef` })),
   ];
-  const places = new Map<string, string>();
+  const places: Place[] = [];
   for (const { given, pointer } of volumes) {
     const { target, reference } = await take<BlockStorageSpec, { placement?: { site: string } }>(tx, blockStorage, given, within, pointer);
     await assertFree(tx, target, previous, pointer);
     if (references.some(({ uid }) => uid === reference.uid))
       throw new Problem('validation', 'a block storage is named twice', { sources: [{ pointer }] });
     references.push(reference);
-    if (target.status.placement !== undefined) places.set(target.status.placement.site, target.address.name);
+    if (target.status.placement !== undefined)
+      places.push({ site: target.status.placement.site, what: `block storage ${target.address.name}`, pointer });
   }
-  assertOneSite(places, spec.zone);
   const nics = [
     ...(spec.primaryNicRef === undefined ? [] : [{ given: spec.primaryNicRef, pointer: '/spec/primaryNicRef' }]),
     ...(spec.additionalNicRefs ?? []).map((given, index) => ({ given, pointer: `/spec/additionalNicRefs/${index}` })),
@@ -65,7 +68,13 @@ export async function admitInstance(
     if (references.some(({ uid }) => uid === reference.uid))
       throw new Problem('validation', 'a NIC is named twice', { sources: [{ pointer }] });
     references.push(reference);
+    const [on] = await nicsForInstance(tx, [target.uid]);
+    for (const { name, site: at } of on?.publicIps ?? []) places.push({ site: at, what: `public IP ${name}`, pointer });
   }
+  const group = spec.securityGroupRef === undefined ? undefined : await takeGroup(tx, spec.securityGroupRef, within);
+  if (group !== undefined) references.push(group);
+  await tellNetworking(tx, previous, references);
+  if (previous === undefined) assertOneSite(places, spec.zone);
   if (previous !== undefined) {
     assertDevicesKept(previous.spec, spec);
     return { references, outcome: 'creating' };
@@ -77,7 +86,6 @@ function refuseUnrealised(spec: InstanceSpec): void {
   const refuse = (pointer: string, what: string): never => {
     throw new Problem('unsupported', `${what} not realised here yet; leave it out`, { sources: [{ pointer }] });
   };
-  if (spec.securityGroupRef !== undefined) refuse('/spec/securityGroupRef', 'security groups are');
   if (spec.antiAffinityGroup !== undefined && spec.antiAffinityGroup !== '') refuse('/spec/antiAffinityGroup', 'anti-affinity groups are');
 }
 
@@ -118,24 +126,49 @@ async function assertFree(
   }
 }
 
-function assertOneSite(places: ReadonlyMap<string, string>, zone: string): void {
-  const [first, second] = [...places.entries()];
-  if (first !== undefined && second !== undefined) {
-    throw new Problem(
-      'conflict',
-      `block storage ${first[1]} is at ${first[0]} and ${second[1]} at ${second[0]}; they must be at one site`,
-      {
-        sources: [{ pointer: '/spec/dataVolumes' }],
-      },
-    );
+/** Something of the instance that is bound to a site. */
+interface Place {
+  readonly site: string;
+  readonly what: string;
+  readonly pointer: string;
+}
+
+function assertOneSite(places: readonly Place[], zone: string): void {
+  const [first] = places;
+  if (first === undefined) return;
+  const other = places.find(({ site: at }) => at !== first.site);
+  if (other !== undefined) {
+    throw new Problem('conflict', `${first.what} is at ${first.site} and ${other.what} at ${other.site}; they must be at one site`, {
+      sources: [{ pointer: other.pointer }],
+    });
   }
-  if (first !== undefined && zone !== 'any' && zone !== first[0]) {
-    throw new Problem(
-      'conflict',
-      `block storage ${first[1]} is at ${first[0]}; start the instance there and move it with: virt8ra migrate NAME --to ${zone}`,
-      { sources: [{ pointer: '/spec/zone' }] },
-    );
-  }
+  if (zone === 'any' || zone === first.site) return;
+  const mend = first.what.startsWith('public IP')
+    ? `use zone ${first.site} or any, or a public IP of ${zone}`
+    : `start the instance there and move it with: virt8ra migrate NAME --to ${zone}`;
+  throw new Problem('conflict', `${first.what} is at ${first.site}; ${mend}`, { sources: [{ pointer: '/spec/zone' }] });
+}
+
+async function takeGroup(tx: StoreTransaction, given: Reference, within: Omit<Address, 'name'>): Promise<ResolvedReference> {
+  const pointer = '/spec/securityGroupRef';
+  const { target, reference } = await tx.resolve(securityGroup, given, within, pointer);
+  if (target.address.workspace === within.workspace) return reference;
+  throw new Problem('validation', `security group ${target.address.name} is of another workspace`, { sources: [{ pointer }] });
+}
+
+/** Wakes what knows its NICs: the networks that name it, and the group that they come into or leave. */
+async function tellNetworking(
+  tx: StoreTransaction,
+  previous: StoredResource | undefined,
+  now: readonly ResolvedReference[],
+): Promise<void> {
+  const groupAt = '/spec/securityGroupRef';
+  const before = previous === undefined ? undefined : (await tx.referencesOf(previous.uid)).find(({ pointer }) => pointer === groupAt)?.uid;
+  const after = now.find(({ pointer }) => pointer === groupAt)?.uid;
+  if (before !== after) for (const uid of [before, after]) if (uid !== undefined) await tx.nudge(securityGroup.kind, uid);
+  if (previous !== undefined) return;
+  const nicUids = now.filter(({ pointer }) => /NicRefs?(\/|$)/.test(pointer)).map(({ uid }) => uid);
+  for (const uid of new Set((await nicsForInstance(tx, nicUids)).map(({ networkUid }) => networkUid))) await tx.nudge(network.kind, uid);
 }
 
 /** Attaching and detaching to an existing instance needs its guest's cooperation, which is not realised yet. */

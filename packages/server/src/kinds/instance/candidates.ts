@@ -11,6 +11,7 @@ import {
 import type { StoreTransaction } from '../../resources/store.js';
 import type { StoredResource } from '../../resources/stored-resource.js';
 import type { KindContext } from '../context.js';
+import { networkingNeeds } from './networking.js';
 import type { InstanceParts } from './parts.js';
 
 /** Machine names of kernels (`uname -m`) in SECA's words. */
@@ -53,6 +54,7 @@ export async function hostCandidates(context: KindContext, sites: readonly strin
     cordon: cordons.get(seen.host),
     architecture: architectures[seen.inventory?.architecture ?? ''] ?? seen.inventory?.architecture ?? 'unknown',
     firmwares,
+    networking: seen.networking,
     capacity: capacityOf(seen.inventory),
     claimed: claimed.get(seen.host) ?? nothing,
   }));
@@ -90,11 +92,17 @@ export interface Pin {
   readonly storageBytes: number;
 }
 
-export function requirementOf(parts: InstanceParts, zone: string, pinned: Pin | undefined): Requirement {
+export function requirementOf(
+  parts: InstanceParts,
+  zone: string,
+  pinned: Pin | undefined,
+  networking: Requirement['networking'],
+): Requirement {
   return {
     zone,
     architecture: parts.architecture,
     firmware: parts.firmware,
+    networking,
     vCPU: parts.sku.vCPU,
     memoryMiB: parts.sku.ram * 1024,
     storageBytes: parts.storageBytes - (pinned?.storageBytes ?? 0),
@@ -112,7 +120,8 @@ export async function placementFor(
 ): Promise<{ readonly best: Verdict | undefined; readonly capacity: Capacity; readonly refusal: string }> {
   const sites = zone === 'any' ? await siteNames(context) : [zone];
   const candidates = await hostCandidates(context, sites);
-  const verdicts = rankCandidates(candidates, requirementOf(parts, zone, pinned));
+  const networking = await networkingNeeds(context.store, resource, parts.nicUids, zone);
+  const verdicts = rankCandidates(candidates, requirementOf(parts, zone, pinned, networking));
   const best = verdicts[0]?.fits === true ? verdicts[0] : undefined;
   const chosen = candidates.find(({ host }) => host === best?.host);
   context.log.debug('placement was asked', { instance: resource.uid, zone, best: best?.host });

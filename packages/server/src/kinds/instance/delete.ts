@@ -1,4 +1,4 @@
-import type { InstanceSpec } from '@virt8ra/contract';
+import { type InstanceSpec, network, securityGroup } from '@virt8ra/contract';
 import type { Outcome } from '@virt8ra/engine';
 import { releaseClaim } from '../../capacity/claims.js';
 import type { Realization } from '../../resources/ledger-types.js';
@@ -6,8 +6,10 @@ import type { StoredResource } from '../../resources/stored-resource.js';
 import type { KindContext } from '../context.js';
 import { releaseNetworkOnHost } from '../network/index.js';
 import { nicsForInstance } from '../nic/index.js';
+import { releaseGroupsOnHost } from '../security-group/index.js';
 import type { InstanceContext } from './instance-context.js';
 import { instancesFacet } from './instances-facet.js';
+import { instanceGroup } from './networking.js';
 import { partsOfInstance } from './parts.js';
 import { forgetPermit } from './permits.js';
 import { forgetInstancePower } from './power.js';
@@ -15,7 +17,7 @@ import type { InstanceStatus } from './status.js';
 
 const lookAgainSeconds = 2;
 
-/** Takes an instance away everywhere, then its networks where it was the last, then its row. Block storages and NICs stay. */
+/** Takes an instance away everywhere, then its networks and security groups where it was the last, then its row. Block storages and NICs stay. */
 export async function deleteInstance(context: InstanceContext, resource: StoredResource<InstanceSpec, InstanceStatus>): Promise<Outcome> {
   const realizations = (await context.store.ledger.ofResource(resource.uid)).filter(({ facet }) => facet === 'instances');
   for (const realization of realizations) {
@@ -29,6 +31,7 @@ export async function deleteInstance(context: InstanceContext, resource: StoredR
   }
   await context.access.remove(resource.uid);
   const { nicUids } = await partsOfInstance(context.store, resource);
+  const group = await instanceGroup(context.store, resource.uid);
   const networks = new Set((await nicsForInstance(context.store, nicUids)).map(({ networkUid }) => networkUid));
   const hosts = new Set(realizations.flatMap(({ host }) => (host === undefined ? [] : [host])));
   await context.store.transaction(async (tx) => {
@@ -37,9 +40,17 @@ export async function deleteInstance(context: InstanceContext, resource: StoredR
     await releaseClaim(tx.client, resource.uid, 'incoming');
     await forgetPermit(tx.client, resource.uid);
     await forgetInstancePower(tx.client, resource.uid);
+    // Whoever knows it by name or as a member of its group is to forget it.
+    for (const uid of networks) await tx.nudge(network.kind, uid);
+    if (group !== undefined) await tx.nudge(securityGroup.kind, group);
     await tx.remove(resource.uid);
   });
-  for (const network of networks) for (const host of hosts) await releaseNetworkOnHost(context, network, host);
+  for (const uid of networks) {
+    for (const host of hosts) {
+      await releaseGroupsOnHost(context, uid, host);
+      await releaseNetworkOnHost(context, uid, host);
+    }
+  }
   return { gone: true };
 }
 

@@ -1,6 +1,7 @@
 /** Instance: placed once, then kept as its owner wants it where it is. Moving it is the migration kind's work. */
-import { type InstanceSpec, instance, Problem } from '@virt8ra/contract';
+import { type InstanceSpec, instance, Problem, routeTable } from '@virt8ra/contract';
 import type { KindBehaviour } from '../behaviour.js';
+import { namesOfUsers } from '../users.js';
 import { actOnPower, admitInstance, initialPower } from './admit.js';
 import type { InstanceContext } from './instance-context.js';
 import { addressesOfInstance } from './parts.js';
@@ -12,6 +13,7 @@ import type { InstanceStatus } from './status.js';
 export { accessTarget } from './access.js';
 export { assertOpenHost, hostCandidates, placementFor, requirementOf, siteNames } from './candidates.js';
 export type { InstanceContext } from './instance-context.js';
+export { instanceGroup, networkingNeeds, publicIpsOfInstance } from './networking.js';
 export { type InstanceParts, partsOfInstance } from './parts.js';
 export { currentPermit, grantPermit, recordSurrender } from './permits.js';
 export { instancePower, setInstancePower } from './power.js';
@@ -32,7 +34,13 @@ export function createInstanceBehaviour(context: InstanceContext): KindBehaviour
   return {
     kind: instance,
     admitPut: admitInstance,
-    async admitDelete(_tx, resource) {
+    async admitDelete(tx, resource) {
+      const tables = await tx.usersOf(resource.uid, routeTable);
+      if (tables.length > 0)
+        throw new Problem(
+          'conflict',
+          `instance ${resource.address.name} is used by ${namesOfUsers(tables)}; take it out of their routes first`,
+        );
       const runs = await context.runner.list({ subject: `${resource.kind}/${resource.uid}`, live: true });
       if (runs.length > 0) throw new Problem('conflict', `instance ${resource.address.name} is being moved; cancel the migration first`);
     },

@@ -6,6 +6,7 @@ import { blockStorageBytes } from '../block-storage/index.js';
 import type { KindContext } from '../context.js';
 import { initialPower } from './admit.js';
 import { assertOpenHost, placementFor } from './candidates.js';
+import { publicIpsOfInstance } from './networking.js';
 import type { InstanceParts } from './parts.js';
 import { grantPermit } from './permits.js';
 import { beginInstancePower } from './power.js';
@@ -25,7 +26,9 @@ export async function placeInstance(
     return placement === undefined ? [] : [{ ...placement, storageBytes: blockStorageBytes(spec.sizeGB) }];
   });
   const [first] = placed;
-  const zone = resource.spec.zone === 'any' && first !== undefined ? first.site : resource.spec.zone;
+  const [publicIp] = await publicIpsOfInstance(context.store, parts.nicUids);
+  const bound = first?.site ?? publicIp?.site;
+  const zone = resource.spec.zone === 'any' && bound !== undefined ? bound : resource.spec.zone;
   const host = placed.find((each) => each.host !== undefined)?.host;
   const storageBytes = placed.filter((each) => each.host === host).reduce((sum, each) => sum + each.storageBytes, 0);
   const pinned = host === undefined ? undefined : { host, storageBytes };

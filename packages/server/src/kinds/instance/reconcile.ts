@@ -1,4 +1,4 @@
-import { type InstanceSpec, Problem, toProblem } from '@virt8ra/contract';
+import { type Id, type InstanceSpec, Problem, securityGroup, toProblem } from '@virt8ra/contract';
 import type { Handle, InstanceRealizationStatus, Observation } from '@virt8ra/driver';
 import type { Outcome } from '@virt8ra/engine';
 import type { Realization } from '../../resources/ledger-types.js';
@@ -6,9 +6,11 @@ import type { StoreTransaction } from '../../resources/store.js';
 import type { StoredResource } from '../../resources/stored-resource.js';
 import { realizeBlockStorage } from '../block-storage/index.js';
 import type { KindContext } from '../context.js';
+import { nicsForInstance } from '../nic/index.js';
 import { deleteInstance } from './delete.js';
 import type { InstanceContext } from './instance-context.js';
 import { instancesFacet } from './instances-facet.js';
+import { instanceGroup } from './networking.js';
 import { partsOfInstance } from './parts.js';
 import { currentPermit } from './permits.js';
 import { placeInstance } from './place.js';
@@ -106,8 +108,27 @@ async function converge(context: InstanceContext, resource: Instance, primary: R
   }
   const { handle } = realization;
   if (handle !== undefined) await facet.update(handle, spec);
+  await rememberGroups(context, resource, parts.nicUids, realization);
   const seen = await look(context, resource, realization, 'after');
   return outcomeOf(seen, power.power);
+}
+
+/** Keeps which groups its host was told that its NICs are in; those it left leave the host only then. */
+async function rememberGroups(
+  context: KindContext,
+  resource: Instance,
+  nicUids: readonly Id<'resource'>[],
+  realization: Realization,
+): Promise<void> {
+  const own = await instanceGroup(context.store, resource.uid);
+  const nics = await nicsForInstance(context.store, nicUids);
+  const groups = [...new Set([...nics.flatMap(({ groupUids }) => groupUids), ...(own === undefined ? [] : [own])])].sort();
+  const told = (realization.facts['securityGroups'] ?? []) as readonly Id<'resource'>[];
+  if (JSON.stringify(groups) === JSON.stringify(told)) return;
+  await context.store.transaction(async (tx) => {
+    await tx.ledger.setFacts(realization.id, { securityGroups: groups });
+    for (const uid of told) if (!groups.includes(uid)) await tx.nudge(securityGroup.kind, uid);
+  });
 }
 
 /** Observes the realization, before or after it was asked to be what it should, and writes what was seen. */

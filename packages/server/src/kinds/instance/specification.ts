@@ -1,10 +1,12 @@
-import type { InstanceSpec, Permit } from '@virt8ra/contract';
+import type { Id, InstanceSpec, Permit } from '@virt8ra/contract';
 import { Problem } from '@virt8ra/contract';
 import type { Handle, InstanceRealizationSpec } from '@virt8ra/driver';
 import type { StoredResource } from '../../resources/stored-resource.js';
 import type { KindContext } from '../context.js';
 import { ensureNetworkOnHost } from '../network/index.js';
-import { nicsForInstance } from '../nic/index.js';
+import { type NicOfInstance, nicsForInstance } from '../nic/index.js';
+import { ensureGroupOnHost } from '../security-group/index.js';
+import { instanceGroup } from './networking.js';
 import { partsOfInstance } from './parts.js';
 import type { PowerIntent } from './power.js';
 
@@ -37,6 +39,7 @@ export async function realizationSpecOf(
       throw new Problem('unavailable', `network ${network.address.name} is not ready on ${at.host} yet: ${made.waiting}`);
     handles.set(networkUid, made.handle);
   }
+  const groups = await securityGroupsOf(context, resource, nics, at, handles);
   const { permit, surrenderEpoch, machine, cpuModel, volumes, power, restarts } = overrides;
   return {
     instance: resource.uid,
@@ -49,10 +52,17 @@ export async function realizationSpecOf(
     power,
     restarts,
     volumes,
-    nics: nics.map(({ networkUid, ...rest }) => {
+    nics: nics.map(({ networkUid, groupUids: _, publicIps, waysIn, ...rest }, index) => {
       const network = handles.get(networkUid);
       if (network === undefined) throw new Problem('internal', 'a NIC without its network');
-      return { ...rest, network };
+      const securityGroups = groups[index] ?? [];
+      const publicAddresses = publicIps.filter(({ site, version }) => site === at.site && waysIn.has(version));
+      return {
+        ...rest,
+        network,
+        ...(securityGroups.length === 0 ? {} : { securityGroups }),
+        ...(publicAddresses.length === 0 ? {} : { publicAddresses: publicAddresses.map(({ address, to }) => ({ address, to })) }),
+      };
     }),
     seed: {
       instanceId: resource.uid,
@@ -66,6 +76,43 @@ export async function realizationSpecOf(
     ...(machine === undefined ? {} : { machine }),
     ...(cpuModel === undefined ? {} : { cpuModel }),
   };
+}
+
+/** Makes the groups of each NIC on the host, those of its instance included. Raises `unavailable` while one cannot be made there. */
+async function securityGroupsOf(
+  context: KindContext,
+  { uid }: StoredResource<InstanceSpec>,
+  nics: readonly NicOfInstance[],
+  { site, host }: { readonly site: string; readonly host: string },
+  networks: ReadonlyMap<string, Handle>,
+): Promise<readonly (readonly Handle[])[]> {
+  const own = await instanceGroup(context.store, uid);
+  const made = new Map<string, Handle>();
+  const found: Handle[][] = [];
+  for (const { networkUid, groupUids } of nics) {
+    const handles: Handle[] = [];
+    for (const group of new Set([...groupUids, ...(own === undefined ? [] : [own])])) {
+      const key = `${group} ${networkUid}`;
+      const network = networks.get(networkUid);
+      if (network === undefined) throw new Problem('internal', 'a NIC without its network');
+      const handle = made.get(key) ?? (await groupHandle(context, group, { site, host, network: networkUid }, network));
+      made.set(key, handle);
+      handles.push(handle);
+    }
+    found.push(handles);
+  }
+  return found;
+}
+
+async function groupHandle(
+  context: KindContext,
+  group: Id<'resource'>,
+  place: Parameters<typeof ensureGroupOnHost>[2],
+  network: Handle,
+): Promise<Handle> {
+  const on = await ensureGroupOnHost(context, group, place, network);
+  if ('waiting' in on) throw new Problem('unavailable', `a security group is not ready on ${place.host} yet: ${on.waiting}`);
+  return on.handle;
 }
 
 /** The guest ports that the extension `virt8ra.access` asks to be reachable. Raises `validation` for anything but ports. */

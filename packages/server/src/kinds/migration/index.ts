@@ -18,6 +18,7 @@ import type { Admission, KindBehaviour, PutRequest, Subject } from '../behaviour
 import type { KindContext } from '../context.js';
 import type { InstanceStatus } from '../instance/index.js';
 import type { MoveInput } from './plan.js';
+import { publicIpsLostBy } from './public-ips.js';
 import type { MigrationStatus } from './subjects.js';
 import { createMigrationWorkflow } from './workflow.js';
 
@@ -233,8 +234,17 @@ async function admitMigration(
   const activity = moved?.status.activity?.value;
   if (mode === 'warm' && activity !== 'running')
     throw new Problem('conflict', `instance ${name} is ${activity ?? 'not seen'}; a warm move needs it running, use cold`);
+  const lost = from.site === toSite ? [] : await publicIpsLostBy(tx, target.uid, from.site);
+  if (lost.length > 0 && next.spec.losePublicIps !== true) {
+    throw new Problem(
+      'conflict',
+      `instance ${name} would lose ${lost.join(' and ')}, which ${lost.length === 1 ? 'stays' : 'stay'} at ${from.site}; take ${lost.length === 1 ? 'it' : 'them'} out of its NICs, or set losePublicIps`,
+      { sources: [{ pointer: '/spec/losePublicIps' }] },
+    );
+  }
   return {
     references: [reference],
+    ...(lost.length === 0 ? {} : { message: `${lost.join(' and ')} will not lead to it any more` }),
     status: {
       phase: 'plan',
       from: { site: from.site, ...(from.host === undefined ? {} : { host: from.host }) },

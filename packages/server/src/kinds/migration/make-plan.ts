@@ -12,6 +12,7 @@ import {
   hostCandidates,
   type InstanceParts,
   instancePower,
+  networkingNeeds,
   partsOfInstance,
   requirementOf,
 } from '../instance/index.js';
@@ -57,7 +58,8 @@ export async function makePlan(context: KindContext, step: StepContext, input: M
   const survey = await surveySource(context, source, input, mode);
   const candidates = (await hostCandidates(context, [toSite])).filter(({ host }) => host !== from.host && (toHost ?? host) === host);
   if (candidates.length === 0 && toHost !== undefined) throw new Problem('conflict', `site ${toSite} has no host ${toHost} to move it to`);
-  const verdicts = rankCandidates(candidates, requirementOf(survey.parts, toSite, undefined));
+  const networking = await networkingNeeds(context.store, instance, survey.parts.nicUids, toSite);
+  const verdicts = rankCandidates(candidates, requirementOf(survey.parts, toSite, undefined, networking));
   const best = verdicts[0];
   if (best?.fits !== true) throw new Problem('conflict', `nothing at ${toSite} can take it: ${explainRefusals(verdicts)}`);
   const to: Place = { site: toSite, host: best.host };

@@ -1,12 +1,14 @@
-import { type Cidr, type NetworkSpec, network, networkSku, Problem, subnet, toProblem } from '@virt8ra/contract';
+import { type Cidr, type NetworkSpec, network, networkSku, Problem, routeTable, subnet, toProblem } from '@virt8ra/contract';
 import type { Outcome } from '@virt8ra/engine';
+import type { Realization } from '../../resources/ledger-types.js';
 import type { StoreTransaction } from '../../resources/store.js';
 import type { StoredResource } from '../../resources/stored-resource.js';
 import type { Admission, KindBehaviour, PutRequest } from '../behaviour.js';
 import type { KindContext } from '../context.js';
+import type { StillThere } from '../realize.js';
 import { networkRanges, subnetsOf } from './address-plan.js';
 import { isInside, overlap, rangesOf } from './cidr.js';
-import { releaseNetworkOnHost, removeNetworkRealization, sweepSeconds } from './network-on-host.js';
+import { ensureNetworkOnHost, releaseNetworkOnHost, removeNetworkRealization, sweepSeconds } from './network-on-host.js';
 
 interface NetworkStatus {
   cidr?: Cidr;
@@ -25,9 +27,11 @@ export function createNetworkBehaviour(context: KindContext): KindBehaviour<Netw
     admitPut: admitNetwork,
     async admitDelete(tx, { address }) {
       const { name, ...within } = address;
-      const held = await tx.count(subnet, { ...within, network: name });
-      if (held > 0)
-        throw new Problem('conflict', `network ${name} still has ${held} ${held === 1 ? 'subnet' : 'subnets'}; delete them first`);
+      for (const kind of [subnet, routeTable]) {
+        const held = await tx.count(kind, { ...within, network: name });
+        const what = `${kind.collection.slice(0, held === 1 ? -1 : undefined).replace('-', ' ')}`;
+        if (held > 0) throw new Problem('conflict', `network ${name} still has ${held} ${what}; delete them first`);
+      }
     },
     reconcile: async (resource) => await reconcileNetwork(context, resource),
   };
@@ -71,27 +75,31 @@ async function assertSubnetsKept(tx: StoreTransaction, previous: Network, next: 
   }
 }
 
-/** Finishes removals on hosts; a network that is going goes when none is left. */
+/** Keeps every host what the network says, and finishes removals; a network that is going goes when none is left. */
 async function reconcileNetwork(context: KindContext, resource: Network): Promise<Outcome> {
   const going = resource.deletedAt !== undefined;
   if (!going) await releaseUnused(context, resource);
   const realizations = await context.store.ledger.ofResource(resource.uid);
   const waiting: string[] = [];
+  const refused: string[] = [];
   let waitSeconds = lookAgainSeconds;
-  for (const realization of realizations.filter(({ state }) => going || state === 'removing')) {
+  for (const realization of realizations) {
     try {
-      const left = await removeNetworkRealization(context, realization);
+      const removing = going || realization.state === 'removing';
+      const left = removing ? await removeNetworkRealization(context, realization) : await keepOnHost(context, resource, realization);
       if (left === undefined) continue;
       waiting.push(left.reason);
       if (!left.reachable) waitSeconds = unreachableSeconds;
     } catch (thrown) {
       const problem = toProblem(thrown);
-      if (problem.retry === 'never') throw thrown;
+      if (problem.kind === 'unsupported') refused.push(problem.message);
+      else if (problem.retry === 'never') throw thrown;
       waitSeconds = Math.max(waitSeconds, problem.retryAfterSeconds ?? unreachableSeconds);
       waiting.push(`${realization.site} cannot be asked: ${problem.message}`);
     }
   }
   const reason = waiting.join('; ');
+  if (!going) await showRefusals(context, resource, refused);
   if (waiting.length > 0) {
     if (going) {
       await context.store.transaction(async (tx) => {
@@ -106,6 +114,25 @@ async function reconcileNetwork(context: KindContext, resource: Network): Promis
     await tx.remove(resource.uid);
   });
   return { gone: true };
+}
+
+/** What a host cannot do for the network is for its owner to see, for as long as that is so. */
+async function showRefusals(context: KindContext, { uid, state }: Network, refused: readonly string[]): Promise<void> {
+  if (refused.length === 0 && state !== 'error') return;
+  const condition =
+    refused.length === 0
+      ? { state: 'active' as const, type: 'Applied', reason: 'Everywhere' }
+      : { state: 'error' as const, type: 'Applied', reason: 'Refused', message: refused.join('; ') };
+  await context.store.transaction(async (tx) => {
+    if ((await tx.lock(uid)) !== undefined) await tx.setStatus(uid, {}, condition);
+  });
+}
+
+/** Undefined while it is there, and being made what it is to be. */
+async function keepOnHost(context: KindContext, resource: Network, { site, host }: Realization): Promise<StillThere | undefined> {
+  if (host === undefined) return undefined;
+  const made = await ensureNetworkOnHost(context, resource, site, host);
+  return 'waiting' in made ? { reason: made.waiting, reachable: false } : undefined;
 }
 
 /** Whoever was to let go of a host may have been cut short. */

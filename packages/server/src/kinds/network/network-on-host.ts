@@ -1,3 +1,4 @@
+import { createHash } from 'node:crypto';
 import { type Id, type NetworkSpec, network, Problem, toProblem } from '@virt8ra/contract';
 import type { Connection, Handle, NetworkRealizationStatus, NetworksFacet } from '@virt8ra/driver';
 import type { PoolClient } from 'pg';
@@ -7,6 +8,8 @@ import type { KindContext } from '../context.js';
 import { realizedHandle, type StillThere, withdrawn } from '../realize.js';
 import { subnetsOf } from './address-plan.js';
 import { gatewayOf, rangesOf } from './cidr.js';
+import { networkNames } from './network-names.js';
+import { networkRoutes } from './network-routes.js';
 
 type Context = Pick<KindContext, 'store' | 'sites' | 'now'>;
 
@@ -21,7 +24,7 @@ export type NetworkOnHost =
   | { readonly waiting: string };
 
 /**
- * Makes a network on a host, or finds it there, and keeps its gateways those of its subnets. Repeatable. Raises `conflict` when the network
+ * Makes a network on a host, or finds it there, and keeps its gateways, routes and names what they are. Repeatable. Raises `conflict` when the network
  * is going, `unavailable` when the site cannot be asked.
  */
 export async function ensureNetworkOnHost(
@@ -31,7 +34,7 @@ export async function ensureNetworkOnHost(
   host: string,
 ): Promise<NetworkOnHost> {
   const { connection, networks } = await networksAt(context, site);
-  const { realization, vni, gateways } = await context.store.transaction(async (tx) => {
+  const { realization, wanted } = await context.store.transaction(async (tx) => {
     const held = await tx.lock<NetworkSpec>(resource.uid);
     if (held === undefined || held.deletedAt !== undefined) throw new Problem('conflict', 'the network is being deleted');
     const existing = (await tx.ledger.ofResource(held.uid)).find((each) => each.site === site && each.host === host);
@@ -40,19 +43,25 @@ export async function ensureNetworkOnHost(
     const subnets = await subnetsOf(tx, { ...within, network: name });
     return {
       realization: existing ?? (await tx.ledger.intend({ resourceUid: held.uid, role: 'primary', facet: 'networks', site, host })),
-      vni: await vniOf(tx.client, held.uid),
-      gateways: subnets.flatMap(({ spec }) => rangesOf(spec.cidr, '/spec/cidr').map((range) => `${gatewayOf(range)}/${range.prefix}`)),
+      wanted: {
+        vni: await vniOf(tx.client, held.uid),
+        mtu,
+        gateways: subnets.flatMap(({ spec }) => rangesOf(spec.cidr, '/spec/cidr').map((range) => `${gatewayOf(range)}/${range.prefix}`)),
+        routes: await networkRoutes(tx, held.uid, subnets),
+        names: { domain: `${name}.internal`, hosts: await networkNames(tx.client, held.uid) },
+      },
     };
   });
   if (realization.state === 'removing') {
     const left = await removeNetworkRealization(context, realization);
     return left === undefined ? await ensureNetworkOnHost(context, resource, site, host) : { waiting: left.reason };
   }
-  const spec = { host, vni, mtu, gateways };
+  const spec = { host, ...wanted };
   const handle = await realizedHandle(context, connection, networks, realization, () => spec);
-  if (JSON.stringify(realization.facts['gateways']) !== JSON.stringify(gateways)) {
+  const told = createHash('sha256').update(JSON.stringify(wanted)).digest('hex');
+  if (realization.facts['told'] !== told) {
     await networks.update(handle, spec);
-    await context.store.transaction(async (tx) => await tx.ledger.setFacts(realization.id, { gateways }));
+    await context.store.transaction(async (tx) => await tx.ledger.setFacts(realization.id, { told }));
   }
   const seen = await networks.observe(handle);
   switch (seen.type) {

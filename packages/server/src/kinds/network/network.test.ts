@@ -124,14 +124,6 @@ describe('a subnet', () => {
     await expect(putSubnet(world, 'parts', 'out', { ipv4: '10.6.0.0/24' })).rejects.toMatchObject({ kind: 'validation' });
   });
 
-  it('is refused with a route table, with what to do', async () => {
-    await expect(putSubnet(world, 'parts', 'routed', { ipv4: '10.5.0.0/24' }, { routeTableRef: 'route-tables/x' })).rejects.toMatchObject({
-      kind: 'unsupported',
-      sources: [{ pointer: '/spec/routeTableRef' }],
-      message: expect.stringContaining('leave routeTableRef out'),
-    });
-  });
-
   it('never overlaps a sibling, also when both are made at the same moment', async () => {
     const made = await Promise.allSettled(
       Array.from({ length: 6 }, async (_, index) => await putSubnet(world, 'parts', `s${index}`, { ipv4: '10.5.8.0/22' })),

@@ -9,25 +9,27 @@ import {
   type Reference,
   referenceTo,
   type SubnetSpec,
+  securityGroup,
   subnet,
   urnFromAddress,
 } from '@virt8ra/contract';
 import type { StoreTransaction } from '../../resources/store.js';
 import type { ResolvedReference, StoredResource } from '../../resources/stored-resource.js';
 import type { Admission, KindBehaviour, PutRequest } from '../behaviour.js';
-import { rangesOf } from '../network/index.js';
+import { networkPointer, rangesOf } from '../network/index.js';
+import { namesOfUsers } from '../users.js';
 import { assignAddresses, freeNic } from './ipam.js';
 import { macOf } from './mac.js';
+import { groupsOf, takeSecurityGroups } from './nic-groups.js';
+import { subnetPointer } from './nic-pointers.js';
+import { leadingPublicIps, type Placed, takePublicIps } from './nic-public-ips.js';
 
 export interface NicStatus {
   addresses?: string[];
   macAddress?: string;
+  publicIpRefs?: readonly Reference[] | undefined;
   attachedTo?: Reference;
 }
-
-export const subnetPointer = '/spec/subnetRef';
-/** Not in the specification: kept so that a network finds its NICs without its subnets. */
-export const networkPointer = '/spec/subnetRef#network';
 
 export const nicBehaviour: KindBehaviour<NicSpec, NicStatus> = {
   kind: nic,
@@ -37,14 +39,23 @@ export const nicBehaviour: KindBehaviour<NicSpec, NicStatus> = {
     if (user !== undefined) {
       throw new Problem('conflict', `NIC ${address.name} is used by instance ${user.address.name}; delete the instance first`);
     }
-    const subnetUid = (await tx.referencesOf(uid)).find(({ pointer }) => pointer === subnetPointer)?.uid;
+    const routing = await tx.usersOf(uid);
+    if (routing.length > 0)
+      throw new Problem('conflict', `NIC ${address.name} is used by ${namesOfUsers(routing)}; take it out of their routes first`);
+    const references = await tx.referencesOf(uid);
+    for (const group of groupsOf(references)) await tx.nudge(securityGroup.kind, group);
+    const subnetUid = references.find(({ pointer }) => pointer === subnetPointer)?.uid;
     if (subnetUid !== undefined) await freeNic(tx.client, subnetUid, urnFromAddress(nic, address));
   },
   async present(reader, resources) {
     return await Promise.all(
-      resources.map(async ({ uid }) => {
-        const [user] = await reader.usersOf(uid, instance);
-        return user === undefined ? {} : { attachedTo: referenceTo(instance, user.address) };
+      resources.map(async (resource) => {
+        const [user] = await reader.usersOf(resource.uid, instance);
+        const publicIpRefs = await leadingPublicIps(reader, resource, user as StoredResource<unknown, Placed> | undefined);
+        return {
+          ...(user === undefined ? {} : { attachedTo: referenceTo(instance, user.address) }),
+          ...(publicIpRefs === undefined ? {} : { publicIpRefs }),
+        };
       }),
     );
   },
@@ -53,7 +64,6 @@ export const nicBehaviour: KindBehaviour<NicSpec, NicStatus> = {
 async function admitNic(tx: StoreTransaction, request: PutRequest<NicSpec, NicStatus>): Promise<Admission<NicStatus>> {
   const { address, next, previous } = request;
   const { spec } = next;
-  refuseUnrealised(spec);
   const { name, ...within } = address;
   const { target, reference } = await tx.resolve<SubnetSpec>(subnet, spec.subnetRef, within, subnetPointer);
   assertSameWorkspace(within.workspace, target);
@@ -64,23 +74,41 @@ async function admitNic(tx: StoreTransaction, request: PutRequest<NicSpec, NicSt
   const urn = urnFromAddress(nic, address);
   const space = { uid: target.uid, name: subnetName, ranges: rangesOf(target.spec.cidr, '/spec/cidr') };
   const addresses = [...(await assignAddresses(tx.client, space, urn, spec.addresses))];
+  const user = previous === undefined ? undefined : ((await userOf(tx, previous.uid)) as StoredResource<unknown, Placed> | undefined);
   if (previous !== undefined && JSON.stringify(addresses) !== JSON.stringify(previous.status.addresses)) {
-    const user = await userOf(tx, previous.uid);
     if (user !== undefined) {
       throw new Problem('conflict', `NIC ${name} is used by instance ${user.address.name}, whose guest keeps the addresses it was given`, {
         sources: [{ pointer: '/spec/addresses' }],
       });
     }
   }
+  const groups = await takeSecurityGroups(tx, spec, within);
+  references.push(...groups, ...(await takePublicIps(tx, spec, within, { previous, user, addresses })));
+  await tellChanged(tx, previous, user, { references, groups, addresses, network: parent.target.uid });
   return { references, status: { addresses, macAddress: await macOf(tx.client, urn) }, outcome: 'active' };
 }
 
-function refuseUnrealised({ publicIpRefs = [], securityGroupRefs = [] }: NicSpec): void {
-  const refuse = (what: string, pointer: string): never => {
-    throw new Problem('unsupported', `${what} are not realised here yet; leave them out`, { sources: [{ pointer }] });
-  };
-  if (publicIpRefs.length > 0) refuse('public IPs', '/spec/publicIpRefs');
-  if (securityGroupRefs.length > 0) refuse('security groups', '/spec/securityGroupRefs');
+/** Wakes those that know the NIC: its groups, of which it is a member; its network's names and routes; the instance that it is in. */
+async function tellChanged(
+  tx: StoreTransaction,
+  previous: StoredResource<NicSpec, NicStatus> | undefined,
+  user: StoredResource | undefined,
+  now: {
+    readonly references: readonly ResolvedReference[];
+    readonly groups: readonly ResolvedReference[];
+    readonly addresses: readonly string[];
+    readonly network: Id<'resource'>;
+  },
+): Promise<void> {
+  const before = previous === undefined ? [] : await tx.referencesOf(previous.uid);
+  const moved = JSON.stringify(previous?.status.addresses) !== JSON.stringify(now.addresses);
+  const groups = new Set([...groupsOf(before), ...now.groups.map(({ uid }) => uid)]);
+  const said = (references: readonly { readonly pointer: string; readonly uid: string }[]): string =>
+    JSON.stringify(references.map(({ pointer, uid }) => `${pointer} ${uid}`).toSorted());
+  if (!moved && said(before) === said(now.references)) return;
+  for (const group of groups) await tx.nudge(securityGroup.kind, group);
+  if (previous !== undefined && moved) await tx.nudge(network.kind, now.network);
+  if (user !== undefined) await tx.nudge(user.kind, user.uid);
 }
 
 function assertSameWorkspace(workspace: string | undefined, target: StoredResource): void {

@@ -1,11 +1,25 @@
 /** Subnet: a record. Sibling subnets never overlap; the first usable address of each is the gateway. */
-import { type NetworkSpec, network, nic, Problem, type SubnetSpec, subnet } from '@virt8ra/contract';
+import {
+  type Cidr,
+  type NetworkSpec,
+  network,
+  nic,
+  Problem,
+  type Reference,
+  referenceTo,
+  routeTable,
+  type SubnetSpec,
+  subnet,
+} from '@virt8ra/contract';
 import type { StoreTransaction } from '../../resources/store.js';
 import type { Admission, KindBehaviour, PutRequest } from '../behaviour.js';
-import { formatRange, isInside, networkRanges, overlap, rangesOf, subnetsOf } from '../network/index.js';
+import { formatRange, isInside, networkRanges, overlap, rangesOf, routesChanged, routeTablePointer, subnetsOf } from '../network/index.js';
 import { forgetAddressSpace } from '../nic/index.js';
 
-type SubnetStatus = Partial<Pick<SubnetSpec, 'cidr'>>;
+interface SubnetStatus {
+  cidr?: Cidr;
+  routeTableRef?: Reference | undefined;
+}
 
 /** Longer prefixes leave no address beside the gateway. */
 const longestPrefixes = { 4: 30, 6: 126 } as const;
@@ -14,13 +28,20 @@ export const subnetBehaviour: KindBehaviour<SubnetSpec, SubnetStatus> = {
   kind: subnet,
   admitPut: admitSubnet,
   async admitDelete(tx, { uid, address }) {
-    const users = await tx.usersOf(uid, nic);
+    const users = await tx.usersOf(uid);
     if (users.length > 0) {
+      const [first] = users;
+      const hint = first?.kind === nic.kind ? 'delete it first' : 'take it out of its rules first';
+      const what = first?.kind === nic.kind ? 'NIC' : (first?.kind ?? '').replaceAll('-', ' ');
       throw new Problem(
         'conflict',
-        `subnet ${address.name} is used by NIC ${users[0]?.address.name ?? ''}${andMore(users.length - 1)}; delete it first`,
+        `subnet ${address.name} is used by ${what} ${first?.address.name ?? ''}${andMore(users.length - 1)}; ${hint}`,
       );
     }
+    // Its gateway leaves the network's hosts.
+    const { network: inNetwork = '', name: _, ...within } = address;
+    const parent = await tx.get(network, { ...within, name: inNetwork });
+    if (parent !== undefined) await tx.nudge(network.kind, parent.uid);
     await forgetAddressSpace(tx.client, uid);
   },
 };
@@ -32,12 +53,7 @@ function andMore(count: number): string {
 async function admitSubnet(tx: StoreTransaction, request: PutRequest<SubnetSpec, SubnetStatus>): Promise<Admission<SubnetStatus>> {
   const { address, next, previous } = request;
   const { cidr, routeTableRef } = next.spec;
-  if (routeTableRef !== undefined) {
-    throw new Problem('unsupported', 'route tables are not realised here yet; leave routeTableRef out', {
-      sources: [{ pointer: '/spec/routeTableRef' }],
-    });
-  }
-  const { network: inNetwork = '', name, ...within } = address;
+  const { network: inNetwork = '', name: _, ...within } = address;
   const parent = await tx.resolve<NetworkSpec>(network, `networks/${inNetwork}`, within, '/metadata/network');
   const ranges = rangesOf(cidr, '/spec/cidr');
   const outer = networkRanges(parent.target.spec);
@@ -62,5 +78,16 @@ async function admitSubnet(tx: StoreTransaction, request: PutRequest<SubnetSpec,
       });
     }
   }
-  return { references: [parent.reference], status: { cidr }, outcome: 'active' };
+  const references = [parent.reference];
+  let status: SubnetStatus = { cidr, routeTableRef: undefined };
+  if (routeTableRef !== undefined) {
+    const pointer = routeTablePointer;
+    const { target, reference } = await tx.resolve(routeTable, routeTableRef, { ...within, network: inNetwork }, pointer);
+    if (target.address.network !== inNetwork || target.address.workspace !== within.workspace)
+      throw new Problem('validation', `route table ${target.address.name} is of another network`, { sources: [{ pointer }] });
+    references.push(reference);
+    status = { cidr, routeTableRef: referenceTo(routeTable, target.address) };
+  }
+  await routesChanged(tx, parent.target.uid);
+  return { references, status, outcome: 'active' };
 }

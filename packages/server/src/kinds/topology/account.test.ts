@@ -28,6 +28,7 @@ describe('an account', () => {
         { name: 'instances', supported: true },
         { name: 'blockStorages', supported: true },
         { name: 'networks', supported: true },
+        { name: 'securityGroups', supported: true },
         { name: 'disks', supported: false, reason: 'it sells no copies' },
         { name: 'hosts', supported: true },
       ],

@@ -1,10 +1,11 @@
-import { account, host, type Observed, Problem, type SiteSpec, site } from '@virt8ra/contract';
+import { account, host, type Observed, Problem, publicIp, type SiteSpec, site } from '@virt8ra/contract';
 import type { Pool } from 'pg';
 import { claimedOn } from '../../capacity/claims.js';
 import type { StoredResource } from '../../resources/stored-resource.js';
 import type { KindBehaviour } from '../behaviour.js';
 import { blockStorageBoundTo } from '../block-storage/index.js';
 import type { KindContext } from '../context.js';
+import { addressesTaken, assertPool, lockPool, poolOf, sitesWithPool } from '../public-ip/index.js';
 
 export interface SiteStatus {
   reachable?: Observed<boolean>;
@@ -18,6 +19,7 @@ export interface SiteStatus {
     readonly storageGBFree: number;
   };
   architectures?: readonly string[];
+  publicAddressesTaken?: number;
 }
 
 /** SECA's bound on a zone's name. */
@@ -37,6 +39,16 @@ export function createSiteBehaviour(
         throw new Problem('validation', `a site is a zone, whose name has at most ${longestName} characters`, { sources });
       if (name === 'any') throw new Problem('validation', 'the zone any is no site; it lets the control plane choose one', { sources });
       const { reference } = await tx.resolve(account, next.spec.accountRef, {}, '/spec/accountRef');
+      const pool = poolOf(next.spec);
+      // Sites that take the same addresses at the same moment wait for each other.
+      await lockPool(tx.client, '');
+      await lockPool(tx.client, name);
+      await assertPool(
+        tx.client,
+        name,
+        pool,
+        (await sitesWithPool(tx)).filter((other) => other.name !== name),
+      );
       return { references: [reference], outcome: 'active' };
     },
     async admitDelete(tx, { uid, address }) {
@@ -47,11 +59,24 @@ export function createSiteBehaviour(
       if (realized.length > 0) {
         throw new Problem('conflict', `${realized.length} objects are still realized at site ${address.name}; move or delete them first`);
       }
+      const [held] = await tx.usersOf(uid, publicIp);
+      if (held !== undefined)
+        throw new Problem('conflict', `public IP ${held.address.name} holds an address of site ${address.name}; delete it first`);
       const bound = await blockStorageBoundTo(tx.client, address.name);
       if (bound !== undefined)
         throw new Problem('conflict', `block storage ${bound} is bound to site ${address.name}; bind it to another one or delete it first`);
     },
-    present: async (_reader, resources) => await Promise.all(resources.map(async (each) => await presentSite(context, pool, each))),
+    async present(_reader, resources) {
+      const offering = resources.filter(({ spec }) => (spec.publicAddresses ?? []).length > 0).map(({ address }) => address.name);
+      const taken = offering.length === 0 ? new Map<string, number>() : await addressesTaken(pool, offering);
+      return await Promise.all(
+        resources.map(async (each) => {
+          const { name } = each.address;
+          const shown = await presentSite(context, pool, each);
+          return offering.includes(name) ? { ...shown, publicAddressesTaken: taken.get(name) ?? 0 } : shown;
+        }),
+      );
+    },
   };
 }
 

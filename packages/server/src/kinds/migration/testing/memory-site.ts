@@ -320,7 +320,7 @@ export function createMemorySites(names: readonly string[]): MemorySites {
         peerName: (host) => `${host}.test`,
       },
       hosts: {
-        list: async () => [{ host: site.host, connected: true, observedAt: at, inventory: inventoryOf(site.host) }],
+        list: async () => [{ host: site.host, connected: true, networking: [], observedAt: at, inventory: inventoryOf(site.host) }],
       },
       capabilities: {
         settleSeconds: 0,

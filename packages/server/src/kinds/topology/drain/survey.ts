@@ -14,7 +14,15 @@ import { type Candidate, explainRefusals, rankCandidates } from '../../../placem
 import type { Realization } from '../../../resources/ledger-types.js';
 import type { StoredResource } from '../../../resources/stored-resource.js';
 import type { KindContext } from '../../context.js';
-import { hostCandidates, type InstanceStatus, partsOfInstance, requirementOf, siteNames } from '../../instance/index.js';
+import {
+  hostCandidates,
+  type InstanceStatus,
+  networkingNeeds,
+  partsOfInstance,
+  publicIpsOfInstance,
+  requirementOf,
+  siteNames,
+} from '../../instance/index.js';
 import { isOver, type MigrationStatus } from '../../migration/index.js';
 import type { DrainMove } from './moves.js';
 
@@ -125,11 +133,13 @@ function createSurveyor(context: KindContext, host: { readonly site: string; rea
   }
 
   async function placeFor(resource: Instance, running: boolean, last: DrainMove | undefined): Promise<Outlook> {
-    // An owner who named a site meant it; moves within it are ours to make.
-    const zone = resource.spec.zone === 'any' ? 'any' : host.site;
     try {
       const parts = await partsOfInstance(context.store, resource);
-      const verdicts = rankCandidates(await candidatesIn(zone), requirementOf(parts, zone, undefined)).toSorted(
+      const isBound = (await publicIpsOfInstance(context.store, parts.nicUids)).some(({ site }) => site === host.site);
+      // An owner who named a site meant it, and a public IP is lost elsewhere; moves within it are ours to make.
+      const zone = resource.spec.zone === 'any' && !isBound ? 'any' : host.site;
+      const networking = await networkingNeeds(context.store, resource, parts.nicUids, host.site);
+      const verdicts = rankCandidates(await candidatesIn(zone), requirementOf(parts, zone, undefined, networking)).toSorted(
         (a, b) => Number(b.site === host.site) - Number(a.site === host.site),
       );
       const fitting = verdicts.filter(({ fits }) => fits);

@@ -64,7 +64,10 @@ const inventory: HostInventory = {
 };
 /** As much of a site as is looked at before a move. */
 const twoHosts: Connection = {
-  hosts: { list: async () => ['alpha-1', 'alpha-2'].map((name) => ({ host: name, connected: true, observedAt: seenAt, inventory })) },
+  hosts: {
+    list: async () =>
+      ['alpha-1', 'alpha-2'].map((name) => ({ host: name, connected: true, observedAt: seenAt, inventory, networking: [] })),
+  },
   capabilities: {
     settleSeconds: 0,
     maxVolumesPerInstance: 8,
