@@ -180,6 +180,7 @@ function addWorkCommands(program: Command, withSession: WithSession): void {
     .addOption(new Option('--mode <mode>', 'warm: short pause; cold: stopped while it is copied').choices(['warm', 'cold']).default('warm'))
     .option('--name <name>', 'name of the migration; one that exists is followed')
     .option('--min-passes <count>', 'change-tracked passes before cut-over (warm)')
+    .option('--lose-public-ips', 'move it although public IPs of its site will not lead to it any more')
     .option('--detach', 'do not follow it')
     .action((name: string, options: MigrateFlags, command: Command) =>
       withSession(command, async (session) => (await import('./commands/migration-start.js')).migrationStart(session, name, options)),

@@ -15,6 +15,7 @@ export interface MigrateFlags {
   readonly mode: 'warm' | 'cold';
   readonly name?: string;
   readonly minPasses?: string;
+  readonly losePublicIps?: boolean;
   readonly detach?: boolean;
 }
 
@@ -35,6 +36,7 @@ export async function migrationStart(session: Session, instanceName: string, fla
     ...(flags.host === undefined ? {} : { toHost: flags.host }),
     mode: flags.mode,
     ...(minPasses === undefined ? {} : { minPasses }),
+    ...(flags.losePublicIps === true ? { losePublicIps: true } : {}),
   };
   const target: Target = {
     kind: migration,

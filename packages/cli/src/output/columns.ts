@@ -6,6 +6,7 @@ import type {
   imageImport,
   instance,
   instanceSku,
+  internetGateway,
   Kind,
   migration,
   network,
@@ -13,9 +14,13 @@ import type {
   nic,
   Observed,
   provider,
+  publicIp,
   Reference,
   Resource,
   region,
+  routeTable,
+  securityGroup,
+  securityGroupRule,
   site,
   storageSku,
   subnet,
@@ -61,6 +66,18 @@ const labels: Column = {
 export function referenceName(reference: Reference | undefined): string | undefined {
   const path = typeof reference === 'object' ? reference.resource : reference;
   return path?.split('/').at(-1);
+}
+
+/** A range keeps its prefix, which looks like the name of something. */
+function peerText(reference: Reference): string | undefined {
+  const text = typeof reference === 'object' ? reference.resource : reference;
+  return /^[0-9a-fA-F:.]+(\/\d+)?$/.test(text) ? text : referenceName(reference);
+}
+
+function portsText({ ports, icmp }: SpecOf<typeof securityGroupRule>): string {
+  if (icmp !== undefined) return `type ${icmp.type} code ${icmp.code}`;
+  const range = ports?.from === undefined ? [] : [`${ports.from}-${ports.to}`];
+  return [...range, ...(ports?.list ?? [])].join(',') || 'any';
 }
 
 /** What an instance does, as seen; an unknown state keeps its last sighting. */
@@ -142,6 +159,34 @@ const columnsOfKind: Readonly<Record<string, readonly Column[]>> = {
     column<typeof subnet>('NETWORK', (_spec, _status, _now, resource) => resource.metadata.network),
     state,
     column<typeof subnet>('CIDR', (spec) => spec.cidr.ipv4 ?? spec.cidr.ipv6),
+    column<typeof subnet>('ROUTE TABLE', (spec) => referenceName(spec.routeTableRef), true),
+  ],
+  'internet-gateway': [state, column<typeof internetGateway>('EGRESS ONLY', (spec) => spec.egressOnly === true)],
+  'routing-table': [
+    column<typeof routeTable>('NETWORK', (_spec, _status, _now, resource) => resource.metadata.network),
+    state,
+    column<typeof routeTable>('ROUTES', (spec) =>
+      spec.routes.map((route) => `${route.destinationCidrBlock}→${referenceName(route.targetRef)}`),
+    ),
+  ],
+  'security-group': [
+    state,
+    column<typeof securityGroup>('RULES', (spec) => (spec.rules ?? []).length + (spec.ruleRefs ?? []).length),
+    column<typeof securityGroup>('SHARED', (spec) => (spec.ruleRefs ?? []).map(referenceName), true),
+  ],
+  'security-group-rule': [
+    state,
+    column<typeof securityGroupRule>('DIRECTION', (spec) => spec.direction),
+    column<typeof securityGroupRule>('PROTOCOL', (spec) => spec.protocol ?? 'any'),
+    column<typeof securityGroupRule>('PORTS', (spec) => portsText(spec)),
+    column<typeof securityGroupRule>('PEERS', (spec) => (spec.sourceRef?.length ? spec.sourceRef.map(peerText) : 'any')),
+    column<typeof securityGroupRule>('VERSION', (spec) => spec.version ?? 'any', true),
+  ],
+  'public-ip': [
+    state,
+    column<typeof publicIp>('ADDRESS', (_spec, status) => status.ipAddress),
+    column<typeof publicIp>('SITE', (_spec, status) => status.site),
+    column<typeof publicIp>('ATTACHED', (_spec, status) => referenceName(status.attachedTo)),
   ],
   nic: [
     state,
@@ -149,6 +194,8 @@ const columnsOfKind: Readonly<Record<string, readonly Column[]>> = {
     column<typeof nic>('MAC', (_spec, status) => status.macAddress),
     column<typeof nic>('SUBNET', (spec) => referenceName(spec.subnetRef)),
     column<typeof nic>('ATTACHED', (_spec, status) => referenceName(status.attachedTo)),
+    column<typeof nic>('GROUPS', (spec) => (spec.securityGroupRefs ?? []).map(referenceName), true),
+    column<typeof nic>('PUBLIC IPS', (_spec, status) => (status.publicIpRefs ?? []).map(referenceName), true),
   ],
   provider: [
     state,
@@ -171,6 +218,7 @@ const columnsOfKind: Readonly<Record<string, readonly Column[]>> = {
     column<typeof site>('MIB FREE', (_spec, { capacity }) => share(capacity?.memoryMiBFree, capacity?.memoryMiB)),
     column<typeof site>('GB FREE', (_spec, { capacity }) => share(capacity?.storageGBFree, capacity?.storageGB)),
     column<typeof site>('ARCH', (_spec, status) => status.architectures, true),
+    column<typeof site>('PUBLIC ADDRESSES', (spec) => spec.publicAddresses, true),
     column<typeof site>('ACCOUNT', (spec) => referenceName(spec.accountRef), true),
   ],
   host: [
