@@ -14,6 +14,7 @@ const meaning = {
   securityGroups: 'security groups',
   disks: 'disks that are copied: moves from and to it',
   hosts: 'hosts with inventory and capacity',
+  streams: 'consoles, screens and ports of instances',
 };
 
 /** Per driver: a configuration to open it with. */

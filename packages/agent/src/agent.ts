@@ -28,8 +28,8 @@ import { probeHypervisor } from './qemu/probe.js';
 import { ImageCache } from './storage/image-cache.js';
 import { VolumeReconciler } from './storage/volume-reconciler.js';
 import { VolumeStore } from './storage/volume-store.js';
+import { createStreams } from './streams/streams.js';
 import { systemClock } from './system/boot-clock.js';
-
 import { TransferReconciler } from './transfer/transfer-reconciler.js';
 import { TransferStore } from './transfer/transfer-store.js';
 
@@ -187,14 +187,22 @@ async function assemble(config: AgentConfig, log: Log, unlock: () => Promise<voi
   await transfers.sweep();
   listDesired(board, ledger.state, networking.mode);
   for (const object of everything()) converger.nudge(object);
+  const streams = createStreams({
+    context,
+    store: instanceStore,
+    identity: () => self,
+    guests: instances,
+    isMoving: (key) => transfers.claimOn(key) !== undefined,
+  });
   link = openLink({
     identity: () => self,
     bootId: clock.bootId,
-    features: [],
+    features: ['streams'],
     board,
     generation: () => ledger.state.generation,
     accept,
     inventory: async () => await takeInventory(context, volumeStore),
+    openStream: streams.open,
     log,
   });
   const stopRenewal = keepRenewed(
@@ -213,6 +221,7 @@ async function assemble(config: AgentConfig, log: Log, unlock: () => Promise<voi
     stop: async () => {
       stopRenewal();
       await running.stop();
+      await streams.stop();
       await transfers.stop();
       await converger.stop();
       await journal.close();

@@ -6,3 +6,4 @@ export * from './kinds/index.js';
 export * from './problem.js';
 export * from './reference.js';
 export * from './shape.js';
+export * from './stream/index.js';

@@ -26,7 +26,7 @@ import { type AdminToken, ensureAdminToken } from './identity/admin-token.js';
 import { createAuthenticate } from './identity/authenticate.js';
 import { type Issuer, openIssuer } from './identity/issuer.js';
 import { seedCatalogue } from './kinds/catalogue/index.js';
-import { accessTarget, instanceMigrations } from './kinds/instance/index.js';
+import { accessTarget, instanceMigrations, openInstanceStream } from './kinds/instance/index.js';
 import { recordTransferProgress } from './kinds/migration/index.js';
 import { networkMigrations } from './kinds/network/index.js';
 import { nicMigrations } from './kinds/nic/index.js';
@@ -38,6 +38,8 @@ import { resourceMigrations } from './resources/migrations.js';
 import { reconcileHandlers, workKeysOfRealizations, workKeysOnHost } from './resources/reconcile-handlers.js';
 import type { Store } from './resources/store.js';
 import { prepareStateDirectory, takeReplicaName } from './state-directory.js';
+import { streamMigrations } from './streams/migrations.js';
+import { createStreamTickets } from './streams/tickets.js';
 import { createMetrics } from './telemetry/metrics.js';
 import { addServerGauges } from './telemetry/server-gauges.js';
 import { serverVersion } from './version.js';
@@ -63,6 +65,7 @@ const migrations: readonly MigrationList[] = [
   { area: 'topology', migrations: drainMigrations },
   { area: 'public-ip', migrations: publicIpMigrations },
   { area: 'preset', migrations: presetMigrations },
+  { area: 'stream', migrations: streamMigrations },
 ];
 
 /** Builds every part by hand, gives it its collaborators, and starts it. Raises a Problem that says what to mend. */
@@ -150,6 +153,10 @@ async function build(config: Config, log: Log, stops: (() => Promise<void> | voi
         onComplete: async ({ kind, uid }) => await queue.nudge(`${kind}/${uid}`),
       }),
     },
+    streams: {
+      tickets: createStreamTickets(pool),
+      open: async (resource, target, caller) => await openInstanceStream({ store, sites, database: pool }, resource, target, caller),
+    },
     ...(config.api.publicUrl === undefined ? {} : { publicUrl: config.api.publicUrl }),
     ...(config.api.tls === undefined ? {} : { tls: await readTls(config.api.tls) }),
   });
@@ -177,6 +184,7 @@ async function openFleet(parts: {
     stateDirectory: config.stateDirectory,
     listen: config.agents.listen,
     publicUrl: config.agents.publicUrl,
+    replicaUrl: config.agents.replicaUrl,
     artifacts: {
       size: async (sha256) => (await artifacts.find(sha256))?.fileBytes,
       read: async (sha256, start, end) => await artifacts.open(sha256, { start, end: end + 1 }),

@@ -50,6 +50,12 @@ const rows = {
     fallback: 'https:// and agents.listen',
     meaning: 'https URL of that listener as agents on other hosts see it.',
   },
+  'agents.replicaUrl': {
+    type: 'text',
+    fallback: 'agents.publicUrl',
+    meaning:
+      'https URL of this very server’s listener as agents see it. Where several servers share agents.publicUrl, each needs its own: consoles and port forwarding dial it.',
+  },
   'access.listen': { type: 'text', default: '127.0.0.1', meaning: 'Address where access endpoints of instances stand.' },
   'access.publicHost': {
     type: 'text',

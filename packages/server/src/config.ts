@@ -33,6 +33,8 @@ export interface Config {
     readonly listen: ListenAddress;
     /** Where agents reach the listener; undefined: the listen address itself. */
     readonly publicUrl: string | undefined;
+    /** Where they reach this very server; undefined: the same. */
+    readonly replicaUrl: string | undefined;
   };
   readonly access: {
     readonly listen: string;
@@ -233,6 +235,7 @@ function build(raw: Raw, environment: Environment, uid: number): Config {
     agents: {
       listen: parseListen(word('agents.listen'), where('agents.listen')),
       publicUrl: parseUrl(text('agents.publicUrl'), where('agents.publicUrl'), ['https:']),
+      replicaUrl: parseUrl(text('agents.replicaUrl'), where('agents.replicaUrl'), ['https:']),
     },
     access: { listen: accessListen, publicHost: text('access.publicHost'), ports: parsePorts(word('access.ports'), where('access.ports')) },
     log: { level: word('log.level') as LogLevel },

@@ -77,7 +77,7 @@ describe('control plane', { timeout: 90_000 }, () => {
     const { body } = await plane.call('GET', '/providers/virt8ra.topology/v1beta1/accounts/test');
     const { status } = body as { status: { facets: unknown[]; healthy: { observedAt: string } } };
     expect(status.facets).toEqual(
-      ['instances', 'blockStorages', 'networks', 'securityGroups', 'disks', 'hosts'].map((name) => ({ name, supported: true })),
+      ['instances', 'blockStorages', 'networks', 'securityGroups', 'disks', 'hosts', 'streams'].map((name) => ({ name, supported: true })),
     );
     expect(status.healthy).toMatchObject({ value: true, source: 'account/test' });
     expect(Date.parse(status.healthy.observedAt)).toBeGreaterThan(before);

@@ -28,6 +28,8 @@ export function guestPaths(context: HostContext, store: InstanceStore, key: stri
     pid: join(runtime, 'pid'),
     log: join(runtime, 'log'),
     serial: join(store.guestDirectory(key), 'serial.log'),
+    console: join(runtime, 'tty'),
+    vnc: join(runtime, 'vnc'),
   };
 }
 

@@ -116,6 +116,7 @@ describe('the link', () => {
         accepted.push([epoch, desired]);
       },
       inventory: async () => inventory,
+      openStream: () => {},
       log: silentLog,
       backoffMs: { least: 20, most: 100 },
     });

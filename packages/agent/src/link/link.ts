@@ -7,6 +7,7 @@ import {
   type HostInventory,
   Problem,
   ServerMessage,
+  type ServerStream,
 } from '@virt8ra/contract';
 import { Compile } from 'typebox/compile';
 import WebSocket from 'ws';
@@ -27,6 +28,7 @@ export interface LinkOptions {
   /** Takes over a desired state; durable when it returns. */
   readonly accept: (epoch: string, state: DesiredState) => Promise<void>;
   readonly inventory: () => Promise<HostInventory>;
+  readonly openStream: (request: ServerStream) => void;
   readonly log: Log;
   readonly inventorySeconds?: number;
   /** Shortest and longest pause between two attempts. */
@@ -164,6 +166,8 @@ function openSession(options: LinkOptions, on: { greeted: () => void; ended: (re
             fail(`the desired state could not be taken over: ${error instanceof Error ? error.message : String(error)}`),
           );
         return;
+      case 'stream':
+        return options.openStream(message);
       case 'refused':
         log.error('the control plane refuses this host', { code: message.code, problem: message.message });
         return fail(`refused: ${message.message}`);

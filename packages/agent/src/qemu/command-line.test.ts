@@ -14,7 +14,7 @@ const plan: GuestPlan = {
   disks: [{ volumeKey: 'v1', base: '/a/base.qcow2', overlay: '/a/overlay.qcow2' }],
   seed: '/s,eed.iso',
   nics: [],
-  paths: { qmp: '/r/qmp', moverQmp: '/r/mover', pid: '/r/pid', log: '/r/log', serial: '/g/a,b.log' },
+  paths: { qmp: '/r/qmp', moverQmp: '/r/mover', pid: '/r/pid', log: '/r/log', serial: '/g/a,b.log', console: '/r/tty', vnc: '/r/vnc' },
 };
 const nodes = (command: string[]) =>
   command.flatMap((word, at) => (word === '-blockdev' ? [JSON.parse(command[at + 1] ?? '') as Record<string, unknown>] : []));
@@ -35,7 +35,7 @@ it('opens the base below an overlay for reading only, and never follows what a f
 
 it('lets no path end a value early', () => {
   const command = qemuCommand(plan);
-  expect(command).toContain('file,id=serial0,append=on,path=/g/a,,b.log');
+  expect(command).toContain('socket,id=serial0,server=on,wait=off,path=/r/tty,logfile=/g/a,,b.log,logappend=on');
   expect(nodes(command).find((node) => node['node-name'] === 'seed')).toMatchObject({ file: { filename: '/s,eed.iso' } });
 });
 
@@ -44,10 +44,16 @@ it('gives every possible device a place of its own on the bus', () => {
     ...Array.from({ length: 65 }, (_, index) => pciAddress('disk', index)),
     ...Array.from({ length: 17 }, (_, index) => pciAddress('nic', index)),
     pciAddress('rng'),
+    pciAddress('screen'),
     pciAddress('seed'),
   ];
   expect(new Set(all).size).toBe(all.length);
   expect(pciAddress('disk', 64)).toMatch(/^addr=0xe\.0x0/);
+});
+
+it('gives a screen where the machine can have one', () => {
+  expect(qemuCommand(plan).join(' ')).toContain('-device VGA,addr=0x1d.0x0,multifunction=on -vnc unix:/r/vnc');
+  expect(qemuCommand({ ...plan, architecture: 'arm64' })).not.toContain('-vnc');
 });
 
 it('tells an instance the same UUID wherever it runs', () => {

@@ -41,7 +41,11 @@ export interface GuestPaths {
   /** A second monitor, for the mover: QEMU serves one client on each. */
   readonly moverQmp: string;
   readonly pid: string;
+  /** What the guest has said on its serial console; QEMU appends to it whoever listens. */
   readonly serial: string;
+  /** Where its console takes input, and its screen is. */
+  readonly console: string;
+  readonly vnc: string;
   /** What QEMU itself says. */
   readonly log: string;
 }
@@ -72,7 +76,12 @@ export function qemuCommand(plan: GuestPlan): string[] {
     ...['-pidfile', plan.paths.pid],
     ...monitor('qmp0', plan.paths.qmp),
     ...monitor('qmp1', plan.paths.moverQmp),
-    ...['-chardev', `file,id=serial0,append=on,path=${escaped(plan.paths.serial)}`, '-serial', 'chardev:serial0'],
+    ...[
+      '-chardev',
+      `socket,id=serial0,server=on,wait=off,path=${escaped(plan.paths.console)},logfile=${escaped(plan.paths.serial)},logappend=on`,
+    ],
+    ...['-serial', 'chardev:serial0'],
+    ...(arm ? [] : ['-device', `VGA,${pciAddress('screen')}`, '-vnc', `unix:${escaped(plan.paths.vnc)}`]),
     ...['-object', 'rng-random,id=random0,filename=/dev/urandom', '-device', `virtio-rng-pci,rng=random0,${pciAddress('rng')}`],
     ...firmwareNodes(plan.firmware),
     ...plan.disks.flatMap(diskArguments),

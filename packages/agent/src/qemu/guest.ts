@@ -33,7 +33,7 @@ export async function launchGuest(
   const runtime = dirname(paths.qmp);
   await makeDirectory(runtime);
   if (user !== undefined) await chown(runtime, user.uid, user.gid);
-  for (const path of [paths.qmp, paths.moverQmp, paths.pid]) await rm(path, { force: true });
+  for (const path of [paths.qmp, paths.moverQmp, paths.pid, paths.console, paths.vnc]) await rm(path, { force: true });
   const [command = '', ...args] = unprivileged(user, qemuCommand(plan));
   const log = await open(paths.log, 'w', 0o600);
   const child = spawn(command, args, {

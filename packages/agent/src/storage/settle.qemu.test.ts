@@ -44,6 +44,8 @@ describe.skipIf(!qemu)('merging an arrived volume', () => {
     const paths = {
       qmp: join(folder, 'run/q'),
       moverQmp: join(folder, 'run/m'),
+      console: join(folder, 'run/t'),
+      vnc: join(folder, 'run/v'),
       pid: join(folder, 'run/p'),
       log: join(folder, 'run/l'),
       serial: join(folder, 'serial'),

@@ -1,4 +1,4 @@
-import { createHash } from 'node:crypto';
+import { createHash, randomBytes } from 'node:crypto';
 import type { IncomingMessage } from 'node:http';
 import { createServer } from 'node:https';
 import type { AddressInfo } from 'node:net';
@@ -7,13 +7,18 @@ import {
   AgentMessage,
   type AgentMessageOf,
   agentDnsName,
+  carrierFromSocket,
   type DesiredState,
   type EnrolRequest,
   type ObservedInstance,
   type ObservedNetwork,
   type ObservedTransfer,
   type ObservedVolume,
+  type OpenedStream,
+  openedStream,
   type ServerMessage,
+  type StreamCarrier,
+  type StreamTarget,
 } from '@virt8ra/contract';
 import { Compile } from 'typebox/compile';
 import { type WebSocket, WebSocketServer } from 'ws';
@@ -60,6 +65,7 @@ export class FakeControlPlane {
   readonly #sockets = new Map<string, WebSocket>();
   readonly #desired = new Map<string, DesiredState>();
   readonly #watchers = new Set<() => void>();
+  readonly #tickets = new Map<string, (carrier: StreamCarrier) => void>();
 
   private constructor(authority: TestAuthority, server: ReturnType<typeof createServer>) {
     this.authority = authority;
@@ -75,7 +81,12 @@ export class FakeControlPlane {
     });
     server.on('upgrade', (request: IncomingMessage, socket, head) => {
       const host = peerHost(request);
-      if (host === undefined || request.url !== '/agent/v1/link') socket.destroy();
+      const ticket = request.url?.replace('/agent/v1/streams/', '') ?? '';
+      const take = this.#tickets.get(ticket);
+      if (host !== undefined && take !== undefined) {
+        this.#tickets.delete(ticket);
+        links.handleUpgrade(request, socket, head, (stream) => take(carrierFromSocket(stream)));
+      } else if (host === undefined || request.url !== '/agent/v1/link') socket.destroy();
       else links.handleUpgrade(request, socket, head, (link) => this.#follow(host, link));
     });
   }
@@ -142,6 +153,14 @@ export class FakeControlPlane {
   wantExactly(host: string, state: DesiredState): void {
     this.#desired.set(host, state);
     this.#push(host);
+  }
+
+  /** A stream that the host's agent dials out for. Raises what it is refused with. */
+  async openStream(host: string, instanceKey: string, target: StreamTarget): Promise<OpenedStream> {
+    const ticket = randomBytes(32).toString('base64url');
+    const dialled = new Promise<StreamCarrier>((resolve) => this.#tickets.set(ticket, resolve));
+    this.send(host, { type: 'stream', ticket, instanceKey, target, by: 'test' } satisfies ServerMessage);
+    return await openedStream(await dialled);
   }
 
   send(host: string, message: unknown): void {

@@ -3,6 +3,7 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { readProcessIdentity } from '../system/process-identity.js';
 import { hasCommand } from '../system/run-command.js';
 import { AgentProcess, testFolder } from '../testing/agent-process.js';
+import { hear } from '../testing/carrier-pair.js';
 import { imageVolume, smallInstance } from '../testing/desired-objects.js';
 import { FakeControlPlane } from '../testing/fake-control-plane.js';
 import { counterFrom, tinyGuestBytes, tinyGuestImage } from '../testing/tiny-guest.js';
@@ -89,10 +90,16 @@ describe.skipIf(!qemu)('a move between two agents', () => {
     await plane.until('it has converged', () => transfer('alpha')?.state === 'converged', 60_000);
     expect(transfer('alpha')?.passes).toBeGreaterThanOrEqual(2);
     expect(instance('alpha')?.state).toBe('running');
+    const console = await plane.openStream('alpha', 'i1', { type: 'console', write: 'free', scrollbackBytes: 100 });
+    const watching = hear(console.carrier);
+    await watching.until('the counter goes on', () => counterFrom(watching.text) > 0);
     send('finish');
     const { root, surrender, end } = await finished();
     const last = counterFrom(alpha.serial('i1'));
     expect(end?.pauseMs).toBeLessThan(1_000);
+    // Whoever was at its console is told why it is over, and saw all that it said.
+    expect(await watching.until('the console ends', () => watching.ended)).toMatchObject({ code: 'moved' });
+    expect(counterFrom(watching.text)).toBe(last);
     expect(await readProcessIdentity(pid ?? 0)).toBeUndefined();
     expect(plane.view('beta').volumes.get('v2')?.state).toBe('arrived');
 

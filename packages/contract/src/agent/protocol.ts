@@ -1,5 +1,6 @@
 import { type Static, Type } from 'typebox';
 import { oneOf } from '../shape.js';
+import { StreamTarget } from '../stream/note.js';
 import { DesiredState, hostObjectTypes } from './desired.js';
 import { ObservedFilter } from './filter.js';
 import { HostInventory, ObservedInstance, ObservedNetwork, ObservedTransfer, ObservedVolume } from './observed.js';
@@ -9,7 +10,8 @@ import { HostInventory, ObservedInstance, ObservedNetwork, ObservedTransfer, Obs
  * new entry at the end of `agentProtocols` and never alters an earlier one. Bulk bytes never travel on this link.
  *
  * Other paths of the agents' listener: `POST /agent/v1/enrol` (token + CSR → certificate; the only one without a client certificate),
- * `POST /agent/v1/renew` (CSR → certificate; an expired, unrevoked certificate may still renew), `GET /agent/v1/artifacts/SHA256` (Range).
+ * `POST /agent/v1/renew` (CSR → certificate; an expired, unrevoked certificate may still renew), `GET /agent/v1/artifacts/SHA256` (Range),
+ * `GET /agent/v1/streams/TICKET` (WebSocket, see `stream/note.ts`).
  */
 export const agentProtocols = [{ number: 1, name: 'desired state, run permits, disk transfers' }] as const;
 
@@ -27,6 +29,7 @@ export const agentFeatures = [
   'anti-spoofing',
   'rates',
   'public-addresses',
+  'streams',
 ] as const;
 export type AgentFeature = (typeof agentFeatures)[number];
 
@@ -112,7 +115,24 @@ export const ServerRefused = Type.Object(
   closed,
 );
 
-export const ServerMessage = Type.Union([ServerWelcome, ServerDesired, ServerRefused]);
+/** Dial out for a stream and join it to the target. Only to agents with the feature `streams`. */
+export const ServerStream = Type.Object(
+  {
+    type: Type.Literal('stream'),
+    /** Works once, for this host, for some seconds. */
+    ticket: Type.String({ pattern: '^[A-Za-z0-9_-]{43}$' }),
+    instanceKey: Type.String({ minLength: 1, maxLength: 96 }),
+    target: StreamTarget,
+    /** Whom others at the same console are told of. */
+    by: Type.String({ maxLength: 128 }),
+    /** https URL of the replica that waits for it; absent: where the link goes. */
+    url: Type.Optional(Type.String({ maxLength: 512 })),
+  },
+  closed,
+);
+export type ServerStream = Static<typeof ServerStream>;
+
+export const ServerMessage = Type.Union([ServerWelcome, ServerDesired, ServerRefused, ServerStream]);
 export type ServerMessage = Static<typeof ServerMessage>;
 
 export const EnrolRequest = Type.Object(

@@ -1,4 +1,14 @@
-import type { AgentFeature, DesiredByType, HostInventory, HostObject, HostObjectType, ObservedByType } from '@virt8ra/contract';
+import type {
+  AgentFeature,
+  DesiredByType,
+  HostInventory,
+  HostObject,
+  HostObjectType,
+  ObservedByType,
+  OpenedStream,
+  StreamTarget,
+} from '@virt8ra/contract';
+import type { StreamCaller } from '@virt8ra/driver';
 
 /** What the driver needs of the fleet of agents. The control plane implements it; this driver never sees a socket or a table. */
 
@@ -36,6 +46,11 @@ export interface AgentFleet {
   find(site: string, type: HostObjectType, key: string, host?: string): Promise<HostObject | undefined>;
   /** Every desired, going or observed object of the site, each once. */
   list(site: string, type: HostObjectType): AsyncIterable<HostObject>;
+  /**
+   * A stream to a place in an instance, dialled out by its host's agent. Raises `unavailable` when the host is not connected or does not open it
+   * in time, `unsupported` when its agent cannot, `throttled` when the host has too many, and whatever the agent refuses it with.
+   */
+  openStream(site: string, instance: HostObject, target: StreamTarget, caller: StreamCaller): Promise<OpenedStream>;
   hosts(site: string): Promise<readonly FleetHost[]>;
   /** What the agent of a host said it can do, when it said hello last; empty for a host that is not of the site. */
   features(site: string, host: string): Promise<ReadonlySet<AgentFeature>>;

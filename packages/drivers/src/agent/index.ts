@@ -10,6 +10,7 @@ import { createInstancesFacet } from './instances.js';
 import { createNetworksFacet } from './networks.js';
 import type { SiteFleet } from './object-facet.js';
 import { createSecurityGroupsFacet } from './security-groups.js';
+import { createStreamsFacet } from './streams.js';
 
 export type { AgentFleet, FleetHost, HostObjectView } from './fleet-port.js';
 
@@ -65,6 +66,7 @@ function openSite(fleet: AgentFleet, site: string): Connection {
         return (await fleet.hosts(site)).map(({ features, ...rest }) => ({ ...rest, networking: networkingOf(features) }));
       },
     },
+    streams: createStreamsFacet(context),
     capabilities,
     async probe() {
       assertOpen();

@@ -3,7 +3,7 @@
  * resources. State is in PostgreSQL, so that any replica answers for any host; only live links are in memory.
  */
 import { join } from 'node:path';
-import { type Enrolment, Problem, type Surrender } from '@virt8ra/contract';
+import { type Enrolment, type HostObject, type OpenedStream, Problem, type StreamTarget, type Surrender } from '@virt8ra/contract';
 import type { Log, Queryable } from '@virt8ra/engine';
 import type { Pool } from 'pg';
 import { type ArtifactReader, createArtifactRoute } from './artifact-route.js';
@@ -15,6 +15,7 @@ import { createObservedIntake } from './intake.js';
 import { createLinkStore } from './link-store.js';
 import { createLinks, type FleetEvents } from './links.js';
 import { createAgentListener } from './listener.js';
+import { createFleetStreams, type FleetStreamsOptions } from './streams.js';
 import { surrenderFault } from './surrender.js';
 
 export interface FleetOptions extends FleetEvents {
@@ -27,6 +28,9 @@ export interface FleetOptions extends FleetEvents {
   readonly stateDirectory: string;
   readonly listen: { readonly host: string; readonly port: number };
   readonly publicUrl?: string | undefined;
+  /** How agents reach this very replica; undefined: as they reach all. */
+  readonly replicaUrl?: string | undefined;
+  readonly streamLimits?: Pick<FleetStreamsOptions, 'perHost' | 'dialSeconds'>;
   /** A host that is not heard for so long is silent: nothing it reported is current any more. */
   readonly silenceSeconds?: number;
   readonly artifacts: ArtifactReader;
@@ -35,7 +39,15 @@ export interface FleetOptions extends FleetEvents {
 
 export interface Fleet extends FleetHosts {
   /** What the driver of agent sites needs. */
-  readonly port: ReturnType<typeof createHostObjects> & { hosts(site: string): Promise<readonly HostStatus[]> };
+  readonly port: ReturnType<typeof createHostObjects> & {
+    hosts(site: string): Promise<readonly HostStatus[]>;
+    openStream(
+      site: string,
+      instance: HostObject,
+      target: StreamTarget,
+      caller: { readonly by: string; readonly signal: AbortSignal },
+    ): Promise<OpenedStream>;
+  };
   /** See `Enrolments.create`. `client` takes part in the caller's transaction. */
   createEnrolment(host: string, site: string, client?: Queryable): Promise<Enrolment>;
   /** Why a surrender does not prove that `epoch` of `instance` has ended; undefined: it does. */
@@ -67,9 +79,19 @@ export async function createFleet(options: FleetOptions): Promise<Fleet> {
     events: options,
     log,
   });
+  const streams = createFleetStreams({
+    pool,
+    silenceSeconds,
+    replicaUrl: options.replicaUrl,
+    ask: links.ask,
+    log,
+    ...options.streamLimits,
+  });
   const listener = createAgentListener({
+    streams,
     listen: options.listen,
     publicUrl: options.publicUrl,
+    replicaUrl: options.replicaUrl,
     authority,
     enrolments,
     links,
@@ -78,7 +100,11 @@ export async function createFleet(options: FleetOptions): Promise<Fleet> {
   });
   return {
     ...hosts,
-    port: { ...createHostObjects({ pool, epoch, silenceSeconds }), hosts: hosts.hostsOfSite },
+    port: {
+      ...createHostObjects({ pool, epoch, silenceSeconds }),
+      hosts: hosts.hostsOfSite,
+      openStream: async (site, { host, key }, target, caller) => await streams.open({ site, host, instanceKey: key, target, ...caller }),
+    },
     async createEnrolment(host, site, client) {
       const { token, expiresAt } = await enrolments.create(host, site, client);
       return { token, expiresAt, url: listener.url(), caSha256: authority.sha256, host, site };
@@ -91,8 +117,10 @@ export async function createFleet(options: FleetOptions): Promise<Fleet> {
     async listen() {
       await links.start();
       await listener.listen();
+      streams.start();
     },
     async stop() {
+      streams.stop();
       await links.stop();
       await listener.stop();
     },

@@ -1,6 +1,14 @@
 import { randomUUID } from 'node:crypto';
 import type { HostObject } from '@virt8ra/contract';
-import { AgentMessage, type AgentMessageOf, agentProtocols, Problem, type ServerMessage, toProblem } from '@virt8ra/contract';
+import {
+  AgentMessage,
+  type AgentMessageOf,
+  agentProtocols,
+  Problem,
+  type ServerMessage,
+  type ServerStream,
+  toProblem,
+} from '@virt8ra/contract';
 import type { Log } from '@virt8ra/engine';
 import { Compile } from 'typebox/compile';
 import { WebSocket } from 'ws';
@@ -43,6 +51,8 @@ export interface LinkSession extends LinkIdentity {
   beat(): void;
   /** Follows what the database says: sends a newer desired state, or ends the link. */
   follow(review: LinkReview): void;
+  /** Sends the request for a stream. */
+  ask(request: ServerStream): void;
   close(reason: string): Promise<void>;
 }
 
@@ -209,6 +219,7 @@ export function openLinkSession(options: LinkSessionOptions): LinkSession {
       }
       if (review.generation > sentGeneration) push();
     },
+    ask: (request) => void send(request),
     async close(why) {
       reason = why;
       socket.close(1001, why);

@@ -1,4 +1,4 @@
-import type { HostObject } from '@virt8ra/contract';
+import type { HostObject, ServerStream } from '@virt8ra/contract';
 import { toProblem } from '@virt8ra/contract';
 import type { Log } from '@virt8ra/engine';
 import type { Pool } from 'pg';
@@ -8,7 +8,7 @@ import type { ObservedIntake } from './intake.js';
 import { type LinkPeer, type LinkSession, openLinkSession } from './link-session.js';
 import type { LinkStore } from './link-store.js';
 import { createProgressGate, type TransferProgress } from './progress-gate.js';
-import { fleetChannel } from './signals.js';
+import { fleetChannel, streamFromSignal } from './signals.js';
 
 /** What the rest of the control plane is told. Calls may fail and may be lost; they are nudges, the truth is in the database. */
 export interface FleetEvents {
@@ -34,6 +34,8 @@ export interface LinksOptions {
 export interface Links {
   /** Takes over a WebSocket whose certificate was checked. */
   accept(socket: WebSocket, peer: LinkPeer): void;
+  /** Asks a host for a stream; false when this replica does not hold its link. */
+  ask(host: string, request: ServerStream): boolean;
   start(): Promise<void>;
   /** Ends every link in an orderly way: their hosts are not silent before the usual time. */
   stop(): Promise<void>;
@@ -96,7 +98,21 @@ export function createLinks(options: LinksOptions): Links {
     if (chosen.length === 0) return;
     review(chosen).catch((error: unknown) => log.warn('links could not be reviewed', { problem: toProblem(error).message }));
   };
-  const signals = createNotifications({ pool, channel: fleetChannel, log, onNotification: onSignal });
+  const ask = (host: string, request: ServerStream): boolean => {
+    const session = [...sessions].find((each) => each.host === host && each.isLinked());
+    session?.ask(request);
+    return session !== undefined;
+  };
+  const signals = createNotifications({
+    pool,
+    channel: fleetChannel,
+    log,
+    onNotification(payload) {
+      const stream = payload === undefined ? undefined : streamFromSignal(payload);
+      if (stream === undefined) onSignal(payload);
+      else ask(stream.host, stream.request);
+    },
+  });
 
   return {
     accept(socket, peer) {
@@ -122,6 +138,7 @@ export function createLinks(options: LinksOptions): Links {
       });
       sessions.add(session);
     },
+    ask,
     async start() {
       await signals.start();
       beatTimer = setInterval(beatSafely, (silenceSeconds * 1000) / 3);

@@ -5,7 +5,16 @@ import { type AddressInfo, isIP } from 'node:net';
 import { hostname } from 'node:os';
 import type { Duplex } from 'node:stream';
 import { TLSSocket } from 'node:tls';
-import { agentFrameBytes, documentFromProblem, EnrolRequest, Problem, RenewRequest, toProblem } from '@virt8ra/contract';
+import {
+  agentFrameBytes,
+  documentFromProblem,
+  EnrolRequest,
+  Problem,
+  RenewRequest,
+  streamFrameBytes,
+  streamSubprotocol,
+  toProblem,
+} from '@virt8ra/contract';
 import type { Log } from '@virt8ra/engine';
 import type { Static, TSchema } from 'typebox';
 import { Compile, type Validator } from 'typebox/compile';
@@ -16,14 +25,18 @@ import type { Enrolments } from './enrolments.js';
 import { createFailureLimit } from './failure-limit.js';
 import type { LinkPeer } from './link-session.js';
 import type { Links } from './links.js';
+import type { FleetStreams } from './streams.js';
 
 export interface AgentListenerOptions {
   readonly listen: { readonly host: string; readonly port: number };
   /** How agents reach it; undefined: the listen address itself. */
   readonly publicUrl: string | undefined;
+  /** Another name of it, of this replica alone. */
+  readonly replicaUrl?: string | undefined;
   readonly authority: Authority;
   readonly enrolments: Enrolments;
   readonly links: Links;
+  readonly streams: FleetStreams;
   readonly artifact: ReturnType<typeof createArtifactRoute>;
   readonly log: Log;
 }
@@ -49,6 +62,12 @@ export function createAgentListener(options: AgentListenerOptions): AgentListene
   const { authority, enrolments, links, log } = options;
   const failures = createFailureLimit();
   const sockets = new WebSocketServer({ noServer: true, maxPayload: agentFrameBytes, perMessageDeflate: false });
+  const streamSockets = new WebSocketServer({
+    noServer: true,
+    maxPayload: streamFrameBytes,
+    perMessageDeflate: false,
+    handleProtocols: (offered) => offered.has(streamSubprotocol) && streamSubprotocol,
+  });
   let server: Server | undefined;
   let port = options.listen.port;
   let leaf: { readonly renewAt: Date } | undefined;
@@ -111,14 +130,21 @@ export function createAgentListener(options: AgentListenerOptions): AgentListene
     throw new Problem('not-found', `agents have no ${request.method} ${path.slice(0, 200)} here`);
   };
   const upgrade = async (request: IncomingMessage, socket: Duplex, head: Buffer): Promise<void> => {
-    if (request.url !== '/agent/v1/link') throw new Problem('not-found', 'agents link at /agent/v1/link');
+    const ticket = /^\/agent\/v1\/streams\/([A-Za-z0-9_-]{43})$/.exec(request.url ?? '')?.[1];
+    if (ticket === undefined && request.url !== '/agent/v1/link') throw new Problem('not-found', 'agents link at /agent/v1/link');
     const peer = await peerOf(socket);
+    if (ticket !== undefined) {
+      streamSockets.handleUpgrade(request, socket, head, options.streams.claim(ticket, peer));
+      return;
+    }
     sockets.handleUpgrade(request, socket, head, (link) => links.accept(link, peer));
   };
 
   const serverNames = (): string[] => {
-    const named = options.publicUrl === undefined ? hostname() : new URL(options.publicUrl).hostname.replace(/^\[|\]$/g, '');
-    return [...new Set([named, options.listen.host, 'localhost', '127.0.0.1', '::1'])].filter((name) => !everywhere.includes(name));
+    const hostOf = (url: string): string => new URL(url).hostname.replace(/^\[|\]$/g, '');
+    const named = options.publicUrl === undefined ? hostname() : hostOf(options.publicUrl);
+    const own = options.replicaUrl === undefined ? [] : [hostOf(options.replicaUrl)];
+    return [...new Set([named, ...own, options.listen.host, 'localhost', '127.0.0.1', '::1'])].filter((name) => !everywhere.includes(name));
   };
   const secureContext = async () => {
     const issued = await authority.issueServer(serverNames());

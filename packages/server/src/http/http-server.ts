@@ -16,6 +16,7 @@ import { addOperationRoutes } from './operation-routes.js';
 import { createPresenter } from './presenter.js';
 import { replyProblem } from './problem-reply.js';
 import { addRegionRoutes } from './region-routes.js';
+import { addStreamRoutes, type StreamRoutesOptions } from './stream-routes.js';
 
 /** What a caller shows to be known. */
 export interface Credentials {
@@ -41,6 +42,8 @@ export interface HttpServerOptions {
   readonly tls?: { readonly certificate: string; readonly key: string };
   /** Raises why this server should get no requests. The database is always asked. */
   readonly ready?: () => Promise<void>;
+  /** Consoles, screens and ports of instances; undefined: there are none. */
+  readonly streams?: Pick<StreamRoutesOptions, 'open' | 'tickets' | 'perSubject' | 'longestSeconds'>;
   readonly extraRoutes?: readonly ((app: FastifyInstance) => void)[];
   readonly events?: Pick<EventRoutesOptions, 'beatSeconds' | 'longestSeconds' | 'bufferBytes'> & { readonly lookMs?: number };
 }
@@ -96,6 +99,10 @@ export function createHttpServer(options: HttpServerOptions): HttpServer {
     const handler = options.contents?.[behaviour.kind.kind];
     if (handler !== undefined) addContentRoutes(app, behaviour, handler, store);
   }
+  const streams =
+    options.streams === undefined
+      ? undefined
+      : addStreamRoutes(app, { store, authenticate, publicUrl: configuredUrl, log, ...options.streams });
   for (const add of options.extraRoutes ?? []) add(app);
 
   return {
@@ -109,6 +116,7 @@ export function createHttpServer(options: HttpServerOptions): HttpServer {
     async stop() {
       stopping = true;
       events.stop();
+      streams?.stop();
       await app.close();
     },
   };

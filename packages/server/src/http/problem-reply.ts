@@ -21,7 +21,8 @@ export function replyProblem(log: Log, thrown: unknown, request: FastifyRequest,
     .send(JSON.stringify(documentFromProblem(problem, instance)));
 }
 
-function problemOfRequest(thrown: unknown): Problem {
+/** What a caller is told of something thrown. */
+export function problemOfRequest(thrown: unknown): Problem {
   if (thrown instanceof Problem) return thrown;
   const code = typeof thrown === 'object' && thrown !== null && 'code' in thrown ? String(thrown.code) : '';
   switch (code) {

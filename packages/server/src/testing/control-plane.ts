@@ -16,6 +16,7 @@ export interface Answer {
 /** The whole control plane on a real PostgreSQL, asked over HTTP, with simulated hosts on real links. */
 export interface ControlPlane {
   readonly url: string;
+  readonly token: string;
   readonly hosts: SimulatedHosts;
   readonly log: RecordedLog;
   call(method: string, path: string, body?: unknown): Promise<Answer>;
@@ -32,7 +33,7 @@ export interface ControlPlane {
   stop(): Promise<void>;
 }
 
-type HostOptions = Pick<SimulatedAgentOptions, 'accessPort' | 'facts' | 'features' | 'delays'>;
+type HostOptions = Pick<SimulatedAgentOptions, 'accessPort' | 'facts' | 'features' | 'delays' | 'place'>;
 
 const topology = '/providers/virt8ra.topology/v1beta1';
 
@@ -100,6 +101,7 @@ export async function startControlPlane(): Promise<ControlPlane> {
       await app.stop();
       app = await start(new URL(url).host, agentsAt ?? '127.0.0.1:0');
     },
+    token,
     hosts,
     log,
     call,

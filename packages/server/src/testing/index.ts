@@ -3,4 +3,5 @@ export { fleetMigrations } from '../fleet/migrations.js';
 export { type FleetFixture, startFleetFixture } from '../fleet/testing/fleet-fixture.js';
 export { type SimulatedAgent, type SimulatedAgentOptions, startSimulatedAgent } from '../fleet/testing/simulated-agent.js';
 export { createSimulatedHosts, type SimulatedHosts } from '../fleet/testing/simulated-hosts.js';
+export { dialSimulatedStream, echoPlace, type SimulatedPlace } from '../fleet/testing/simulated-streams.js';
 export { tableCounts } from './table-counts.js';

@@ -25,6 +25,7 @@ export interface Hello {
   readonly bootId?: string;
   readonly generation?: number;
   readonly protocols?: readonly number[];
+  readonly features?: readonly string[];
 }
 
 /** Connects and says hello as the identity's host, changed by `hello`; `silent`: says nothing. */
@@ -58,8 +59,8 @@ export async function openRawLink(url: string, identity: SimulatedIdentity, hell
   });
   const sendText = (text: string): void => socket.send(text, () => undefined);
   if (hello !== 'silent') {
-    const said = { protocols: [1], host: identity.host, bootId: 'boot', generation: 0, ...hello };
-    sendText(JSON.stringify({ type: 'hello', agentVersion: 'raw', features: [], ...said }));
+    const said = { protocols: [1], host: identity.host, bootId: 'boot', generation: 0, features: [], ...hello };
+    sendText(JSON.stringify({ type: 'hello', agentVersion: 'raw', ...said }));
   }
   return {
     send: (message) => sendText(JSON.stringify(message)),

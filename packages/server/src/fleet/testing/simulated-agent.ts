@@ -14,6 +14,7 @@ import { createSimulatedBoard, type ObjectId, type SimulatedBoard } from './simu
 import { createSimulatedHosts, type SimulatedHosts } from './simulated-hosts.js';
 import { askListener, createKey, enrolHost, renewHost, type SimulatedIdentity } from './simulated-identity.js';
 import { type SimulatedDelays, shortDelays } from './simulated-machine.js';
+import { dialSimulatedStream, type SimulatedPlace } from './simulated-streams.js';
 
 export interface SimulatedAgentOptions {
   /** What POST `enrol` of the host answered. */
@@ -29,6 +30,8 @@ export interface SimulatedAgentOptions {
   readonly features?: readonly AgentFeature[];
   /** Whether images are really fetched from the artifact store. Default: false. */
   readonly fetchImages?: boolean;
+  /** Where its streams lead. Default: it cannot open any. */
+  readonly place?: SimulatedPlace | undefined;
   /** Pause before a lost link is dialled again, milliseconds. Default: 20. */
   readonly redialMs?: number;
 }
@@ -166,7 +169,7 @@ export async function startSimulatedAgent(options: SimulatedAgentOptions): Promi
         host: identity.host,
         bootId: board.bootId,
         generation: board.generation,
-        features: [...(options.features ?? agentFeatures)],
+        features: (options.features ?? agentFeatures).filter((feature) => feature !== 'streams' || options.place !== undefined),
       }),
     );
     made.on('message', (data) => follow(JSON.parse(data.toString()) as ServerMessage));
@@ -204,6 +207,13 @@ export async function startSimulatedAgent(options: SimulatedAgentOptions): Promi
         break;
       case 'refused':
         refused = message.message;
+        break;
+      case 'stream':
+        void dialSimulatedStream(identity, message.url ?? url, message.ticket)
+          .then((carrier) => {
+            if (typeof carrier !== 'number') options.place?.(message, carrier);
+          })
+          .catch(() => undefined);
         break;
     }
     wake();

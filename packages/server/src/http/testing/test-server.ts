@@ -22,7 +22,10 @@ import type { KindBehaviour, Subject } from '../../kinds/behaviour.js';
 import { createStore } from '../../resources/create-store.js';
 import { resourceMigrations } from '../../resources/migrations.js';
 import type { Store } from '../../resources/store.js';
+import { streamMigrations } from '../../streams/migrations.js';
+import { createStreamTickets } from '../../streams/tickets.js';
 import { createHttpServer, type HttpServer, type HttpServerOptions } from '../http-server.js';
+import type { OpenStream, StreamRoutesOptions } from '../stream-routes.js';
 
 const subjects: Readonly<Record<string, Omit<Subject, 'remote'>>> = {
   'operator-token': { name: 'operator', operator: true, tenants: 'all' },
@@ -56,9 +59,14 @@ export const sitesPath = '/providers/virt8ra.topology/v1beta1/sites';
 export const eventsPath = '/providers/virt8ra.events/v1beta1/tenants/acme/events';
 export const siteSpec = { accountRef: 'accounts/a', country: 'PL', tier: 'edge' };
 
-export async function startTestServer(options: Partial<HttpServerOptions> = {}): Promise<TestServer> {
+export interface TestServerOptions extends Partial<Omit<HttpServerOptions, 'streams'>> {
+  readonly openStream?: OpenStream;
+  readonly streamLimits?: Pick<StreamRoutesOptions, 'perSubject' | 'longestSeconds'>;
+}
+
+export async function startTestServer({ openStream, streamLimits, ...options }: TestServerOptions = {}): Promise<TestServer> {
   const postgres = await startTestPostgres();
-  const { pool } = await postgres.createDatabase(resourceMigrations);
+  const { pool } = await postgres.createDatabase([...resourceMigrations, ...streamMigrations]);
   const log = createRecordedLog();
   const nudged: string[] = [];
   const content = { bytes: Buffer.alloc(0) };
@@ -84,6 +92,7 @@ export async function startTestServer(options: Partial<HttpServerOptions> = {}):
         },
       },
     },
+    ...(openStream === undefined ? {} : { streams: { tickets: createStreamTickets(pool), open: openStream, ...streamLimits } }),
     ...options,
   });
   return {

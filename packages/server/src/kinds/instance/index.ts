@@ -19,6 +19,7 @@ export { currentPermit, grantPermit, recordSurrender } from './permits.js';
 export { instancePower, setInstancePower } from './power.js';
 export { accessPorts, type RealizationOverrides, realizationSpecOf } from './specification.js';
 export type { InstanceStatus } from './status.js';
+export { openInstanceStream } from './stream.js';
 
 export const instanceMigrations = [...permitMigrations, ...powerMigrations];
 

@@ -31,6 +31,7 @@ describe('an account', () => {
         { name: 'securityGroups', supported: true },
         { name: 'disks', supported: false, reason: 'it sells no copies' },
         { name: 'hosts', supported: true },
+        { name: 'streams', supported: true },
       ],
     });
   });

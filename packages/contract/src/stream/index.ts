@@ -1,0 +1,5 @@
+export * from './carrier.js';
+export * from './join-octets.js';
+export * from './note.js';
+export * from './opened-stream.js';
+export * from './relay.js';
