@@ -13,6 +13,7 @@ import type { WatchFlags } from './commands/resource-watch.js';
 import type { CommandWords } from './completion/complete-words.js';
 import { formats } from './output/format.js';
 import type { GlobalFlags, Session } from './session.js';
+import { addStreamCommands } from './stream-commands.js';
 import type { Terminal } from './terminal.js';
 import { cliVersion } from './version.js';
 
@@ -26,7 +27,7 @@ export async function run(words: readonly string[], terminal: Terminal): Promise
     // Half a command line must not be parsed as one: its flags belong to what is being typed.
     if (words[0] === '__complete') await complete(program, terminal, words.slice(1));
     else await program.parseAsync(words, { from: 'user' });
-    return 0;
+    return surroundings.exitCode ?? 0;
   } catch (error) {
     if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : usageExitCode;
     if (terminal.signal.aborted) return interruptExitCode;
@@ -47,6 +48,8 @@ const usageExitCode = 2;
 const interruptExitCode = 130;
 
 interface Surroundings {
+  /** Of a program that had the terminal. */
+  exitCode?: number;
   contextName?: string | undefined;
   server?: string | undefined;
 }
@@ -81,13 +84,16 @@ function buildProgram(terminal: Terminal, surroundings: Surroundings): Command {
 
   addResourceCommands(program, withSession);
   addWorkCommands(program, withSession);
+  addStreamCommands(program, withSession, (code) => {
+    surroundings.exitCode = code;
+  });
   addTopologyCommands(program, withSession);
   addContextCommands(program, terminal);
   addSelfCommands(program, terminal);
   return program;
 }
 
-type WithSession = (command: Command, work: (session: Session) => Promise<void>) => Promise<void>;
+export type WithSession = (command: Command, work: (session: Session) => Promise<void>) => Promise<void>;
 
 function addResourceCommands(program: Command, withSession: WithSession): void {
   program

@@ -1,4 +1,7 @@
+import { spawn } from 'node:child_process';
 import { resolve } from 'node:path';
+import { Duplex } from 'node:stream';
+import { Problem } from '@virt8ra/contract';
 
 /** Everything a command may touch of the process it runs in, so that tests can hand in another. */
 export interface Terminal {
@@ -7,6 +10,18 @@ export interface Terminal {
   readStdin(): Promise<string>;
   /** Asks on the terminal without echo. Only when `stdinIsTTY`. */
   readSecret(prompt: string): Promise<string>;
+  /**
+   * Hands over standard input as it comes: on a terminal key by key, with nothing interpreted here. Answers how to give it back.
+   */
+  takeInput(on: { readonly octets: (octets: Uint8Array) => void; readonly end: () => void }): InputHold;
+  /** Standard output, octet by octet; `written` is called when they have gone. */
+  outOctets(octets: Uint8Array, written?: () => void): void;
+  /** Standard input and output as one connection. */
+  duplex(): Duplex;
+  /** Command that runs this very program. */
+  readonly self: readonly string[];
+  /** Runs a program that has the terminal to itself; answers its exit code. Raises `unsupported` when it is not installed. */
+  runForeground(command: string, words: readonly string[]): Promise<number>;
   readonly stdinIsTTY: boolean;
   readonly stdoutIsTTY: boolean;
   readonly stderrIsTTY: boolean;
@@ -17,6 +32,12 @@ export interface Terminal {
   now(): number;
   /** Fires at the first SIGINT or SIGTERM. */
   readonly signal: AbortSignal;
+}
+
+export interface InputHold {
+  pause(): void;
+  resume(): void;
+  release(): void;
 }
 
 /** Variables the CLI reads; nothing else looks at the environment. */
@@ -63,8 +84,41 @@ export function terminalFromProcess(process: NodeJS.Process, signal: AbortSignal
       for await (const chunk of stdin) chunks.push(chunk as Buffer);
       return Buffer.concat(chunks).toString('utf8');
     },
+    takeInput: (on) => takeInput(process, on),
+    outOctets: (octets, written) => void stdout.write(octets, () => written?.()),
+    duplex: () => Duplex.from({ readable: stdin, writable: stdout }),
+    self: [process.execPath, process.argv[1] ?? ''],
+    runForeground: (command, words) => runForeground(command, words),
     readSecret: (prompt) => readSecret(process, prompt, signal),
   };
+}
+
+function takeInput({ stdin }: NodeJS.Process, on: Parameters<Terminal['takeInput']>[0]): InputHold {
+  if (stdin.isTTY) stdin.setRawMode(true);
+  stdin.on('data', on.octets);
+  stdin.once('end', on.end);
+  stdin.resume();
+  return {
+    pause: () => void stdin.pause(),
+    resume: () => void stdin.resume(),
+    release() {
+      stdin.off('data', on.octets);
+      stdin.off('end', on.end);
+      if (stdin.isTTY) stdin.setRawMode(false);
+      stdin.pause();
+    },
+  };
+}
+
+async function runForeground(command: string, words: readonly string[]): Promise<number> {
+  return await new Promise((resolve, reject) => {
+    const child = spawn(command, words, { stdio: 'inherit' });
+    child.once('error', (cause: NodeJS.ErrnoException) => {
+      const why = cause.code === 'ENOENT' ? 'it is not installed' : cause.message;
+      reject(new Problem('unsupported', `${command} cannot be run: ${why}`, { cause }));
+    });
+    child.once('exit', (code) => resolve(code ?? 1));
+  });
 }
 
 function readSecret(process: NodeJS.Process, prompt: string, signal: AbortSignal): Promise<string> {

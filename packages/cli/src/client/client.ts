@@ -2,8 +2,10 @@ import {
   type Address,
   type Enrolment,
   host,
+  instance,
   type Kind,
   kinds,
+  type OpenedStream,
   Problem,
   type Progress,
   type Resource,
@@ -13,6 +15,7 @@ import type { Static } from 'typebox';
 import type { Answer } from './exchange.js';
 import { type Feed, type FeedOptions, openFeed } from './feed.js';
 import { collectionPath, pathOf } from './path.js';
+import { openStream } from './stream.js';
 import { createTransport, type TransportOptions } from './transport.js';
 import { type UploadOptions, type UploadSource, uploadContent } from './upload.js';
 
@@ -79,6 +82,10 @@ export interface Client {
   events(options: FeedOptions): Promise<Feed>;
   /** Content of an image import, resumed where an earlier attempt stopped. */
   upload(address: Address, source: UploadSource, options?: UploadOptions): Promise<void>;
+  /** A stream to a place in an instance: `console`, `vnc` or `ports/PORT`. Resolves when the place is reached. */
+  stream(address: Address, place: string, query?: Readonly<Record<string, string | number>>, signal?: AbortSignal): Promise<OpenedStream>;
+  /** All that is kept of the output of an instance's console. */
+  consoleLog(address: Address): AsyncIterable<Uint8Array>;
   wellKnown(): Promise<WellKnown>;
   /** Whether the server says that it is ready; raises only when it cannot be reached. */
   ready(): Promise<boolean>;
@@ -150,6 +157,11 @@ export function createClient(options: ClientOptions): Client {
     },
     events: (options) => openFeed(transport, options),
     upload: (address, source, options) => uploadContent(transport, address, source, options),
+    stream: async (address, place, query = {}, signal) =>
+      await openStream(transport, { path: `${pathOf(instance, address)}/${place}`, query, signal }),
+    async *consoleLog(address) {
+      yield* (await transport.open({ method: 'GET', path: `${pathOf(instance, address)}/console/log` }, 60)) as AsyncIterable<Uint8Array>;
+    },
     async wellKnown() {
       return bodyOf(await transport.call({ method: 'GET', path: '.wellknown/secapi' })) as WellKnown;
     },

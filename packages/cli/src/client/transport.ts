@@ -1,7 +1,7 @@
 import type { IncomingMessage } from 'node:http';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Problem, problemFromDocument } from '@virt8ra/contract';
-import { type Answer, exchange, faultOf, type Method, openExchange } from './exchange.js';
+import { type Answer, type ExchangeRequest, exchange, faultOf, type Method, openExchange } from './exchange.js';
 
 export interface TransportOptions {
   /** Base URL of the control plane, such as `https://cloud.example`. */
@@ -42,6 +42,8 @@ export interface Transport {
   call(call: Call): Promise<Answer>;
   /** Opens a stream; resolves at its head, raises like `call`. Never repeated. */
   open(call: Call, idleSeconds: number): Promise<IncomingMessage>;
+  /** Where and with what a call goes, for what is no plain exchange. */
+  address(call: Call): Pick<ExchangeRequest, 'url' | 'headers' | 'ca' | 'signal'>;
 }
 
 const transientStatuses = new Set([429, 502, 503, 504]);
@@ -117,7 +119,7 @@ export function createTransport(options: TransportOptions): Transport {
     throw problemFromAnswer({ status, headers: message.headers, text: Buffer.concat(chunks).toString('utf8') });
   };
 
-  return { server: base.slice(0, -1), call, open };
+  return { server: base.slice(0, -1), call, open, address: prepare };
 }
 
 /** Waits before attempt `attempt + 1`: doubled each time, with jitter so that many clients do not return at once; or what the server asked. */

@@ -39,6 +39,8 @@ describe('completion', () => {
     expect(await complete('migrate', 'web', '--to', '')).toEqual(['north']);
     expect(await complete('migrate', 'web', '--mode', 'c')).toEqual(['cold']);
     expect(await complete('migrate', '--de')).toEqual(['--detach']);
+    expect(await complete('console', 'w')).toEqual(['web', 'worker']);
+    expect(await complete('port-forward', '--st')).toEqual(['--stdio']);
     expect(await complete('get', 'sites', '-o', 'y')).toEqual(['yaml']);
     expect(await complete('context', '')).toEqual(['list', 'use', 'show', 'delete']);
     expect(await complete('completion', '')).toEqual(['bash', 'zsh', 'fish']);

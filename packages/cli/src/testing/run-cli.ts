@@ -23,6 +23,8 @@ export interface RunningCli {
   readonly finished: Promise<Finished>;
   /** Resolves when the text has been printed on either stream; raises when the process ends without it. */
   printed(text: string): Promise<void>;
+  /** Lines on standard output so far. */
+  said(): readonly string[];
 }
 
 export interface Home {
@@ -33,6 +35,8 @@ export interface Home {
 
 export interface RunOptions {
   readonly stdin?: string;
+  /** Standard input stays open for `child.stdin`. */
+  readonly interactive?: boolean;
   readonly variables?: Readonly<Record<string, string>>;
   /** Command before the CLI, such as one that gives it a terminal. */
   readonly through?: (command: readonly string[]) => readonly string[];
@@ -62,11 +66,12 @@ export function createHome(): Home {
       err += octets.toString();
       heard();
     });
-    child.stdin.end(options.stdin ?? '');
+    if (options.interactive !== true) child.stdin.end(options.stdin ?? '');
     const finished = new Promise<Finished>((resolve) => child.on('close', (code) => resolve({ code, out, err })));
     return {
       child,
       finished,
+      said: () => out.split('\n'),
       printed: (text) =>
         new Promise((resolve, reject) => {
           const check = () => {
