@@ -4,6 +4,7 @@ import type { InstanceRecord } from '../instances/instance-store.js';
 import type { Guest } from '../qemu/guest.js';
 import { connected, connectGuestSocket } from '../system/guest-files.js';
 import { runCommand } from '../system/run-command.js';
+import type { NamespaceDialer } from './namespace-dialer.js';
 
 const connectMs = 5_000;
 
@@ -27,8 +28,9 @@ export interface PortNetwork {
   readonly mode: 'bridge' | 'user';
   /** Where exposed ports appear in user mode. */
   readonly dataAddress: string;
-  /** Bridge of a network here. */
-  readonly bridgeOf: (networkKey: string) => string | undefined;
+  /** Where a network is here; undefined: it is not. `namespace`: path of that which the bridge is in, where it is not the host's own. */
+  readonly placeOf: (networkKey: string) => { readonly bridge: string; readonly namespace: string | undefined } | undefined;
+  readonly dialer: NamespaceDialer;
 }
 
 /**
@@ -53,15 +55,16 @@ export async function connectPort(
   );
 }
 
-async function dialOnBridge({ bridgeOf }: PortNetwork, { nics }: DesiredInstance, port: number): Promise<Socket> {
+async function dialOnBridge({ placeOf, dialer }: PortNetwork, { nics }: DesiredInstance, port: number): Promise<Socket> {
   const places = nics.flatMap(({ addresses, networkKey }) =>
-    addresses.map((cidr) => ({ host: cidr.slice(0, cidr.indexOf('/')), bridge: bridgeOf(networkKey) })),
+    addresses.map((cidr) => ({ host: cidr.slice(0, cidr.indexOf('/')), place: placeOf(networkKey) })),
   );
   let failure: unknown = new Problem('unsupported', 'the instance has no network address');
-  for (const { host, bridge } of [...places.filter(({ host }) => isIPv4(host)), ...places.filter(({ host }) => !isIPv4(host))]) {
+  for (const { host, place } of [...places.filter(({ host }) => isIPv4(host)), ...places.filter(({ host }) => !isIPv4(host))]) {
     try {
-      await assertRoute(host, bridge);
-      return await dial({ host, port });
+      await assertRoute(host, place);
+      if (place?.namespace === undefined) return await dial({ host, port });
+      return await dialer.dial(place.namespace, { host, port }, connectMs);
     } catch (error) {
       failure = error;
       // It was there and said no: its other addresses would say the same.
@@ -72,10 +75,14 @@ async function dialOnBridge({ bridgeOf }: PortNetwork, { nics }: DesiredInstance
 }
 
 /** Tenants choose their addresses: one that the host itself has or reaches otherwise must not lead to the host's own surroundings. */
-async function assertRoute(address: string, bridge: string | undefined): Promise<void> {
-  const text = await runCommand('ip', ['-j', 'route', 'get', address]).catch(() => '[]');
+async function assertRoute(address: string, place: ReturnType<PortNetwork['placeOf']>): Promise<void> {
+  const [command = '', ...words] = [
+    ...(place?.namespace === undefined ? [] : ['nsenter', `--net=${place.namespace}`]),
+    ...['ip', '-j', 'route', 'get', address],
+  ];
+  const text = await runCommand(command, words).catch(() => '[]');
   const [route] = JSON.parse(text) as { readonly dev?: string; readonly type?: string }[];
-  if (bridge !== undefined && route?.dev === bridge && route.type !== 'local') return;
+  if (place !== undefined && route?.dev === place.bridge && route.type !== 'local') return;
   throw new Problem('unsupported', `the host has no way to ${address} in the instance’s own network`);
 }
 

@@ -1,3 +1,4 @@
+import { existsSync } from 'node:fs';
 import {
   type DesiredInstance,
   endedBecause,
@@ -16,9 +17,11 @@ import type { HostContext } from '../host-context.js';
 import { guestPaths } from '../instances/guest-starter.js';
 import type { InstanceStore } from '../instances/instance-store.js';
 import type { Identity } from '../link/identity.js';
+import { interfaceName } from '../network/interface-name.js';
 import type { Guest } from '../qemu/guest.js';
 import { dialStream } from './dial-stream.js';
 import { connectPort, connectScreen } from './guest-places.js';
+import { createNamespaceDialer } from './namespace-dialer.js';
 
 export interface StreamsOptions {
   readonly context: HostContext;
@@ -49,12 +52,21 @@ export function createStreams({ context, store, identity, guests, isMoving, most
   const consoles = new Map<Guest, Promise<GuestConsole>>();
   const departures = new Map<Guest, Set<(ended: StreamEnded) => void>>();
   const opening = new Set<Promise<void>>();
+  const dialer = createNamespaceDialer();
   let emptied: (() => void) | undefined;
 
   const desiredOf = (key: string): DesiredInstance => {
     const desired = context.ledger.state.instances.find((instance) => instance.key === key);
     if (desired === undefined) throw new Problem('not-found', 'the instance is not on this host (any more)');
     return desired;
+  };
+  const placeOf = (networkKey: string): { bridge: string; namespace: string | undefined } | undefined => {
+    const bridge = context.board.get('network', networkKey)?.bridge;
+    const vni = context.ledger.state.networks.find((network) => network.key === networkKey)?.vni;
+    if (bridge === undefined || vni === undefined) return undefined;
+    // A network may have a namespace of its own, as `ip netns` names it, or stand in that of the host.
+    const namespace = `/run/netns/${interfaceName('v8n', context.controlPlane, String(vni))}`;
+    return { bridge, namespace: existsSync(namespace) ? namespace : undefined };
   };
   const runningGuest = (key: string): Guest => {
     const guest = guests.guest(key);
@@ -115,7 +127,7 @@ export function createStreams({ context, store, identity, guests, isMoving, most
       }
       case 'vnc':
       case 'port': {
-        const { board, networking, dataAddress } = context;
+        const { networking, dataAddress } = context;
         const socket =
           target.type === 'vnc'
             ? await connectScreen(guest, desired)
@@ -123,7 +135,8 @@ export function createStreams({ context, store, identity, guests, isMoving, most
                 {
                   mode: networking.mode,
                   dataAddress: dataAddress(),
-                  bridgeOf: (networkKey) => board.get('network', networkKey)?.bridge,
+                  placeOf,
+                  dialer,
                 },
                 desired,
                 store.get(key),
@@ -176,6 +189,7 @@ export function createStreams({ context, store, identity, guests, isMoving, most
       const ended = endedBecause('stopping', 'the agent stops; guests go on');
       for (const console of consoles.values()) void console.then((each) => each.end(ended));
       for (const carrier of open) carrier.end(ended);
+      dialer.close();
       if (open.size === 0) return;
       let timer: NodeJS.Timeout | undefined;
       const late = new Promise<void>((resolve) => {
