@@ -21,6 +21,7 @@ export const agentProtocols = [{ number: 1, name: 'desired state, run permits, d
  */
 export const agentFeatures = [
   'maintenance',
+  'live',
   'namespaces',
   'routes',
   'dhcp',

@@ -11,6 +11,8 @@ export interface HostObservation {
   readonly observedAt: string | undefined;
   readonly inventory: HostInventory | undefined;
   readonly networking: readonly HostNetworking[];
+  /** What its agent can do beyond the protocol's first form. */
+  readonly features?: readonly string[];
 }
 
 export interface HostsFacet {
