@@ -63,7 +63,7 @@ function openSite(fleet: AgentFleet, site: string): Connection {
     hosts: {
       async list() {
         assertOpen();
-        return (await fleet.hosts(site)).map(({ features, ...rest }) => ({ ...rest, networking: networkingOf(features) }));
+        return (await fleet.hosts(site)).map((found) => ({ ...found, networking: networkingOf(found.features) }));
       },
     },
     streams: createStreamsFacet(context),
