@@ -17,7 +17,7 @@ function host(name: string, { mode = 'bridge', features = ['live'], ...hyperviso
     },
     network: { mode, reason: '' },
   } as unknown as HostInventory;
-  return { host: name, connected: true, observedAt: '2026-01-01T00:00:00.000Z', inventory, features };
+  return { host: name, connected: true, networking: [], observedAt: '2026-01-01T00:00:00.000Z', inventory, features };
 }
 
 function ask(target: Change = {}, source: Change = {}, change: Partial<LiveQuestion> = {}): string | undefined {
