@@ -49,28 +49,45 @@ function keptBytes(totalBytes: number): number {
   return Math.min(64 * mib, totalBytes / 16);
 }
 
-/** Watches over the room that a long write eats up, so that it ends before the last bytes are gone. */
+/** Watches over the room that a long write eats up, so that it ends before the last bytes are gone. Writes may overlap. */
 export class RoomGauge {
   readonly #directory: string;
+  readonly #look: () => Promise<Room>;
   #trustedBytes = 0;
+  /** Let through and perhaps not written yet: a look at the filesystem does not see it. */
+  #openBytes = 0;
+  #turn: Promise<void> = Promise.resolve();
 
-  constructor(directory: string) {
+  constructor(directory: string, look = () => roomAt(directory)) {
     this.#directory = directory;
+    this.#look = look;
   }
 
   /**
-   * To be called before `bytes` are written; `neededBytes` is what may still come, for the message. Raises Problem exhausted when they would
-   * eat what is kept for the host itself.
+   * Writes `bytes` by `write`; `neededBytes` is what may still come, for the message. Raises Problem exhausted, before anything is written, when
+   * they would eat what is kept for the host itself.
    */
-  async take(bytes: number, neededBytes: number): Promise<void> {
+  async hold(bytes: number, neededBytes: number, write: () => Promise<void>): Promise<void> {
+    const turn = this.#turn.then(async () => await this.#take(bytes, neededBytes));
+    this.#turn = turn.catch(() => {});
+    await turn;
+    try {
+      await write();
+    } finally {
+      this.#openBytes -= bytes;
+    }
+  }
+
+  async #take(bytes: number, neededBytes: number): Promise<void> {
     if (bytes > this.#trustedBytes) {
-      const room = await roomAt(this.#directory);
-      const usable = room.freeBytes - keptBytes(room.totalBytes);
+      const room = await this.#look();
+      const usable = room.freeBytes - this.#openBytes - keptBytes(room.totalBytes);
       if (usable < bytes) throw fullProblem(room, this.#directory, neededBytes);
       // Others write here too: half of it is believed until the next look.
       this.#trustedBytes = Math.max(bytes, usable / 2);
     }
     this.#trustedBytes -= bytes;
+    this.#openBytes += bytes;
   }
 }
 

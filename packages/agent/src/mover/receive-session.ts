@@ -39,8 +39,8 @@ export class ReceiveTarget {
   }
 
   /** Raises Problem exhausted while there still is enough room for the host to act on it. */
-  async takeRoom(bytes: number): Promise<void> {
-    await this.#room.take(bytes, this.#missingBytes);
+  async write(disk: NbdClient, offset: number, content: Buffer): Promise<void> {
+    await this.#room.hold(content.length, this.#missingBytes, async () => await disk.write(offset, content));
   }
 
   /** What a failed write means: Problem exhausted with figures when there was no room, else internal. */
@@ -202,10 +202,7 @@ export class ReceiveSession {
     const resent = journal.tables[disk]?.equals(index, digest) === true;
     await this.#onTarget(async () => {
       if (head.codec === codec.zero) await target.writeZeroes(index * chunkBytes, length);
-      else {
-        await this.#target.takeRoom(content.length);
-        await target.write(index * chunkBytes, content);
-      }
+      else await this.#target.write(target, index * chunkBytes, content);
       await journal.append({ disk, pass, index, digest });
     });
     this.#listener.onChunk(content.length, resent);

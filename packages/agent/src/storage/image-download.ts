@@ -68,8 +68,7 @@ async function download({ root, sha256, bytes }: ImageDownload, source: Artifact
         offset += data.length;
         if (offset > bytes) break;
         hash.update(data);
-        await room.take(data.length, bytes - offset + data.length);
-        await file.writeFile(data);
+        await room.hold(data.length, bytes - offset + data.length, async () => await file.writeFile(data));
       }
     }
     if (offset < bytes) throw new Problem('unavailable', `the image ${sha256} was cut after ${offset} of ${bytes} bytes`);
