@@ -1,8 +1,8 @@
 import { readFileSync } from 'node:fs';
 import { parseArgs } from 'node:util';
-import { Problem, toProblem } from '@virt8ra/contract';
+import { exitCodeOfFindings, findingsText, Problem, toProblem } from '@virt8ra/contract';
 import { enrolHost, startAgent } from './agent.js';
-import { type ConfigInput, parseConfig } from './config.js';
+import { type AgentConfig, type ConfigInput, parseConfig } from './config.js';
 import { createLog } from './log.js';
 import { agentVersion } from './version.js';
 
@@ -11,6 +11,8 @@ const help = `virt8ra-agent ${agentVersion}: runs guests on this host for a Virt
 Usage
   virt8ra-agent enrol --server URL --token TOKEN --ca-sha256 HEX [options]
   virt8ra-agent run [options]          with the three options above: enrols first if there is no certificate yet
+  virt8ra-agent doctor [-o json]       looks at host, hypervisor, state and network; ends with 1 when something fails
+  virt8ra-agent support-bundle FILE    packs what helps to help, without secrets, as FILE.tar.gz
 
 Options (each also as an environment variable: --data-address is VIRT8RA_AGENT_DATA_ADDRESS)
   --server URL             the control plane's agents' port, such as https://control.example:8481
@@ -26,6 +28,7 @@ Options (each also as an environment variable: --data-address is VIRT8RA_AGENT_D
   --vcpu-per-thread N      virtual CPUs offered for each hardware thread           [4]
   --shutdown-seconds N     time a guest has to shut down by itself                 [30]
   --log-level LEVEL        debug, info, warn, error                                [info]
+  -o, --output FORMAT      of doctor: text or json                                 [text]
   --help, --version
 
 Guests go on running when the agent stops; the next start adopts them.
@@ -46,6 +49,7 @@ const options = {
   'vcpu-per-thread': text,
   'shutdown-seconds': text,
   'log-level': text,
+  output: { type: 'string', short: 'o' },
   help: { type: 'boolean', short: 'h' },
   version: { type: 'boolean' },
 } as const;
@@ -57,17 +61,14 @@ export async function runProgram(): Promise<void> {
 
 async function run(): Promise<void> {
   const { values, positionals } = readArguments();
-  const [command, surplus] = positionals;
+  const [command, file, surplus] = positionals;
   if (values.version === true) return void process.stdout.write(`${agentVersion}\n`);
   if (values.help === true) return void process.stdout.write(help);
-  if (command === undefined || surplus !== undefined || !['enrol', 'run'].includes(command)) {
-    throw new Problem(
-      'invalid-request',
-      `${command === undefined ? 'a command is missing' : `unknown command: ${surplus ?? command}`}. Write \`virt8ra-agent run\` or \`virt8ra-agent enrol\`; --help shows the options.`,
-    );
-  }
-  const { help: _, version: __, ...given } = values;
+  assertCommand(command, file, surplus);
+  const { help: _, version: __, output, ...given } = values;
   const config = parseConfig(given satisfies ConfigInput, process.env, readTokenFile, process.getuid?.() ?? 0);
+  if (command === 'doctor') return await doctor(config, output);
+  if (command === 'support-bundle') return await supportBundle(config, file ?? '');
   const log = createLog((line) => process.stderr.write(line), config.logLevel);
   if (command === 'enrol') {
     const identity = await enrolHost(config, log);
@@ -89,6 +90,35 @@ async function run(): Promise<void> {
       );
     });
   }
+}
+
+const commands = ['enrol', 'run', 'doctor', 'support-bundle'];
+
+function assertCommand(command: string | undefined, file: string | undefined, surplus: string | undefined): void {
+  const listed = `Write virt8ra-agent ${commands.join(', ')}; --help shows the options.`;
+  if (command === undefined) throw new Problem('invalid-request', `a command is missing. ${listed}`);
+  if (!commands.includes(command)) throw new Problem('invalid-request', `unknown command: ${command}. ${listed}`);
+  const one = command === 'support-bundle';
+  if (one && file === undefined) throw new Problem('invalid-request', 'name the file to write: virt8ra-agent support-bundle FILE.tar.gz');
+  const more = one ? surplus : file;
+  if (more !== undefined) throw new Problem('invalid-request', `${command} takes no ${more}. ${listed}`);
+}
+
+async function doctor(config: AgentConfig, output = 'text'): Promise<void> {
+  if (output !== 'text' && output !== 'json') throw new Problem('validation', `--output must be text or json, not ${output}`);
+  // Loaded only here: an agent that runs never needs it.
+  const { examineHost } = await import('./doctor/doctor.js');
+  const findings = await examineHost(config);
+  process.stdout.write(output === 'json' ? `${JSON.stringify(findings, undefined, 2)}\n` : findingsText(findings));
+  process.exitCode = exitCodeOfFindings(findings);
+}
+
+async function supportBundle(config: AgentConfig, file: string): Promise<void> {
+  const { writeSupportBundle } = await import('./doctor/support-bundle.js');
+  const parts = await writeSupportBundle(config, file);
+  process.stdout.write(
+    `${file} holds ${parts.length} files: ${parts.join(', ')}\nSecrets are masked; look through it before you hand it on.\n`,
+  );
 }
 
 function readArguments() {

@@ -1,5 +1,5 @@
-import { spawnSync } from 'node:child_process';
-import { mkdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { execFileSync, spawnSync } from 'node:child_process';
+import { mkdirSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { blockStorage, host, imageImport, instance, migration, network, nic, site, subnet, workspace } from '@virt8ra/contract';
 import { afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
@@ -495,5 +495,43 @@ describe('work', () => {
     const started = await home.run(['drain', 'h1']);
     expect(started).toMatchObject({ code: 0, out: expect.stringContaining('cancel: virt8ra cancel host/h1') });
     expect((await home.run(['maintenance', 'h1'])).out).toContain('host/h1 cordoned');
+  });
+
+  it('examines the way to the control plane, and ends with 1 when it is gone', async () => {
+    plane.set(
+      host,
+      { name: 'h1' },
+      { spec: { siteRef: 'sites/north' }, status: { state: 'active', conditions: [], cordoned: true, cordonReason: 'new fans' } },
+    );
+    const broken = await home.run(['doctor']);
+    expect(broken.code).toBe(1);
+    expect(broken.err).toBe('');
+    expect(broken.out).toMatch(/pass +network\/control-plane/);
+    expect(broken.out).toMatch(/fail +host\/h1 +it was never connected/);
+    expect(broken.out).toMatch(/warn +host\/h1 +it is cordoned: new fans/);
+    const connected = { value: true, source: 'agent/h1', observedAt: '2026-01-01T00:00:00Z' };
+    plane.setStatus(host, { name: 'h1' }, { connected, cordoned: undefined });
+    const well = await home.run(['doctor', '-o', 'json']);
+    expect(well.code).toBe(0);
+    expect(JSON.parse(well.out)).toEqual(expect.arrayContaining([{ check: 'client/token', level: 'pass', message: expect.any(String) }]));
+    const away = await home.run(['doctor'], { variables: { VIRT8RA_SERVER: 'http://127.0.0.1:1', VIRT8RA_TOKEN: 'x' } });
+    expect(away).toMatchObject({ code: 1, out: expect.stringMatching(/fail +network\/control-plane +cannot reach/) });
+  });
+
+  it('packs a support bundle without the secrets of resources', async () => {
+    const planted = 'PLANTED-0123456789';
+    const place = { tenant: 't', workspace: 'w', name: 'web' };
+    plane.set(workspace, { tenant: 't', name: 'w' }, {});
+    plane.set(instance, place, {
+      spec: { userData: planted, sshKeys: [planted], zone: 'any' },
+      annotations: { note: `VIRT8RA_TOKEN=${planted}` },
+    });
+    const file = join(home.folder, 'bundle.tar.gz');
+    expect(await home.run(['support-bundle', file])).toMatchObject({ code: 0, out: expect.stringContaining('files') });
+    execFileSync('tar', ['-xzf', file, '-C', home.folder]);
+    const texts = readdirSync(join(home.folder, 'virt8ra')).map((name) => readFileSync(join(home.folder, 'virt8ra', name), 'utf8'));
+    expect(texts.join('')).toContain('"zone": "any"');
+    for (const text of texts) for (const secret of [planted, plane.token]) expect(text).not.toContain(secret);
+    expect((await home.run(['support-bundle', file])).code).toBe(5);
   });
 });

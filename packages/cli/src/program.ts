@@ -29,7 +29,10 @@ export async function run(words: readonly string[], terminal: Terminal): Promise
     else await program.parseAsync(words, { from: 'user' });
     return surroundings.exitCode ?? 0;
   } catch (error) {
-    if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : usageExitCode;
+    if (error instanceof CommanderError) {
+      if (error.code === doctorFailed) return error.exitCode;
+      return error.exitCode === 0 ? 0 : usageExitCode;
+    }
     if (terminal.signal.aborted) return interruptExitCode;
     const [{ toProblem }, { problemText }] = await Promise.all([import('@virt8ra/contract'), import('./output/problem-text.js')]);
     const problem = toProblem(error);
@@ -44,6 +47,8 @@ async function complete(program: Command, terminal: Terminal, words: readonly st
   terminal.out(candidates.map((candidate) => `${candidate}\n`).join(''));
 }
 
+/** Its findings have been printed: they are the message. */
+const doctorFailed = 'virt8ra.doctor';
 const usageExitCode = 2;
 const interruptExitCode = 130;
 
@@ -318,6 +323,20 @@ function addSelfCommands(program: Command, terminal: Terminal): void {
     .description('print the versions of CLI and control plane')
     .action(async (_options: unknown, command: Command) =>
       (await import('./commands/version-show.js')).versionShow(terminal, command.optsWithGlobals()),
+    );
+  program
+    .command('doctor')
+    .description('look at the way to the control plane, at the server, sites and hosts; ends with 1 when something fails')
+    .action(async (_options: unknown, command: Command) => {
+      const code = await (await import('./commands/doctor-run.js')).doctorRun(terminal, command.optsWithGlobals());
+      if (code !== 0) throw new CommanderError(code, doctorFailed, 'something fails');
+    });
+  program
+    .command('support-bundle')
+    .description('pack what helps to help, without secrets, as FILE.tar.gz')
+    .argument('<file>')
+    .action(async (file: string, _options: unknown, command: Command) =>
+      (await import('./commands/support-bundle.js')).supportBundle(terminal, file, command.optsWithGlobals()),
     );
   program
     .command('completion')

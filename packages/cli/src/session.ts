@@ -22,6 +22,8 @@ export interface Session {
   readonly tenant: string | undefined;
   readonly workspace: string | undefined;
   readonly network: string | undefined;
+  /** For what no client does: looking at the way to the server itself. */
+  readonly access: { readonly server: string; readonly token: string; readonly ca: string | undefined };
   /** For single requests: says at once when nothing listens. */
   readonly client: Client;
   /** For long work: sits out a restart of the server. */
@@ -56,6 +58,7 @@ export async function openSession(terminal: Terminal, flags: GlobalFlags): Promi
     tenant: flags.tenant ?? environment.tenant ?? context.tenant,
     workspace: flags.workspace ?? environment.workspace ?? context.workspace,
     network: flags.network,
+    access: { server, token, ca: context.ca },
     client: createClient({ ...options, patienceSeconds: 5 }),
     patientClient: createClient({ ...options, patienceSeconds: 60, awaitServer: true }),
   };

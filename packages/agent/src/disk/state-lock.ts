@@ -43,7 +43,8 @@ export async function lockState(directory: string): Promise<StateLock> {
   };
 }
 
-async function livingHolder(pidFile: string): Promise<number | undefined> {
+/** Process of the agent that a pid file names; undefined when it does not live. */
+export async function livingHolder(pidFile: string): Promise<number | undefined> {
   let entry: unknown;
   try {
     entry = await readJson(pidFile);

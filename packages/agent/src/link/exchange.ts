@@ -23,8 +23,33 @@ const answerLimit = 1024 * 1024;
  * Raises the server's own Problem for an error status, Problem unavailable when it cannot be reached.
  */
 export async function exchange(url: URL, credentials: Credentials, options: ExchangeOptions): Promise<IncomingMessage> {
+  const response = await answerOf(url, credentials, options);
+  const status = response.statusCode ?? 0;
+  if (status >= 200 && status < 300) return response;
+  throw problemFromDocument(await readAnswer(response).catch(() => undefined), status);
+}
+
+/** What a GET is answered with, whatever it is. Raises Problem unavailable when there is no answer. `date`: the server's, milliseconds. */
+export async function probe(
+  url: URL,
+  credentials: Credentials,
+): Promise<{
+  readonly status: number;
+  readonly date: number;
+  readonly localAddress: string | undefined;
+  readonly problem: string | undefined;
+}> {
+  const response = await answerOf(url, credentials, { method: 'GET' });
+  const { localAddress } = response.socket;
+  const status = response.statusCode ?? 0;
+  const body = await readAnswer(response).catch(() => undefined);
+  const problem = status >= 400 ? problemFromDocument(body, status).message : undefined;
+  return { status, date: Date.parse(response.headers.date ?? ''), localAddress, problem };
+}
+
+async function answerOf(url: URL, credentials: Credentials, options: ExchangeOptions): Promise<IncomingMessage> {
   const body = options.body === undefined ? undefined : JSON.stringify(options.body);
-  const response = await new Promise<IncomingMessage>((resolve, reject) => {
+  return await new Promise<IncomingMessage>((resolve, reject) => {
     const outgoing = request(url, {
       method: options.method,
       ca: credentials.ca,
@@ -47,9 +72,6 @@ export async function exchange(url: URL, credentials: Credentials, options: Exch
     });
     outgoing.end(body);
   });
-  const status = response.statusCode ?? 0;
-  if (status >= 200 && status < 300) return response;
-  throw problemFromDocument(await readAnswer(response).catch(() => undefined), status);
 }
 
 /** The JSON body of a response. Raises Problem internal when it is none, or absurdly long. */

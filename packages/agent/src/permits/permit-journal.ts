@@ -31,10 +31,7 @@ export async function openPermitJournal(path: string): Promise<PermitJournal> {
   const text = (await readText(path)) ?? '';
   const whole = text.slice(0, text.lastIndexOf('\n') + 1);
   if (whole.length < text.length) await truncate(path, Buffer.byteLength(whole));
-  const entries: PermitEntry[] = whole
-    .split('\n')
-    .slice(0, -1)
-    .map((line, index) => parseEntry(line, `${path}:${index + 1}`));
+  const entries = entriesOf(whole, path);
   const file: FileHandle = await open(path, 'a', 0o600);
   await file.sync();
   await syncDirectory(dirname(path));
@@ -64,6 +61,19 @@ export async function openPermitJournal(path: string): Promise<PermitJournal> {
       await file.close();
     },
   };
+}
+
+/** What the journal holds, without touching it. Raises `internal` for damage. */
+export async function readPermitJournal(path: string): Promise<readonly PermitEntry[]> {
+  const text = (await readText(path)) ?? '';
+  return entriesOf(text.slice(0, text.lastIndexOf('\n') + 1), path);
+}
+
+function entriesOf(whole: string, path: string): PermitEntry[] {
+  return whole
+    .split('\n')
+    .slice(0, -1)
+    .map((line, index) => parseEntry(line, `${path}:${index + 1}`));
 }
 
 function parseEntry(line: string, where: string): PermitEntry {

@@ -1,17 +1,8 @@
+import { maskSecrets, secretNames } from '@virt8ra/contract';
 import type { Log } from '@virt8ra/engine';
 import { pino } from 'pino';
 import type { LogLevel } from '../config.js';
 
-/** Members whose value is never written, wherever they stand. */
-const secretNames =
-  /^(authorization|cookie|password|passwd|secret|token|accesstoken|adminToken|privatekey|key|csr|userdata|credentials|dsn)$/i;
-/** Tokens and passwords inside a text, such as an error's message. */
-const secretTexts: readonly (readonly [RegExp, string])[] = [
-  [/\beyJ[\w-]+\.[\w-]+\.[\w-]*/g, '[token]'],
-  [/\bBearer\s+[^\s"']+/gi, 'Bearer [token]'],
-  [/\b([a-z][a-z0-9+.-]*:\/\/[^\s:/@]*):[^\s@/]+@/gi, '$1:[password]@'],
-  [/-----BEGIN [A-Z ]*PRIVATE KEY-----[\s\S]*?(-----END [A-Z ]*PRIVATE KEY-----|$)/g, '[private key]'],
-];
 const deepest = 6;
 const longestText = 4_000;
 
@@ -35,9 +26,7 @@ export function createLog(write: (line: string) => void, level: LogLevel): Log {
 }
 
 export function maskText(text: string): string {
-  let masked = text.length > longestText ? `${text.slice(0, longestText)}…` : text;
-  for (const [pattern, replacement] of secretTexts) masked = masked.replace(pattern, replacement);
-  return masked;
+  return maskSecrets(text.length > longestText ? `${text.slice(0, longestText)}…` : text);
 }
 
 function masked(value: object, depth: number): object {
