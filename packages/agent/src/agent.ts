@@ -22,10 +22,12 @@ import { LiveReconciler } from './live/live-reconciler.js';
 import type { Log } from './log.js';
 import { spawnedFetcher, spawnedMovers } from './mover/spawn.js';
 import { NetworkReconciler } from './network/network-reconciler.js';
-import { probeBridging } from './network/taps.js';
+import { probeBridging, tapName } from './network/taps.js';
 import { PermitBook } from './permits/permit-book.js';
 import { openPermitJournal } from './permits/permit-journal.js';
+import { diskCounters } from './qemu/guest.js';
 import { probeHypervisor } from './qemu/probe.js';
+import { startSampling } from './samples/sampler.js';
 import { ImageCache } from './storage/image-cache.js';
 import { VolumeReconciler } from './storage/volume-reconciler.js';
 import { VolumeStore } from './storage/volume-store.js';
@@ -196,6 +198,11 @@ async function assemble(config: AgentConfig, log: Log, unlock: () => Promise<voi
     }
   };
 
+  const tapsOf = (key: string): readonly string[] => {
+    if (networking.mode !== 'bridge') return [];
+    const nics = ledger.state.instances.find((each) => each.key === key)?.nics ?? [];
+    return nics.map((nic) => tapName(agentId, nic.key));
+  };
   await instances.adopt();
   await transfers.sweep();
   listDesired(board, ledger.state, networking.mode);
@@ -218,6 +225,22 @@ async function assemble(config: AgentConfig, log: Log, unlock: () => Promise<voi
     openStream: streams.open,
     log,
   });
+  const running = link;
+  const stopSampling = startSampling(
+    {
+      stateDirectory: config.stateDirectory,
+      guests: () =>
+        [...instances.guests()].map(([key, guest]) => ({
+          key,
+          pid: guest.process.pid,
+          taps: tapsOf(key),
+          disks: async () => await diskCounters(guest),
+        })),
+      transferred: () => board.all('transfer').reduce((sum, { bytes }) => sum + bytes, 0),
+      log,
+    },
+    (samples) => running.samples(samples),
+  );
   const stopRenewal = keepRenewed(
     () => self,
     identities,
@@ -226,13 +249,13 @@ async function assemble(config: AgentConfig, log: Log, unlock: () => Promise<voi
     },
     log,
   );
-  const running = link;
   return {
     host: self.host,
     link,
     board,
     stop: async () => {
       stopRenewal();
+      stopSampling();
       await running.stop();
       await streams.stop();
       await live.stop();

@@ -239,6 +239,14 @@ function addTopologyCommands(program: Command, withSession: WithSession): void {
       );
   }
   program
+    .command('top')
+    .description('print what hosts or instances use now, those with most processor first')
+    .argument('<noun>', 'hosts or instances')
+    .option('--limit <count>', 'print no more than this many')
+    .action((noun: string, options: { readonly limit?: string }, command: Command) =>
+      withSession(command, async (session) => (await import('./commands/usage-top.js')).usageTop(session, noun, options)),
+    );
+  program
     .command('enrol')
     .description("make a host known and print its agent's one-line command")
     .argument('<host>')

@@ -37,6 +37,9 @@ import { startHousekeeping } from './resources/housekeeping.js';
 import { resourceMigrations } from './resources/migrations.js';
 import { reconcileHandlers, workKeysOfRealizations, workKeysOnHost } from './resources/reconcile-handlers.js';
 import type { Store } from './resources/store.js';
+import { addHostGauges } from './samples/host-gauges.js';
+import { addSampleRoutes } from './samples/sample-routes.js';
+import { createSampleStore, type SampleStore, sampleMigrations } from './samples/sample-store.js';
 import { prepareStateDirectory, takeReplicaName } from './state-directory.js';
 import { streamMigrations } from './streams/migrations.js';
 import { createStreamTickets } from './streams/tickets.js';
@@ -64,6 +67,7 @@ const migrations: readonly MigrationList[] = [
   { area: 'nic', migrations: nicMigrations },
   { area: 'topology', migrations: drainMigrations },
   { area: 'public-ip', migrations: publicIpMigrations },
+  { area: 'samples', migrations: sampleMigrations },
   { area: 'preset', migrations: presetMigrations },
   { area: 'stream', migrations: streamMigrations },
 ];
@@ -105,6 +109,8 @@ async function build(config: Config, log: Log, stops: (() => Promise<void> | voi
 
   const metrics = createMetrics({ version: serverVersion() });
   addServerGauges(metrics, pool);
+  const samples = createSampleStore(pool);
+  addHostGauges(metrics.registry, samples);
   const artifacts = await openArtifactStore({
     directory: config.artifacts.directory,
     limits: config.artifacts,
@@ -116,7 +122,7 @@ async function build(config: Config, log: Log, stops: (() => Promise<void> | voi
   const queue = createWorkQueue({ pool, log, owner: replica.name, metrics: metrics.engine });
   const store = createStore({ pool, queue });
 
-  const fleet = await openFleet({ config, pool, epoch, replica: replica.name, artifacts, queue, store, log });
+  const fleet = await openFleet({ config, pool, epoch, replica: replica.name, artifacts, queue, store, samples, log });
   const drivers = createDrivers({ agentFleet: fleet.port });
   const sites = createSiteConnections({ store, drivers, log });
   stops.push(async () => await sites.close());
@@ -129,7 +135,7 @@ async function build(config: Config, log: Log, stops: (() => Promise<void> | voi
   const runner = createRunner({ pool, queue, workflows, log, owner: replica.name, metrics: metrics.engine });
   bindRunner(runner);
   await runner.assertRunnable();
-  stops.push(startHousekeeping({ pool, runner, log }));
+  stops.push(startHousekeeping({ pool, runner, samples, log }));
   createReconciler({ queue, handlers: reconcileHandlers(store, behaviours), log });
 
   stops.push(async () => await fleet.stop());
@@ -147,6 +153,7 @@ async function build(config: Config, log: Log, stops: (() => Promise<void> | voi
     region: config.region,
     log,
     metrics: metrics.registry,
+    extraRoutes: [(app) => addSampleRoutes(app, { store, samples })],
     contents: {
       [imageImport.kind]: createImageContent({
         artifacts,
@@ -174,9 +181,10 @@ async function openFleet(parts: {
   readonly artifacts: ArtifactStore;
   readonly queue: ReturnType<typeof createWorkQueue>;
   readonly store: Store;
+  readonly samples: SampleStore;
   readonly log: Log;
 }): Promise<Fleet> {
-  const { config, pool, artifacts, queue, store, log } = parts;
+  const { config, pool, artifacts, queue, store, samples, log } = parts;
   return await createFleet({
     pool,
     epoch: parts.epoch,
@@ -202,6 +210,7 @@ async function openFleet(parts: {
       if (keys.length > 0) await queue.nudge(keys);
     },
     onProgress: async (progress) => await recordTransferProgress(store, progress),
+    onSamples: async (host, taken) => await samples.take(host, taken),
   });
 }
 

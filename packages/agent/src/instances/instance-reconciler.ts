@@ -61,6 +61,11 @@ export class InstanceReconciler {
     return this.#guests.get(key);
   }
 
+  /** The running guests, by instance. */
+  guests(): ReadonlyMap<string, Guest> {
+    return this.#guests;
+  }
+
   /** The running guest that has a volume as one of its disks. */
   guestWith(volumeKey: string): { readonly key: string; readonly guest: Guest; readonly index: number } | undefined {
     for (const [key, guest] of this.#guests) {

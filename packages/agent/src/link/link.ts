@@ -13,6 +13,7 @@ import { Compile } from 'typebox/compile';
 import WebSocket from 'ws';
 import type { Board } from '../desired/board.js';
 import type { Log } from '../log.js';
+import type { Samples } from '../samples/sampler.js';
 import { agentVersion } from '../version.js';
 import type { Identity } from './identity.js';
 import { Outbox, type Progress } from './outbox.js';
@@ -38,12 +39,15 @@ export interface LinkOptions {
 export interface Link {
   readonly connected: boolean;
   progress(progress: Progress): void;
+  /** Sent now or never, and only to a control plane that takes them. */
+  samples(samples: Samples): void;
   /** This end's address in the current connection, undefined before the first. */
   readonly localAddress: string | undefined;
   stop(): Promise<void>;
 }
 
 const messageShape = Compile(ServerMessage);
+const lateBytes = 256 * 1024;
 
 /** Keeps a connection to the control plane for as long as the agent lives: dial, greet, follow, and again after a pause when it breaks. */
 export function openLink(options: LinkOptions): Link {
@@ -81,6 +85,7 @@ export function openLink(options: LinkOptions): Link {
       return localAddress;
     },
     progress: (progress) => session?.outbox()?.progress(progress),
+    samples: (samples) => session?.samples(samples),
     stop: async () => {
       stopped = true;
       clearTimeout(retry);
@@ -92,6 +97,7 @@ export function openLink(options: LinkOptions): Link {
 interface Session {
   greeted(): boolean;
   outbox(): Outbox | undefined;
+  samples(samples: Samples): void;
   localAddress(): string | undefined;
   close(): Promise<void>;
 }
@@ -119,6 +125,7 @@ function openSession(options: LinkOptions, on: { greeted: () => void; ended: (re
   // Desired states are taken over one after the other, in the order they came.
   let accepting: Promise<void> = Promise.resolve();
   let inMaintenance = false;
+  let takesSamples = false;
 
   const send = (message: AgentMessage) => {
     if (socket.readyState === WebSocket.OPEN) socket.send(JSON.stringify(message));
@@ -141,6 +148,7 @@ function openSession(options: LinkOptions, on: { greeted: () => void; ended: (re
         if (message.host !== identity.host)
           return fail(`the server takes this host for ${message.host}; its certificate says ${identity.host}`);
         if (outbox !== undefined) return fail('the server welcomed twice');
+        takesSamples = message.features?.includes('samples') === true;
         const silenceMs = message.silenceSeconds * 1000;
         beat = setInterval(() => {
           if (performance.now() - heardAt > silenceMs) fail(`nothing was heard for ${message.silenceSeconds} s`);
@@ -215,6 +223,10 @@ function openSession(options: LinkOptions, on: { greeted: () => void; ended: (re
   return {
     greeted: () => outbox !== undefined,
     outbox: () => outbox,
+    samples: (samples) => {
+      // Behind what waits already they would only be late.
+      if (takesSamples && socket.bufferedAmount < lateBytes) send({ type: 'samples', ...samples });
+    },
     localAddress: () => local,
     close: async () => {
       socket.close(1000, 'the agent stops');

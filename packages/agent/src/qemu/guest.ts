@@ -172,6 +172,15 @@ export async function currentNode(guest: Guest, index: number): Promise<string |
   return answer.find((entry) => entry.qdev?.includes(`/${diskDevice(index)}/`) === true)?.inserted?.['node-name'];
 }
 
+/** What QEMU counts of the guest's disks since its process began. */
+export async function diskCounters(guest: Guest): Promise<{ readonly readBytes: number; readonly writtenBytes: number }> {
+  const answer = (await guest.monitor.run('query-blockstats')) as { qdev?: string; stats: { rd_bytes: number; wr_bytes: number } }[];
+  const own = answer.filter((entry) => entry.qdev !== undefined);
+  const sum = (of: (stats: { rd_bytes: number; wr_bytes: number }) => number): number =>
+    own.reduce((total, entry) => total + of(entry.stats), 0);
+  return { readBytes: sum((stats) => stats.rd_bytes), writtenBytes: sum((stats) => stats.wr_bytes) };
+}
+
 /** Bytes the guest has read from its disks since its process began. */
 export async function bytesRead(guest: Guest): Promise<number> {
   const answer = (await guest.monitor.run('query-blockstats')) as { qdev?: string; stats: { rd_bytes: number } }[];

@@ -19,6 +19,7 @@ import {
   type ServerMessage,
   type StreamCarrier,
   type StreamTarget,
+  serverFeatures,
 } from '@virt8ra/contract';
 import { Compile } from 'typebox/compile';
 import { type WebSocket, WebSocketServer } from 'ws';
@@ -28,6 +29,8 @@ import { createTestAuthority, type TestAuthority } from './test-authority.js';
 export interface HostView {
   hello: AgentMessageOf<'hello'> | undefined;
   inventory: AgentMessageOf<'inventory'> | undefined;
+  /** The newest; sent only when `features` has `samples`. */
+  samples?: AgentMessageOf<'samples'>;
   generation: number;
   fulls: number;
   frames: number;
@@ -53,6 +56,7 @@ export class FakeControlPlane {
   cutArtifactAfter: number | undefined;
   epoch = 'epoch-1';
   silenceSeconds = 10;
+  features: readonly string[] = serverFeatures;
   /** Pings go unanswered. */
   mute = false;
   /** Validity of the next certificates. */
@@ -237,10 +241,12 @@ export class FakeControlPlane {
         host,
         site: 'here',
         silenceSeconds: this.silenceSeconds,
+        features: [...this.features],
       } satisfies ServerMessage);
       this.#push(host);
     } else if (message.type === 'inventory') view.inventory = message;
     else if (message.type === 'progress') view.progress.push(message);
+    else if (message.type === 'samples') view.samples = message;
     else {
       const { full, generation, networks, volumes, instances, transfers } = message;
       view.generation = generation;

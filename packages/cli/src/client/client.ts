@@ -1,6 +1,8 @@
 import {
   type Address,
   type Enrolment,
+  type GuestSample,
+  type HostSample,
   host,
   instance,
   type Kind,
@@ -46,6 +48,12 @@ export interface ListOptions {
   readonly signal?: AbortSignal;
 }
 
+/** A sample with what it is of. */
+export type HostUsage = HostSample & { readonly host: string; readonly at: string };
+export type GuestUsage = Omit<GuestSample, 'key'> & { readonly instance: string; readonly host: string; readonly at: string };
+
+const metricsPath = 'providers/virt8ra.metrics/v1beta1';
+
 export interface WellKnown {
   readonly version: string;
   readonly endpoints: readonly { readonly provider: string; readonly url: string }[];
@@ -86,6 +94,10 @@ export interface Client {
   stream(address: Address, place: string, query?: Readonly<Record<string, string | number>>, signal?: AbortSignal): Promise<OpenedStream>;
   /** All that is kept of the output of an instance's console. */
   consoleLog(address: Address): AsyncIterable<Uint8Array>;
+  /** What each host used over its last ten seconds; those that send nothing are left out. */
+  hostUsage(): Promise<readonly HostUsage[]>;
+  /** The same of the instances of a workspace. */
+  instanceUsage(within: { readonly tenant: string; readonly workspace: string }): Promise<readonly GuestUsage[]>;
   wellKnown(): Promise<WellKnown>;
   /** Whether the server says that it is ready; raises only when it cannot be reached. */
   ready(): Promise<boolean>;
@@ -161,6 +173,15 @@ export function createClient(options: ClientOptions): Client {
       await openStream(transport, { path: `${pathOf(instance, address)}/${place}`, query, signal }),
     async *consoleLog(address) {
       yield* (await transport.open({ method: 'GET', path: `${pathOf(instance, address)}/console/log` }, 60)) as AsyncIterable<Uint8Array>;
+    },
+    async hostUsage() {
+      const answer = await transport.call({ method: 'GET', path: `${metricsPath}/hosts` });
+      return (bodyOf(answer) as { items: HostUsage[] }).items;
+    },
+    async instanceUsage({ tenant, workspace }) {
+      const within = `tenants/${encodeURIComponent(tenant)}/workspaces/${encodeURIComponent(workspace)}`;
+      const answer = await transport.call({ method: 'GET', path: `${metricsPath}/${within}/instances` });
+      return (bodyOf(answer) as { items: GuestUsage[] }).items;
     },
     async wellKnown() {
       return bodyOf(await transport.call({ method: 'GET', path: '.wellknown/secapi' })) as WellKnown;

@@ -4,6 +4,7 @@ import { StreamTarget } from '../stream/note.js';
 import { DesiredState, hostObjectTypes } from './desired.js';
 import { ObservedFilter } from './filter.js';
 import { HostInventory, ObservedInstance, ObservedNetwork, ObservedTransfer, ObservedVolume } from './observed.js';
+import { AgentSamples } from './samples.js';
 
 /**
  * The whole agent protocol. The agent dials out (WebSocket over mutual TLS, `GET /agent/v1/link`); both unions are closed; a change is a
@@ -35,6 +36,9 @@ export const agentFeatures = [
 export type AgentFeature = (typeof agentFeatures)[number];
 
 const closed = { additionalProperties: false } as const;
+
+/** The same of a control plane, in `welcome`: `samples` are taken. */
+export const serverFeatures = ['samples'] as const;
 
 export const AgentHello = Type.Object(
   {
@@ -89,7 +93,7 @@ export const AgentProgress = Type.Object(
   closed,
 );
 
-export const AgentMessage = Type.Union([AgentHello, AgentInventory, AgentObserved, AgentProgress]);
+export const AgentMessage = Type.Union([AgentHello, AgentInventory, AgentObserved, AgentProgress, AgentSamples]);
 export type AgentMessage = Static<typeof AgentMessage>;
 export type AgentMessageOf<Name extends AgentMessage['type']> = Extract<AgentMessage, { type: Name }>;
 
@@ -104,6 +108,8 @@ export const ServerWelcome = Type.Object(
     site: Type.String({ maxLength: 32 }),
     /** Seconds without any frame after which either side drops the link; pings go at a third of it. */
     silenceSeconds: Type.Number({ minimum: 1 }),
+    /** What it takes beyond the first version of the protocol. */
+    features: Type.Optional(Type.Array(Type.String({ maxLength: 64 }), { maxItems: 64 })),
   },
   closed,
 );

@@ -7,6 +7,7 @@ import {
   Problem,
   type ServerMessage,
   type ServerStream,
+  serverFeatures,
   toProblem,
 } from '@virt8ra/contract';
 import type { Log } from '@virt8ra/engine';
@@ -38,6 +39,7 @@ export interface LinkSessionOptions {
     readonly observed: (objects: readonly HostObject[]) => void;
     readonly inventory: () => void;
     readonly progress: (progress: AgentMessageOf<'progress'>) => void;
+    readonly samples: (samples: AgentMessageOf<'samples'>) => void;
     /** Called once; the link is released then. */
     readonly ended: () => void;
   };
@@ -132,7 +134,15 @@ export function openLinkSession(options: LinkSessionOptions): LinkSession {
     if (socket.readyState !== WebSocket.OPEN) return await store.release(link);
     on.linked();
     log.info('a host is connected', { agentVersion: hello.agentVersion, generation: hello.generation });
-    await send({ type: 'welcome', protocol, epoch: options.epoch, host: peer.host, site: peer.site, silenceSeconds });
+    await send({
+      type: 'welcome',
+      protocol,
+      epoch: options.epoch,
+      host: peer.host,
+      site: peer.site,
+      silenceSeconds,
+      features: [...serverFeatures],
+    });
     push();
   };
 
@@ -150,6 +160,8 @@ export function openLinkSession(options: LinkSessionOptions): LinkSession {
       }
       case 'progress':
         return on.progress(message);
+      case 'samples':
+        return on.samples(message);
     }
   };
 

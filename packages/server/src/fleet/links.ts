@@ -1,4 +1,4 @@
-import type { HostObject, ServerStream } from '@virt8ra/contract';
+import type { AgentMessageOf, HostObject, ServerStream } from '@virt8ra/contract';
 import { toProblem } from '@virt8ra/contract';
 import type { Log } from '@virt8ra/engine';
 import type { Pool } from 'pg';
@@ -18,6 +18,8 @@ export interface FleetEvents {
   onHostChanged(host: string): void | Promise<void>;
   /** At most once a second per end of a transfer. */
   onProgress(progress: TransferProgress): void | Promise<void>;
+  /** What a host and its guests used lately. */
+  onSamples?(host: string, samples: AgentMessageOf<'samples'>): void | Promise<void>;
 }
 
 export interface LinksOptions {
@@ -129,6 +131,7 @@ export function createLinks(options: LinksOptions): Links {
           linked: () => tell('host', () => events.onHostChanged(host)),
           observed: (objects) => tell('observed', () => events.onObserved(objects)),
           inventory: () => tell('host', () => events.onHostChanged(host)),
+          samples: (samples) => tell('samples', () => events.onSamples?.(host, samples)),
           progress: ({ type: _, ...update }) => progress.offer({ host, ...update }),
           ended: () => {
             sessions.delete(session);

@@ -47,14 +47,15 @@ export async function pruneResources(
 export function startHousekeeping(options: {
   readonly pool: Pool;
   readonly runner: Pick<Runner, 'prune'>;
+  readonly samples?: { prune(): Promise<number> };
   readonly log: Log;
   readonly retention?: Retention;
   readonly everySeconds?: number;
 }): () => void {
-  const { pool, runner, log, retention, everySeconds = 60 } = options;
+  const { pool, runner, samples, log, retention, everySeconds = 60 } = options;
   const { runSeconds = 30 * 24 * 3600 } = retention ?? {};
   const timer = setInterval(() => {
-    Promise.all([pruneResources(pool, new Date(), retention), runner.prune(runSeconds)]).then(
+    Promise.all([pruneResources(pool, new Date(), retention), runner.prune(runSeconds), samples?.prune()]).then(
       ([cut, runs]) => log.debug('feed, tombstones and runs were pruned', { ...cut, runs }),
       (error: unknown) => log.warn('feed, tombstones and runs could not be pruned', { error: String(error) }),
     );

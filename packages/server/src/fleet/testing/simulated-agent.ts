@@ -2,6 +2,7 @@ import type { DesiredState, ObservedByType } from '@virt8ra/contract';
 import {
   type AgentFeature,
   type AgentMessage,
+  type AgentMessageOf,
   agentFeatures,
   agentFrameBytes,
   type HostInventory,
@@ -73,6 +74,8 @@ export interface SimulatedAgent {
   /** Power lost and back. */
   reboot(): Promise<void>;
   renew(): Promise<void>;
+  /** Sends what the host and its guests used. */
+  sample(samples: Omit<AgentMessageOf<'samples'>, 'type' | 'at'>): void;
   /** Sends any text as a frame, for tests of bad input. */
   sendRaw(text: string): void;
   stop(): Promise<void>;
@@ -287,6 +290,7 @@ export async function startSimulatedAgent(options: SimulatedAgentOptions): Promi
     async renew() {
       identity = await renewHost(url, identity);
     },
+    sample: (samples) => send({ type: 'samples', at: new Date().toISOString(), ...samples }),
     sendRaw: (text) => socket?.send(text),
     async stop() {
       plugged = false;

@@ -1,0 +1,86 @@
+import { readdir, readFile } from 'node:fs/promises';
+
+/** Counters of the kernel, read as they are. All only grow while their owner lives. */
+
+/** Clock ticks of /proc per second: 100 on every Linux that Debian runs on. */
+const ticksPerSecond = 100;
+
+export interface CpuCounters {
+  readonly busySeconds: number;
+  readonly stealSeconds: number;
+}
+
+/** Of all processors together (proc(5), /proc/stat). Time of guests is part of user time. */
+export async function hostCpu(): Promise<CpuCounters> {
+  const [line = ''] = (await readFile('/proc/stat', 'utf8')).split('\n', 1);
+  const [user = 0, nice = 0, system = 0, , , irq = 0, softirq = 0, steal = 0] = line.trim().split(/\s+/).slice(1).map(Number);
+  return { busySeconds: (user + nice + system + irq + softirq) / ticksPerSecond, stealSeconds: steal / ticksPerSecond };
+}
+
+export interface ProcessCounters {
+  readonly cpuSeconds: number;
+  /** Of its main thread and all others: ready to run and not running. */
+  readonly waitedSeconds: number;
+  readonly memoryBytes: number;
+}
+
+/** Undefined when there is no such process any more. */
+export async function processCounters(pid: number): Promise<ProcessCounters | undefined> {
+  try {
+    const [stat, statm, tasks] = await Promise.all([
+      readFile(`/proc/${pid}/stat`, 'utf8'),
+      readFile(`/proc/${pid}/statm`, 'utf8'),
+      readdir(`/proc/${pid}/task`),
+    ]);
+    const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
+    const waited = await Promise.all(tasks.map(async (task) => await waitedNanoseconds(pid, task)));
+    return {
+      cpuSeconds: (Number(fields[11]) + Number(fields[12])) / ticksPerSecond,
+      waitedSeconds: waited.reduce((sum, each) => sum + each, 0) / 1e9,
+      memoryBytes: Number(statm.split(' ')[1]) * 4096,
+    };
+  } catch {
+    return undefined;
+  }
+}
+
+async function waitedNanoseconds(pid: number, task: string): Promise<number> {
+  const text = await readFile(`/proc/${pid}/task/${task}/schedstat`, 'utf8').catch(() => '0 0 0');
+  return Number(text.split(' ')[1]);
+}
+
+export interface NetCounters {
+  readonly inBytes: number;
+  readonly outBytes: number;
+}
+
+/** By interface, from one read (/proc/net/dev). */
+export async function netCounters(): Promise<ReadonlyMap<string, NetCounters>> {
+  const counters = new Map<string, NetCounters>();
+  for (const line of (await readFile('/proc/net/dev', 'utf8')).split('\n').slice(2)) {
+    const [name, rest] = line.split(':');
+    if (name === undefined || rest === undefined) continue;
+    const fields = rest.trim().split(/\s+/).map(Number);
+    counters.set(name.trim(), { inBytes: fields[0] ?? 0, outBytes: fields[8] ?? 0 });
+  }
+  return counters;
+}
+
+export interface DiskCounters {
+  readonly readBytes: number;
+  readonly writtenBytes: number;
+}
+
+/** Of whole block devices together (/proc/diskstats, sectors of 512 bytes); partitions and what is stacked on others is left out. */
+export async function hostDisks(): Promise<DiskCounters> {
+  const whole = new Set(await readdir('/sys/block').catch((): string[] => []));
+  let [readBytes, writtenBytes] = [0, 0];
+  for (const line of (await readFile('/proc/diskstats', 'utf8').catch(() => '')).split('\n')) {
+    const fields = line.trim().split(/\s+/);
+    const name = fields[2] ?? '';
+    if (!whole.has(name) || /^(loop|ram|dm-|md|zram|nbd)/.test(name)) continue;
+    readBytes += Number(fields[5]) * 512;
+    writtenBytes += Number(fields[9]) * 512;
+  }
+  return { readBytes, writtenBytes };
+}

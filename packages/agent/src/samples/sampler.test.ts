@@ -1,0 +1,82 @@
+import { type ChildProcess, spawn } from 'node:child_process';
+import { tmpdir } from 'node:os';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { AgentMessage } from '@virt8ra/contract';
+import { Compile } from 'typebox/compile';
+import { afterEach, expect, it } from 'vitest';
+import { silentLog } from '../log.js';
+import { createSampler, type MeasuredGuest } from './sampler.js';
+
+const children: ChildProcess[] = [];
+afterEach(() => {
+  for (const child of children.splice(0)) child.kill('SIGKILL');
+});
+
+function begin(...command: readonly [string, ...string[]]): number {
+  const child = spawn(command[0], command.slice(1), { stdio: 'ignore' });
+  children.push(child);
+  return child.pid ?? 0;
+}
+const noDisks = async () => ({ readBytes: 0, writtenBytes: 0 });
+const options = { stateDirectory: tmpdir(), transferred: () => 0, log: silentLog };
+const shape = Compile(AgentMessage);
+
+it('measures a guest that works, one that rests, and the host they are on', async () => {
+  const [busy, idle] = [begin('sh', '-c', 'while :; do :; done'), begin('sleep', '60')];
+  let written = 0;
+  const grow = (): number => {
+    written += 6_000_000;
+    return written;
+  };
+  const guests: MeasuredGuest[] = [
+    { key: 'busy', pid: busy, taps: [], disks: async () => ({ readBytes: 0, writtenBytes: grow() }) },
+    { key: 'idle', pid: idle, taps: ['no-such-tap'], disks: noDisks },
+  ];
+  const look = createSampler({ ...options, guests: () => guests, transferred: grow });
+  expect(await look()).toBeUndefined();
+  await sleep(1000);
+  const samples = await look();
+  if (samples === undefined) throw new Error('there is nothing to compare with');
+  const of = (key: string) => samples.guests.find((guest) => guest.key === key);
+  // On a machine full of work it waits instead of running, and that shows as well.
+  expect((of('busy')?.cpu ?? 0) + (of('busy')?.steal ?? 0)).toBeGreaterThan(0.5);
+  expect(of('idle')).toMatchObject({ cpu: expect.toSatisfy((cpu: number) => cpu < 0.2), netInPerSecond: 0 });
+  expect(of('idle')?.memoryBytes).toBeGreaterThan(100_000);
+  expect(samples.host.cpu).toBeGreaterThan(0.3);
+  expect(samples.host).toMatchObject({ guests: 2, transferPerSecond: expect.toSatisfy((rate: number) => rate > 500_000) });
+  expect(samples.host.memoryBytes).toBeLessThan(samples.host.memoryTotalBytes);
+  for (let turn = 0; turn < 6; turn += 1) await look();
+  expect((await look())?.guests.find((guest) => guest.key === 'busy')?.diskWritePerSecond).toBeGreaterThan(0);
+  expect(shape.Check(JSON.parse(JSON.stringify({ type: 'samples', ...samples })))).toBe(true);
+});
+
+it('leaves out a guest that ended, and begins anew with one that was started again', async () => {
+  let pid = begin('sleep', '60');
+  const look = createSampler({ ...options, guests: () => [{ key: 'g', pid, taps: [], disks: noDisks }] });
+  await look();
+  await sleep(20);
+  expect((await look())?.guests).toHaveLength(1);
+  pid = begin('sleep', '60');
+  await sleep(20);
+  expect((await look())?.guests).toEqual([]);
+  await sleep(20);
+  expect((await look())?.guests).toHaveLength(1);
+  pid = 2 ** 30;
+  expect((await look())?.guests).toEqual([]);
+});
+
+it('costs at most two percent of a core with fifty guests', async () => {
+  const guests = Array.from(
+    { length: 50 },
+    (_, index): MeasuredGuest => ({ key: `g${index}`, pid: begin('sleep', '120'), taps: ['lo'], disks: noDisks }),
+  );
+  const look = createSampler({ ...options, guests: () => guests });
+  await look();
+  await look();
+  const looks = 20;
+  const before = process.cpuUsage();
+  for (let turn = 0; turn < looks; turn += 1) await look();
+  const { user, system } = process.cpuUsage(before);
+  // A look every ten seconds: two percent are 200 ms of each.
+  expect((user + system) / 1000 / looks).toBeLessThan(200);
+});

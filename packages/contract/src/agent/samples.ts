@@ -1,0 +1,58 @@
+import { type Static, Type } from 'typebox';
+
+/** What a host and its guests used over the last interval: rates are averages since the sample before. Absent: could not be measured. */
+
+const closed = { additionalProperties: false } as const;
+const Amount = Type.Number({ minimum: 0 });
+
+const usage = {
+  /** Processor threads in use: 1.5 is one and a half. */
+  cpu: Amount,
+  memoryBytes: Amount,
+  diskReadPerSecond: Type.Optional(Amount),
+  diskWritePerSecond: Type.Optional(Amount),
+  netInPerSecond: Type.Optional(Amount),
+  netOutPerSecond: Type.Optional(Amount),
+} as const;
+
+export const HostSample = Type.Object(
+  {
+    ...usage,
+    threads: Type.Integer({ minimum: 1 }),
+    /** Threads that the machine beneath this one, if it is virtual, gave to others. */
+    steal: Amount,
+    memoryTotalBytes: Amount,
+    diskFreeBytes: Amount,
+    guests: Type.Integer({ minimum: 0 }),
+    /** Payload of transfers sent and received. */
+    transferPerSecond: Amount,
+  },
+  closed,
+);
+export type HostSample = Static<typeof HostSample>;
+
+export const GuestSample = Type.Object(
+  {
+    ...usage,
+    key: Type.String({ maxLength: 96 }),
+    /** Threads of the guest that were ready to run and waited for the host's processors. */
+    steal: Amount,
+  },
+  closed,
+);
+export type GuestSample = Static<typeof GuestSample>;
+
+/** Sent every ten seconds to a control plane whose `welcome` names the feature `samples`; never kept for later. */
+export const AgentSamples = Type.Object(
+  {
+    type: Type.Literal('samples'),
+    at: Type.String({ maxLength: 40 }),
+    host: HostSample,
+    guests: Type.Array(GuestSample, { maxItems: 2000 }),
+  },
+  closed,
+);
+
+/** Seconds between samples, and how long a control plane keeps them. */
+export const sampleSeconds = 10;
+export const samplesKeptSeconds = 3600;

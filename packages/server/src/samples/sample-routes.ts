@@ -1,0 +1,87 @@
+import { host as hostKind, type Id, instance as instanceKind, Problem, samplesKeptSeconds } from '@virt8ra/contract';
+import type { FastifyInstance } from 'fastify';
+import { addressOfRequest, assertTenant, type PathParameters, placeOfRequest } from '../http/request-address.js';
+import { subjectOf } from '../http/subject-of-request.js';
+import type { StoreReader } from '../resources/store.js';
+import type { StoredResource } from '../resources/stored-resource.js';
+import type { SampleStore } from './sample-store.js';
+
+interface Parameters {
+  readonly Params: PathParameters;
+  readonly Querystring: Readonly<Record<string, unknown>>;
+}
+
+const base = '/providers/virt8ra.metrics/v1beta1';
+const work = `${base}/tenants/:tenant/workspaces/:workspace/instances`;
+/** Of one answer; who has more asks for a workspace at a time. */
+const itemsMost = 1000;
+
+/**
+ * `GET …/hosts` and `…/instances`: what each uses now. `GET …/hosts/NAME` and `…/instances/NAME`: the last hour of one, or its last
+ * `?seconds=N`. An instance's hour begins anew with its host.
+ */
+export function addSampleRoutes(
+  app: FastifyInstance,
+  { store, samples }: { readonly store: StoreReader; readonly samples: SampleStore },
+): void {
+  app.get(`${base}/hosts`, async (request) => {
+    subjectOf(request);
+    return { items: await samples.newest('all', itemsMost) };
+  });
+  app.get<Parameters>(`${base}/hosts/:name`, async (request) => {
+    subjectOf(request);
+    const { name } = addressOfRequest(hostKind, request.params);
+    if ((await store.get(hostKind, { name })) === undefined) throw new Problem('not-found', `there is no host ${name}`);
+    return { items: await samples.historyOfHost(name, secondsOf(request.query)) };
+  });
+  app.get<Parameters>(work, async (request) => {
+    assertTenant(subjectOf(request), request.params['tenant']);
+    const page = await store.list(instanceKind, placeOfRequest(instanceKind, request.params), {
+      selector: [],
+      limit: itemsMost,
+      after: undefined,
+    });
+    const names = new Map(page.items.map(({ uid, address }) => [uid, address.name]));
+    const places = await placesOf(store, page.items);
+    const used = await samples.newestOfGuests([...places.values()]);
+    return {
+      items: [...places].flatMap(([uid, { host, key }]) => {
+        const found = used.find((each) => each.host === host && each.key === key);
+        if (found === undefined) return [];
+        const { key: _, ...usage } = found;
+        return [{ instance: names.get(uid), ...usage }];
+      }),
+    };
+  });
+  app.get<Parameters>(`${work}/:name`, async (request) => {
+    assertTenant(subjectOf(request), request.params['tenant']);
+    const address = addressOfRequest(instanceKind, request.params);
+    const found = await store.get(instanceKind, address);
+    if (found === undefined) throw new Problem('not-found', `there is no instance ${address.name}`);
+    const place = (await placesOf(store, [found])).get(found.uid);
+    const items = place === undefined ? [] : await samples.historyOfGuest(place.host, place.key, secondsOf(request.query));
+    return { items: items.map(({ key: _, ...usage }) => usage) };
+  });
+}
+
+/** Host and key of those that are realized. */
+async function placesOf(
+  store: StoreReader,
+  resources: readonly StoredResource[],
+): Promise<ReadonlyMap<Id<'resource'>, { readonly host: string; readonly key: string }>> {
+  const realized = await store.ledger.ofResources(resources.map(({ uid }) => uid));
+  return new Map(
+    realized.flatMap(({ resourceUid, facet, role, host, key }) =>
+      facet === 'instances' && role === 'primary' && host !== undefined ? [[resourceUid, { host, key }] as const] : [],
+    ),
+  );
+}
+
+function secondsOf({ seconds }: Parameters['Querystring']): number {
+  if (seconds === undefined) return samplesKeptSeconds;
+  const given = Number(seconds);
+  if (Number.isInteger(given) && given > 0) return Math.min(given, samplesKeptSeconds);
+  throw new Problem('invalid-request', `seconds must be a whole number up to ${samplesKeptSeconds}`, {
+    sources: [{ parameter: 'seconds' }],
+  });
+}
