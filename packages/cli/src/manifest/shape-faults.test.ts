@@ -25,7 +25,7 @@ describe('faults of a shape', () => {
 
   it('name the choices of a closed list', () => {
     const move = { instanceRef: 'instances/a', toSite: 'b', mode: 'hot' };
-    expect(shapeFaults(migration.spec, move)).toEqual([{ pointer: '/mode', message: 'must be warm or cold' }]);
+    expect(shapeFaults(migration.spec, move)).toEqual([{ pointer: '/mode', message: 'must be live or warm or cold' }]);
   });
 
   it('follow the branch of a union that comes nearest', () => {
