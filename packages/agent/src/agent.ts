@@ -9,10 +9,12 @@ import { listDesired } from './desired/first-look.js';
 import { type HostObject, objectId, objectsOf } from './desired/host-object.js';
 import { openLedger } from './desired/ledger.js';
 import { makeDirectory, sweepUnfinished } from './disk/atomic-file.js';
+import { openQuarantine } from './disk/quarantine.js';
 import { lockState } from './disk/state-lock.js';
 import type { HostContext } from './host-context.js';
 import { InstanceReconciler } from './instances/instance-reconciler.js';
 import { InstanceStore } from './instances/instance-store.js';
+import { takeFindings } from './inventory/findings.js';
 import { takeInventory } from './inventory/inventory.js';
 import { enrol } from './link/enrol.js';
 import { type Identity, openIdentityStore } from './link/identity.js';
@@ -29,6 +31,7 @@ import { diskCounters } from './qemu/guest.js';
 import { probeHypervisor } from './qemu/probe.js';
 import { startSampling } from './samples/sampler.js';
 import { ImageCache } from './storage/image-cache.js';
+import { mendVolumes } from './storage/mend-volumes.js';
 import { VolumeReconciler } from './storage/volume-reconciler.js';
 import { VolumeStore } from './storage/volume-store.js';
 import { createStreams } from './streams/streams.js';
@@ -97,8 +100,14 @@ async function assemble(config: AgentConfig, log: Log, unlock: () => Promise<voi
   const clock = systemClock();
   const agentId = createHash('sha256').update(config.stateDirectory).digest('hex').slice(0, 10);
   const board = new Board();
-  const ledger = await openLedger(state('ledger.json'));
-  const journal = await openPermitJournal(state('permits.jsonl'));
+  const quarantine = openQuarantine(config.stateDirectory, log);
+  const ledger = await openLedger(state('ledger.json'), quarantine);
+  const instanceStore = await InstanceStore.open(state('instances'), quarantine);
+  const journal = await openPermitJournal(state('permits.jsonl'), {
+    quarantine,
+    expected: ledger.told || instanceStore.all().length > 0 || instanceStore.lost().length > 0,
+    now: () => new Date(clock.wallMs()),
+  });
   const permits = new PermitBook({ journal, signer: () => self, ca: self.ca, clock, marginMs: config.permitMarginSeconds * 1000 });
   const hypervisor = await probeHypervisor(state('hypervisor.json'), clock.bootId, config.root);
   const networking = await chooseNetworking(config, agentId);
@@ -119,9 +128,8 @@ async function assemble(config: AgentConfig, log: Log, unlock: () => Promise<voi
     dataAddress: () => config.dataAddress ?? dataAddressFor(new URL(self.server), link?.localAddress),
     nudge: (object) => converger.nudge(object),
   };
-  const volumeStore = await VolumeStore.open(state('volumes'));
-  const instanceStore = await InstanceStore.open(state('instances'));
-  const transferStore = await TransferStore.open(state('transfers'));
+  const volumeStore = await VolumeStore.open(state('volumes'), quarantine);
+  const transferStore = await TransferStore.open(state('transfers'), quarantine);
   const images = new ImageCache(
     state('images'),
     spawnedFetcher(() => self, log),
@@ -151,7 +159,7 @@ async function assemble(config: AgentConfig, log: Log, unlock: () => Promise<voi
   transfers.useInstances(instances);
   live.useInstances(instances);
   const volumes = new VolumeReconciler(context, volumeStore, images, instances, transfers, transfers.rootDigest);
-  const networks = await NetworkReconciler.open(context, instances);
+  const networks = await NetworkReconciler.open(context, instances, quarantine);
 
   const converger = new Converger(async ({ type, key }, signal) => {
     switch (type) {
@@ -184,11 +192,14 @@ async function assemble(config: AgentConfig, log: Log, unlock: () => Promise<voi
   });
   const accept = async (epoch: string, desired: DesiredState) => {
     const before = new Map(describe(ledger.state));
+    // Of a control plane that was restored and a journal that was lost, neither can vouch for the other.
+    const vouches = ledger.epoch === null || ledger.epoch === epoch;
     if (!(await ledger.accept(epoch, desired, present()))) {
       log.warn('an older desired state was not taken over', { generation: desired.generation, have: ledger.state.generation });
       return;
     }
     log.debug('a desired state was taken over', { epoch, generation: desired.generation });
+    if (vouches) for (const { instance, permit } of desired.instances) if (permit !== undefined) await permits.confirm(instance, permit);
     listDesired(board, ledger.state, networking.mode);
     const after = new Map(describe(desired));
     for (const object of everything()) {
@@ -204,6 +215,8 @@ async function assemble(config: AgentConfig, log: Log, unlock: () => Promise<voi
     return nics.map((nic) => tapName(agentId, nic.key));
   };
   await instances.adopt();
+  await mendVolumes(context, volumeStore);
+  ledger.keep(present());
   await transfers.sweep();
   listDesired(board, ledger.state, networking.mode);
   for (const object of everything()) converger.nudge(object);
@@ -221,7 +234,12 @@ async function assemble(config: AgentConfig, log: Log, unlock: () => Promise<voi
     board,
     generation: () => ledger.state.generation,
     accept,
-    inventory: async () => await takeInventory(context, volumeStore),
+    inventory: async () =>
+      await takeInventory(
+        context,
+        volumeStore,
+        await takeFindings(context, { instances: instanceStore, volumes: volumeStore, quarantine }),
+      ),
     openStream: streams.open,
     log,
   });

@@ -27,6 +27,8 @@ export interface AgentConfig {
   /** Seconds before a permit's expiry at which its guest is stopped. */
   readonly permitMarginSeconds: number;
   readonly logLevel: LogLevel;
+  /** Where the log goes; undefined: standard error. */
+  readonly logFile?: string;
 }
 
 export interface EnrolConfig {
@@ -51,6 +53,7 @@ export interface ConfigInput {
   readonly 'vcpu-per-thread'?: string | undefined;
   readonly 'shutdown-seconds'?: string | undefined;
   readonly 'log-level'?: string | undefined;
+  readonly 'log-file'?: string | undefined;
 }
 
 type Environment = Readonly<Record<string, string | undefined>>;
@@ -71,6 +74,7 @@ export function parseConfig(
   const enrol = parseEnrol(given('server'), given('token'), given('token-file'), given('ca-sha256'), readTokenFile);
   const dataAddress = given('data-address');
   const ports = given('data-ports');
+  const logFile = given('log-file');
   return {
     stateDirectory,
     runtimeDirectory: environment['VIRT8RA_AGENT_RUNTIME'] ?? defaultRuntime(root, stateDirectory, uid, environment),
@@ -85,6 +89,7 @@ export function parseConfig(
     shutdownSeconds: whole('shutdown-seconds', given('shutdown-seconds'), 30),
     permitMarginSeconds: 5,
     logLevel: oneOf('log-level', given('log-level') ?? 'info', logLevels),
+    ...(logFile === undefined ? {} : { logFile: resolve(logFile) }),
   };
 }
 

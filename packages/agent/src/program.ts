@@ -4,6 +4,7 @@ import { exitCodeOfFindings, findingsText, Problem, toProblem } from '@virt8ra/c
 import { enrolHost, startAgent } from './agent.js';
 import { type AgentConfig, type ConfigInput, parseConfig } from './config.js';
 import { createLog } from './log.js';
+import { openLogFile } from './log-file.js';
 import { agentVersion } from './version.js';
 
 const help = `virt8ra-agent ${agentVersion}: runs guests on this host for a Virt8ra control plane
@@ -28,6 +29,7 @@ Options (each also as an environment variable: --data-address is VIRT8RA_AGENT_D
   --vcpu-per-thread N      virtual CPUs offered for each hardware thread           [4]
   --shutdown-seconds N     time a guest has to shut down by itself                 [30]
   --log-level LEVEL        debug, info, warn, error                                [info]
+  --log-file FILE          instead of standard error; at most 40 MiB with FILE.1 to FILE.4
   -o, --output FORMAT      of doctor: text or json                                 [text]
   --help, --version
 
@@ -49,6 +51,7 @@ const options = {
   'vcpu-per-thread': text,
   'shutdown-seconds': text,
   'log-level': text,
+  'log-file': text,
   output: { type: 'string', short: 'o' },
   help: { type: 'boolean', short: 'h' },
   version: { type: 'boolean' },
@@ -69,7 +72,7 @@ async function run(): Promise<void> {
   const config = parseConfig(given satisfies ConfigInput, process.env, readTokenFile, process.getuid?.() ?? 0);
   if (command === 'doctor') return await doctor(config, output);
   if (command === 'support-bundle') return await supportBundle(config, file ?? '');
-  const log = createLog((line) => process.stderr.write(line), config.logLevel);
+  const log = createLog(config.logFile === undefined ? (line) => process.stderr.write(line) : openLogFile(config.logFile), config.logLevel);
   if (command === 'enrol') {
     const identity = await enrolHost(config, log);
     process.stdout.write(

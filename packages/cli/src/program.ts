@@ -4,6 +4,7 @@ import type { DrainFlags } from './commands/host-drain.js';
 import type { EnrolFlags } from './commands/host-enrol.js';
 import type { ImportFlags } from './commands/image-import.js';
 import type { PowerFlags } from './commands/instance-power.js';
+import type { ResizeFlags } from './commands/instance-resize.js';
 import type { MigrateFlags } from './commands/migration-start.js';
 import type { ApplyFlags } from './commands/resource-apply.js';
 import type { DeleteFlags } from './commands/resource-delete.js';
@@ -182,6 +183,16 @@ function addWorkCommands(program: Command, withSession: WithSession): void {
         ),
       );
   }
+  program
+    .command('resize')
+    .description('give an instance another SKU; a guest that runs is restarted on the same disks')
+    .argument('<instance>')
+    .requiredOption('--sku <sku>', 'its new size')
+    .option('--later', 'leave a guest that runs as it is until its next restart')
+    .option('--timeout <duration>', 'time limit of the wait')
+    .action((name: string, options: ResizeFlags, command: Command) =>
+      withSession(command, async (session) => (await import('./commands/instance-resize.js')).instanceResize(session, name, options)),
+    );
   program
     .command('migrate')
     .description('move an instance with its disks to another site; an interrupt leaves it running')

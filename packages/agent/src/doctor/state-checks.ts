@@ -2,7 +2,7 @@ import { X509Certificate } from 'node:crypto';
 import { join } from 'node:path';
 import { type Finding, found, lifetimeFinding, toProblem } from '@virt8ra/contract';
 import type { AgentConfig } from '../config.js';
-import { openLedger } from '../desired/ledger.js';
+import { readLedger } from '../desired/ledger.js';
 import { livingHolder } from '../disk/state-lock.js';
 import type { Identity } from '../link/identity.js';
 import { readPermitJournal } from '../permits/permit-journal.js';
@@ -26,7 +26,7 @@ export async function checkState({ stateDirectory }: AgentConfig, identity: Iden
 
 async function checkLedger(stateDirectory: string): Promise<Finding> {
   try {
-    const { epoch, state } = await openLedger(join(stateDirectory, 'ledger.json'));
+    const { epoch, state } = await readLedger(join(stateDirectory, 'ledger.json'));
     if (epoch === null) return found('state/ledger', 'pass', 'nothing was desired of this host yet');
     const { generation, instances, volumes, networks, transfers, maintenance } = state;
     const objects = `${instances.length} instances, ${volumes.length} volumes, ${networks.length} networks, ${transfers.length} transfers`;
@@ -39,7 +39,12 @@ async function checkLedger(stateDirectory: string): Promise<Finding> {
       );
     return found('state/ledger', 'pass', `generation ${generation}: ${objects}`);
   } catch (error) {
-    return found('state/ledger', 'fail', toProblem(error).message, 'move the file away; the control plane sends the whole state again');
+    return found(
+      'state/ledger',
+      'fail',
+      toProblem(error).message,
+      'start the agent: it puts a damaged one aside, keeps what is here, and the control plane sends the whole state again',
+    );
   }
 }
 
@@ -48,7 +53,12 @@ async function checkPermits(stateDirectory: string): Promise<Finding> {
     const entries = await readPermitJournal(join(stateDirectory, 'permits.jsonl'));
     return found('state/permits', 'pass', `${entries.length} entries in the permit journal`);
   } catch (error) {
-    return found('state/permits', 'fail', toProblem(error).message, 'never edit or restore this file; remove the host and enrol it anew');
+    return found(
+      'state/permits',
+      'fail',
+      toProblem(error).message,
+      'never edit or restore this file; start the agent: it puts a copy aside, and what does not run waits for the control plane’s word',
+    );
   }
 }
 

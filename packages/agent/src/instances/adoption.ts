@@ -1,10 +1,18 @@
 import { toProblem } from '@virt8ra/contract';
 import type { HostContext } from '../host-context.js';
 import { sweepTaps, tapName } from '../network/taps.js';
-import { attachGuest, type Guest } from '../qemu/guest.js';
+import { attachGuest, type Guest, guestStatus } from '../qemu/guest.js';
 import { signalProcess } from '../system/process-identity.js';
 import { guestPaths } from './guest-starter.js';
 import type { InstanceStore } from './instance-store.js';
+import { rebuildRecords } from './rebuild-records.js';
+
+/** Taps of what is desired here, and of what runs here whether desired or not. `counts` leaves instances out. */
+export function tapsInUse({ agentId, ledger }: HostContext, store: InstanceStore, counts: (key: string) => boolean): ReadonlySet<string> {
+  const desired = ledger.state.instances.filter(({ key }) => counts(key)).flatMap(({ nics }) => nics.map((nic) => nic.key));
+  const running = store.all().flatMap(({ key, launch }) => (counts(key) ? (launch?.nicKeys ?? []) : []));
+  return new Set([...desired, ...running].map((key) => tapName(agentId, key)));
+}
 
 /** Longest time from the record of a launch to the pid file of its process. */
 const startingMs = 2_000;
@@ -16,6 +24,7 @@ const startingMs = 2_000;
 export async function adoptGuests(context: HostContext, store: InstanceStore): Promise<Map<string, Guest>> {
   const { agentId, clock, ledger, log, networking } = context;
   const guests = new Map<string, Guest>();
+  await rebuildRecords(context, store);
   for (const { key, instance, launch } of store.all()) {
     if (launch === undefined || launch.bootId !== clock.bootId) continue;
     const process =
@@ -24,15 +33,20 @@ export async function adoptGuests(context: HostContext, store: InstanceStore): P
       const guest = await attachGuest(launch.id, guestPaths(context, store, key), process, startingMs);
       if (guest === undefined) continue;
       guests.set(key, guest);
+      // One that stands still may have been given up, with its memory sent away; one that runs was not.
+      if (launch.epoch > 0 && (await guestStatus(guest).catch(() => 'silent')) === 'running')
+        await context.permits.prove(instance, launch.epoch);
       log.info('a running guest was adopted', { instance, key, pid: guest.process.pid });
     } catch (error) {
       log.error('a guest that does not answer is ended', { instance, problem: toProblem(error).message });
       if (process !== undefined) await signalProcess(process, 'SIGKILL');
     }
   }
-  if (networking.mode === 'bridge') {
-    const nics = ledger.state.instances.filter(({ key }) => guests.has(key)).flatMap((instance) => instance.nics);
-    const swept = await sweepTaps(agentId, new Set(nics.map((nic) => tapName(agentId, nic.key))));
+  if (networking.mode === 'bridge' && ledger.told) {
+    const swept = await sweepTaps(
+      agentId,
+      tapsInUse(context, store, (key) => guests.has(key)),
+    );
     if (swept > 0) log.info('taps of vanished guests were removed', { taps: swept });
   }
   return guests;

@@ -15,6 +15,8 @@ import { seedFiles, writeSeedImage } from '../seed/seed-image.js';
 import { hostMemory } from '../storage/space.js';
 import type { VolumeStore } from '../storage/volume-store.js';
 import type { InstanceRecord, InstanceStore } from './instance-store.js';
+import { launchName } from './launch-name.js';
+import { startedWith } from './started-with.js';
 
 /** Memory that QEMU takes besides the guest's own. */
 const overheadMiB = 64;
@@ -31,20 +33,6 @@ export function guestPaths(context: HostContext, store: InstanceStore, key: stri
     console: join(runtime, 'tty'),
     vnc: join(runtime, 'vnc'),
   };
-}
-
-/** Fingerprint of what a process is started with: when it differs from what is desired, the guest must be restarted to follow. */
-export function planFingerprint(desired: DesiredInstance): string {
-  const { vCPU, memoryMiB, volumeKeys, nics, exposedPorts, firmware } = desired;
-  const shape = {
-    vCPU,
-    memoryMiB,
-    volumeKeys,
-    nics: nics.map(({ key, networkKey, mac, addresses }) => ({ key, networkKey, mac, addresses })),
-    exposedPorts,
-    firmware,
-  };
-  return createHash('sha256').update(JSON.stringify(shape)).digest('hex').slice(0, 16);
 }
 
 /**
@@ -88,7 +76,7 @@ export async function startGuest(
   ];
   if (user !== undefined) for (const path of owned) await chown(path, user.uid, user.gid);
   const { nics, forwards } = await guestNics(context, desired, record.forwards, user?.uid ?? 0);
-  const id = randomUUID();
+  const id = launchName({ instance: desired.instance, epoch: desired.permit?.epoch ?? 0 }, randomUUID());
   const launching: InstanceRecord = {
     ...record,
     ...choice,
@@ -100,7 +88,8 @@ export async function startGuest(
       bootId: context.clock.bootId,
       at: new Date(context.clock.wallMs()).toISOString(),
       epoch: desired.permit?.epoch ?? 0,
-      plan: planFingerprint(desired),
+      started: startedWith(desired),
+      nicKeys: desired.nics.map((nic) => nic.key),
       volumeKeys: desired.volumeKeys,
       networkKeys: desired.nics.map(({ networkKey }) => networkKey),
     },

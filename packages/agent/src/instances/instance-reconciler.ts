@@ -3,36 +3,29 @@ import { dirname } from 'node:path';
 import { type DesiredInstance, type ObservedInstance, type Surrender, toProblem } from '@virt8ra/contract';
 import type { NextLook } from '../desired/converger.js';
 import { type HostContext, troubleFrom } from '../host-context.js';
-import { sweepTaps, tapName } from '../network/taps.js';
+import { sweepTaps } from '../network/taps.js';
 import type { PermitVerdict } from '../permits/permit-book.js';
 import { bytesRead, type Guest, guestStatus, isStoppedByMove, quitGuest, shutDownGuest } from '../qemu/guest.js';
 import { tendSerialLog } from '../qemu/serial-log.js';
 import type { VolumeStore } from '../storage/volume-store.js';
 import { Exclusive } from '../system/exclusive.js';
 import { isAlive } from '../system/process-identity.js';
-import { adoptGuests } from './adoption.js';
-import { judgeCrashes, withCrash } from './crash-policy.js';
-import { dropTaps, guestPaths, planFingerprint, startGuest } from './guest-starter.js';
+import { adoptGuests, tapsInUse } from './adoption.js';
+import { dropTaps, guestPaths, startGuest } from './guest-starter.js';
 import type { InstanceRecord, InstanceStore } from './instance-store.js';
 import { type InstanceNow, observedInstance } from './instance-view.js';
 import { recordOf } from './record-of.js';
+import { restartVerdict, withEnd, withoutEnds } from './restart-policy.js';
 import { noteStart, resumeGuest } from './resume-guest.js';
-
-/** What the transfers of this host want of the guests they move. */
-export interface TransferClaims {
-  /** `paused`: leave it paused; `stopped`: do not start it; undefined: nothing. */
-  claimOn(instanceKey: string): 'paused' | 'stopped' | undefined;
-  /** True while a guest that stands still is needed, though its permit was given up: a permit of a later epoch lets it go on. */
-  keeps(instanceKey: string): boolean;
-  /** True while its memory is to come by a live move: its process receives, permit or not, and runs nothing. */
-  isArriving(instanceKey: string): boolean;
-}
+import { differencesOf } from './started-with.js';
+import type { TransferClaims } from './transfer-claims.js';
 
 /** Longest wait for a guest's own shutdown when its permit goes: the other side waits for the promise. */
 const surrenderGraceMs = 10_000;
 /** QEMU's words for a guest that `cont` would let run; the last two are of one that was sent away and stays. */
 const stillStates: readonly string[] = ['prelaunch', 'paused', 'io-error', 'postmigrate', 'finish-migrate'];
 const youngMs = 2 * 60_000;
+const processLogBytes = 256 * 1024;
 
 /** Starts, stops, watches and gives up the guests of this host. */
 export class InstanceReconciler {
@@ -84,7 +77,7 @@ export class InstanceReconciler {
   }
 
   keys(): string[] {
-    return this.#store.all().map(({ key }) => key);
+    return [...this.#store.all().map(({ key }) => key), ...this.#store.lost()];
   }
 
   /** Runs a task while no pass of this instance runs. */
@@ -128,12 +121,12 @@ export class InstanceReconciler {
   async #converge(key: string): Promise<NextLook> {
     const desired = this.#desired(key);
     if (desired === undefined) return await this.#remove(key);
-    let record = await recordOf(this.#context, this.#store, desired);
+    let record = await recordOf(this.#context, this.#store, desired, this.#guests.has(key));
     await this.#noticeExit(key, desired);
     record = this.#store.get(key) ?? record;
     const { permits } = this.#context;
     if (desired.surrenderEpoch !== undefined && !permits.hasSurrendered(desired.instance, desired.surrenderEpoch)) {
-      await this.#stop(key, desired, Math.min(this.#context.config.shutdownSeconds * 1000, surrenderGraceMs));
+      await this.#stop(key, desired, Math.min(this.#stopMs(desired), surrenderGraceMs));
       await permits.surrender(desired.instance, desired.surrenderEpoch);
     }
     const verdict = permits.judge(desired.instance, desired.permit, record.anchor);
@@ -152,17 +145,14 @@ export class InstanceReconciler {
         return undefined;
       }
       if (desired.power === 'off') {
-        await this.#stop(key, desired, this.#context.config.shutdownSeconds * 1000);
+        await this.#stop(key, desired, this.#stopMs(desired));
         this.#post(desired, { state: 'stopped' });
         return undefined;
       }
       return await this.#keepRunning(desired, guest);
     }
     if (desired.power === 'off') {
-      if (record.poweredOff !== undefined || record.crashes.length > 0) {
-        const { poweredOff: _, ...rest } = record;
-        await this.#store.write({ ...rest, crashes: [] });
-      }
+      if (record.unasked !== undefined || record.crashes.length > 0) await this.#store.write(withoutEnds(record));
       this.#post(desired, { state: 'stopped' });
       return undefined;
     }
@@ -205,44 +195,37 @@ export class InstanceReconciler {
   }
 
   /** A process that ended without being told to is a crash; so is one that a reboot took away. */
-  async #noticeExit(key: string, desired: DesiredInstance): Promise<void> {
+  async #noticeExit(key: string, desired?: DesiredInstance): Promise<void> {
     const record = this.#store.get(key);
     if (record?.launch === undefined) return;
     const guest = this.#guests.get(key);
     if (guest !== undefined && (await isAlive(guest.process))) return;
     await this.#gone(key);
-    const left = this.#store.get(key);
-    if (left === undefined || this.#claims.isArriving(key)) return;
-    if (record.launch.bootId !== this.#context.clock.bootId) {
-      this.#context.log.info('the host was restarted under a guest', { instance: desired.instance });
-      return;
-    }
-    const crashes = withCrash(left.crashes, this.#context.clock.wallMs());
-    await this.#store.write({ ...left, crashes });
-    this.#context.log.warn('a guest’s process ended by itself', { instance: desired.instance, crashes: crashes.length });
-    this.#post(desired, { state: 'crashed', problem: { code: 'internal', message: 'the guest’s process ended by itself' } });
+    if (this.#claims.isArriving(key)) return;
+    const { clock, log } = this.#context;
+    const how = record.launch.bootId === clock.bootId ? 'process' : 'host';
+    const ended = withEnd(this.#store.get(key) ?? record, how, clock.wallMs());
+    await this.#store.write(ended);
+    const { instance } = record;
+    if (how === 'host') return log.info('the host was restarted under a guest', { instance });
+    log.warn('a guest’s process ended by itself', { instance, crashes: ended.crashes.length });
+    if (desired !== undefined)
+      this.#post(desired, { state: 'crashed', problem: { code: 'internal', message: 'the guest’s process ended by itself' } });
   }
 
   async #bringUp(desired: DesiredInstance, record: InstanceRecord): Promise<NextLook> {
     const { key } = desired;
-    if (record.poweredOff !== undefined && desired.restarts <= record.poweredOff) {
-      this.#post(desired, {
-        state: 'stopped',
-        problem: { code: 'guest-shutdown', message: 'the guest switched itself off; restart it, or turn its power off and on' },
-      });
-      return undefined;
+    const restart = restartVerdict(record, desired, this.#context.clock.wallMs());
+    if (restart.type !== 'start') {
+      this.#post(desired, restart.now);
+      return restart.type === 'wait' ? restart.pauseMs : undefined;
     }
     const waitingFor = this.#missing(desired, 'whole');
     if (waitingFor !== undefined) {
       this.#post(desired, { state: 'waiting', waitingFor });
       return undefined;
     }
-    const crashed = judgeCrashes(record, this.#context.clock.wallMs());
-    if (crashed !== undefined) {
-      this.#post(desired, { state: 'crashed', problem: { code: 'internal', message: crashed.message } });
-      return crashed.pauseMs;
-    }
-    await this.#launch(desired, record);
+    await this.#launch(desired, restart.asked ? withoutEnds(record) : record);
     return await this.#keepRunning(desired, this.#guests.get(key));
   }
 
@@ -250,7 +233,7 @@ export class InstanceReconciler {
     const { key, restarts, nics } = desired;
     this.#post(desired, { state: 'starting' });
     try {
-      this.#keep(key, await startGuest(this.#context, this.#store, this.#volumes, desired, { ...withoutPoweredOff(record), restarts }));
+      this.#keep(key, await startGuest(this.#context, this.#store, this.#volumes, desired, { ...record, restarts }));
     } catch (error) {
       await this.#gone(
         key,
@@ -280,18 +263,18 @@ export class InstanceReconciler {
     const { key, instance } = desired;
     const { clock, permits } = this.#context;
     if (guest === undefined) return 0;
+    const record = this.#store.get(key);
+    if (record !== undefined && desired.restarts > record.restarts) {
+      await this.#stop(key, desired, this.#stopMs(desired));
+      return 0;
+    }
     let status = await guestStatus(guest);
     if (status === 'shutdown') {
       await quitGuest(guest);
       await this.#gone(key);
-      const record = this.#store.get(key);
-      if (record !== undefined) await this.#store.write({ ...record, poweredOff: desired.restarts });
+      const left = this.#store.get(key);
+      if (left !== undefined) await this.#store.write(withEnd(left, 'guest', clock.wallMs()));
       this.#context.log.info('a guest switched itself off', { instance });
-      return 0;
-    }
-    const record = this.#store.get(key);
-    if (record !== undefined && desired.restarts > record.restarts) {
-      await this.#stop(key, desired, this.#context.config.shutdownSeconds * 1000);
       return 0;
     }
     const held = this.#claims.claimOn(key) === 'paused';
@@ -307,7 +290,7 @@ export class InstanceReconciler {
       status === 'io-error'
         ? { code: 'exhausted', message: 'the guest is paused because its disk could not be written; it goes on when there is room' }
         : undefined;
-    const behind = record?.launch !== undefined && record.launch.plan !== planFingerprint(desired);
+    const behind = differencesOf(record?.launch?.started, desired).length > 0;
     const problem =
       ioError ??
       (behind ? { code: 'conflict', message: 'the guest runs as it was started; a restart brings it to what is desired now' } : undefined);
@@ -320,6 +303,7 @@ export class InstanceReconciler {
 
   async #lookForLife(key: string, guest: Guest): Promise<void> {
     const { bytes, dropped } = await tendSerialLog(guest.paths.serial);
+    await tendSerialLog(guest.paths.log, processLogBytes);
     const record = this.#store.get(key);
     if (record === undefined) return;
     const serialDropped = record.serialDropped + dropped;
@@ -332,9 +316,22 @@ export class InstanceReconciler {
     const guest = this.#guests.get(key);
     if (guest === undefined) return;
     this.#post(desired, { state: 'stopping' });
-    await shutDownGuest(guest, graceMs);
+    const how = await shutDownGuest(guest, Math.min(graceMs, this.#permittedMs(desired)));
     await this.#gone(key);
-    this.#context.log.info('a guest was stopped', { instance: desired.instance, key });
+    const record = this.#store.get(key);
+    if (record !== undefined)
+      await this.#store.write({ ...withoutEnds(record), lastEnd: { at: new Date(this.#context.clock.wallMs()).toISOString(), how } });
+    this.#context.log.info('a guest was stopped', { instance: desired.instance, key, how });
+  }
+
+  /** Milliseconds a guest has to shut down by itself. */
+  #stopMs(desired: DesiredInstance): number {
+    return (desired.stopSeconds ?? this.#context.config.shutdownSeconds) * 1000;
+  }
+
+  /** Milliseconds for which the guest may go on at all. */
+  #permittedMs({ key, permit }: DesiredInstance): number {
+    return permit === undefined ? Number.POSITIVE_INFINITY : this.#context.permits.remainingMs(permit, this.#store.get(key)?.anchor);
   }
 
   /** The process is gone: nothing of it is left. */
@@ -344,7 +341,7 @@ export class InstanceReconciler {
     this.#life.delete(key);
     guest?.monitor.close();
     const record = this.#store.get(key);
-    await dropTaps(this.#context, nicKeys ?? this.#desired(key)?.nics.map((nic) => nic.key) ?? []);
+    await dropTaps(this.#context, nicKeys ?? record?.launch?.nicKeys ?? this.#desired(key)?.nics.map((nic) => nic.key) ?? []);
     await rm(dirname(guestPaths(this.#context, this.#store, key).qmp), { recursive: true, force: true });
     if (record?.launch !== undefined) {
       const { launch: _, startedAt: __, ...rest } = record;
@@ -356,16 +353,19 @@ export class InstanceReconciler {
     const { board, ledger, log } = this.#context;
     const record = this.#store.get(key);
     if (!ledger.mayRemove({ type: 'instance', key })) {
-      if (record !== undefined)
-        board.post('instance', key, this.#observed(record, { state: this.#guests.has(key) ? 'running' : 'stopped' }));
+      await this.#noticeExit(key);
+      const now = this.#store.get(key);
+      if (now !== undefined) board.post('instance', key, this.#observed(now, { state: this.#guests.has(key) ? 'running' : 'stopped' }));
       return undefined;
     }
     const guest = this.#guests.get(key);
     if (guest !== undefined) await quitGuest(guest);
     await this.#gone(key);
     if (this.#context.networking.mode === 'bridge') {
-      const nics = this.#context.ledger.state.instances.flatMap((instance) => instance.nics);
-      await sweepTaps(this.#context.agentId, new Set(nics.map((nic) => tapName(this.#context.agentId, nic.key))));
+      await sweepTaps(
+        this.#context.agentId,
+        tapsInUse(this.#context, this.#store, () => true),
+      );
     }
     await this.#store.remove(key);
     board.remove({ type: 'instance', key });
@@ -392,9 +392,4 @@ export class InstanceReconciler {
   #observed(record: InstanceRecord, now: InstanceNow, desired?: DesiredInstance): ObservedInstance {
     return observedInstance(this.#context, { record, desired, guest: this.#guests.get(record.key), life: this.#life.get(record.key) }, now);
   }
-}
-
-function withoutPoweredOff(record: InstanceRecord): InstanceRecord {
-  const { poweredOff: _, ...rest } = record;
-  return rest;
 }

@@ -1,8 +1,10 @@
 import { readdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
-import { Problem } from '@virt8ra/contract';
-import { makeDirectory, readJson, syncDirectory, writeJsonAtomic } from '../disk/atomic-file.js';
+import { type InstanceEnd, Problem } from '@virt8ra/contract';
+import { makeDirectory, syncDirectory, writeJsonAtomic } from '../disk/atomic-file.js';
+import { type Quarantine, readJsonOrQuarantine } from '../disk/quarantine.js';
 import type { PermitAnchor } from '../permits/permit-book.js';
+import type { StartedWith } from './started-with.js';
 
 /** One start of a guest's process; present while that process may exist. */
 export interface Launch {
@@ -10,8 +12,10 @@ export interface Launch {
   readonly bootId: string;
   readonly at: string;
   readonly epoch: number;
-  /** Fingerprint of what the process was started with. */
-  readonly plan: string;
+  /** What the process was started with; less of it when the record had to be made again from the process. */
+  readonly started?: StartedWith;
+  /** Of which its taps are named. */
+  readonly nicKeys?: readonly string[];
   /** In the order of the guest's disks. */
   readonly volumeKeys: readonly string[];
   readonly networkKeys: readonly string[];
@@ -31,9 +35,11 @@ export interface InstanceRecord {
   readonly startedAt?: string;
   /** How many of the desired restarts were done. */
   readonly restarts: number;
-  /** The guest switched itself off while this many restarts were desired; it stays off until more are, or power is turned off and on. */
-  readonly poweredOff?: number;
-  /** When its process ended by itself, newest last. */
+  /** How its process ended last. */
+  readonly lastEnd?: { readonly at: string; readonly how: InstanceEnd };
+  /** So many restarts were done when it ended without being told to; absent: a start has been asked for since. */
+  readonly unasked?: number;
+  /** When it ended without being told to, newest last; what counts against the limit of its restart policy. */
   readonly crashes: readonly string[];
   readonly forwards: readonly { readonly port: number; readonly hostPort: number }[];
   readonly anchor?: PermitAnchor;
@@ -41,25 +47,52 @@ export interface InstanceRecord {
   readonly serialDropped: number;
 }
 
+/** Nobody knows when a permit with an expiry was received: it counts again once it is renewed. */
+export function forgottenAnchor(epoch: number, expiresAt: string): PermitAnchor {
+  return { epoch, expiresAt, bootId: 'forgotten', sinceBootMs: 0, receivedWallMs: Number.MAX_SAFE_INTEGER };
+}
+
 /** `instances/KEY/instance.json`, and beside it `guest/`, the folder that the guest's own user may write to. */
 export class InstanceStore {
   readonly #root: string;
   readonly #records = new Map<string, InstanceRecord>();
 
+  readonly #lost = new Set<string>();
+
   private constructor(root: string) {
     this.#root = root;
   }
 
-  static async open(root: string): Promise<InstanceStore> {
+  /** Reads what is there. A damaged record goes to the quarantine; the instance's folder stays as it is. */
+  static async open(root: string, quarantine: Quarantine): Promise<InstanceStore> {
     await makeDirectory(root, 0o711);
     const store = new InstanceStore(root);
     for (const name of await readdir(root)) {
-      const record = (await readJson(join(root, name, 'instance.json'))) as InstanceRecord | undefined;
-      if (record === undefined) await rm(join(root, name), { recursive: true, force: true });
-      else if (record.version !== 1) throw new Problem('internal', `${join(root, name)} was written by another version of the agent`);
-      else store.#records.set(record.key, record);
+      const path = join(root, name, 'instance.json');
+      const read = await readJsonOrQuarantine(path, quarantine);
+      if (read.type !== 'content') {
+        store.#lost.add(name);
+        continue;
+      }
+      const record = read.content as InstanceRecord;
+      if (recordFault(record, name) === undefined) store.#records.set(name, record);
+      else if (typeof record?.version === 'number' && record.version !== 1) {
+        throw new Problem('internal', `${join(root, name)} was written by another version of the agent`);
+      } else {
+        await quarantine.move(path, `${path} has not the form of an instance’s record`);
+        store.#lost.add(name);
+      }
     }
     return store;
+  }
+
+  /** Keys whose folder is there without a record: it was damaged, or never written. */
+  lost(): readonly string[] {
+    return [...this.#lost];
+  }
+
+  isLost(key: string): boolean {
+    return this.#lost.has(key);
   }
 
   get(key: string): InstanceRecord | undefined {
@@ -85,10 +118,19 @@ export class InstanceStore {
     }
     await writeJsonAtomic(join(directory, 'instance.json'), record);
     this.#records.set(record.key, record);
+    this.#lost.delete(record.key);
   }
 
   async remove(key: string): Promise<void> {
     await rm(join(this.#root, key), { recursive: true, force: true });
     this.#records.delete(key);
+    this.#lost.delete(key);
   }
+}
+
+function recordFault(record: Partial<InstanceRecord> | null, key: string): string | undefined {
+  if (typeof record !== 'object' || record === null || record.version !== 1) return 'version';
+  if (record.key !== key || typeof record.instance !== 'string') return 'key';
+  if (!Array.isArray(record.crashes) || !Array.isArray(record.forwards)) return 'lists';
+  return typeof record.restarts === 'number' && typeof record.serialDropped === 'number' ? undefined : 'counts';
 }

@@ -2,6 +2,8 @@ import type { DesiredInstance, ObservedInstance } from '@virt8ra/contract';
 import type { HostContext } from '../host-context.js';
 import type { Guest } from '../qemu/guest.js';
 import type { InstanceRecord } from './instance-store.js';
+import { countedEnds } from './restart-policy.js';
+import { differencesOf } from './started-with.js';
 
 /** What has just been found out about an instance. */
 export type InstanceNow = Pick<ObservedInstance, 'state' | 'waitingFor' | 'problem'>;
@@ -21,6 +23,8 @@ export function observedInstance(context: HostContext, facts: InstanceFacts, now
   const before = board.get('instance', key);
   const surrender = permits.lastSurrender(instance);
   const permit = desired?.permit;
+  const counted = countedEnds(record, clock.wallMs()).length;
+  const differences = guest === undefined || desired === undefined ? [] : differencesOf(record.launch?.started, desired);
   const held = permit !== undefined && permits.judge(instance, permit, record.anchor).ok ? permit.epoch : undefined;
   return {
     key,
@@ -35,6 +39,9 @@ export function observedInstance(context: HostContext, facts: InstanceFacts, now
     ...(guest === undefined ? {} : { pid: guest.process.pid }),
     ...(startedAt === undefined ? {} : { startedAt }),
     restarts,
+    ...(record.lastEnd === undefined ? {} : { lastEnd: record.lastEnd }),
+    ...(counted === 0 ? {} : { endsCounted: counted }),
+    ...(differences.length === 0 ? {} : { differences }),
     ...(life === undefined ? {} : { boot: { ...life } }),
     access: guest === undefined || desired === undefined ? [] : accessTo(context, record, desired),
   };

@@ -1,9 +1,17 @@
 import type { DesiredInstance } from '@virt8ra/contract';
 import type { HostContext } from '../host-context.js';
-import type { InstanceRecord, InstanceStore } from './instance-store.js';
+import { forgottenAnchor, type InstanceRecord, type InstanceStore } from './instance-store.js';
 
-/** What is remembered of an instance, made at first sight; a permit's expiry is tied to this boot's clock when it is first seen. */
-export async function recordOf({ permits }: HostContext, store: InstanceStore, desired: DesiredInstance): Promise<InstanceRecord> {
+/**
+ * What is remembered of an instance, made at first sight; a permit's expiry is tied to this boot's clock when it is first seen. Where an earlier
+ * record was lost, nobody knows when that was: only a guest that runs keeps such a permit.
+ */
+export async function recordOf(
+  { permits }: HostContext,
+  store: InstanceStore,
+  desired: DesiredInstance,
+  running: boolean,
+): Promise<InstanceRecord> {
   const { key, instance, permit, restarts } = desired;
   const known = store.get(key);
   const record: InstanceRecord = known ?? { version: 1, key, instance, restarts, crashes: [], forwards: [], serialDropped: 0 };
@@ -12,7 +20,8 @@ export async function recordOf({ permits }: HostContext, store: InstanceStore, d
     if (known === undefined) await store.write(record);
     return record;
   }
-  const anchor = permits.anchor(permit);
+  const { epoch, expiresAt = '' } = permit;
+  const anchor = store.isLost(key) && !running ? forgottenAnchor(epoch, expiresAt) : permits.anchor(permit);
   const anchored = anchor === undefined ? record : { ...record, anchor };
   await store.write(anchored);
   return anchored;

@@ -1,13 +1,13 @@
 import { readdir, readFile } from 'node:fs/promises';
 import { arch, cpus, hostname, networkInterfaces, release } from 'node:os';
-import type { HostInventory } from '@virt8ra/contract';
+import type { HostFinding, HostInventory } from '@virt8ra/contract';
 import type { HostContext } from '../host-context.js';
 import { hostMemory, storageSpace } from '../storage/space.js';
 import type { VolumeStore } from '../storage/volume-store.js';
 import { agentVersion } from '../version.js';
 
 /** Facts about this host, as they are now. Amounts that flutter are rounded, so that an unchanged host looks unchanged. */
-export async function takeInventory(context: HostContext, volumes: VolumeStore): Promise<HostInventory> {
+export async function takeInventory(context: HostContext, volumes: VolumeStore, findings: readonly HostFinding[]): Promise<HostInventory> {
   const { config, hypervisor, networking, clock } = context;
   const memory = await hostMemory();
   const space = await storageSpace(config.stateDirectory, volumes, config.reserveStorageBytes);
@@ -43,6 +43,7 @@ export async function takeInventory(context: HostContext, volumes: VolumeStore):
       rssMiB: Math.round((process.memoryUsage.rss() / 1024 ** 2) * 10) / 10,
       uptimeSeconds: Math.round(process.uptime()),
     },
+    findings: [...findings],
   };
 }
 

@@ -7,15 +7,17 @@ import type { Log } from '../log.js';
 import { agentVersion } from '../version.js';
 import { fetchAuthority } from './authority.js';
 import { certificateRequest } from './certificate-request.js';
+import { checkClock } from './clock-check.js';
 import { exchange, readAnswer } from './exchange.js';
 import type { Identity, IdentityStore } from './identity.js';
 
 /**
  * Exchanges the single-use token for a certificate. The key is made first and kept, so that a lost answer can be asked for again with the same key.
- * Raises Problem unauthorized for a wrong CA or token, unavailable when the server cannot be reached.
+ * Raises Problem unauthorized for a wrong CA or token, unavailable when the server cannot be reached, conflict when the clocks differ too much.
  */
 export async function enrol(config: EnrolConfig, store: IdentityStore, log: Log): Promise<Identity> {
   const ca = await fetchAuthority(config.server, config.caSha256);
+  await checkClock(config.server, ca, log);
   const csr = certificateRequest(await store.privateKey(), hostname());
   const response = await exchange(
     new URL('/agent/v1/enrol', config.server),

@@ -1,6 +1,7 @@
 import type { IncomingMessage } from 'node:http';
 import { request } from 'node:https';
 import { Problem, problemFromDocument } from '@virt8ra/contract/plain';
+import { clockReason } from './clock-check.js';
 
 /** What a TLS connection to the control plane needs. Without certificate and key only enrolment is possible. */
 export interface Credentials {
@@ -68,7 +69,7 @@ async function answerOf(url: URL, credentials: Credentials, options: ExchangeOpt
     outgoing.once('timeout', () => outgoing.destroy(new Error('no answer within 30 s')));
     outgoing.once('error', (error) => {
       if (error.name === 'AbortError') reject(new Problem('cancelled', `the request to ${url.pathname} was cancelled`, { cause: error }));
-      else reject(new Problem('unavailable', `${url.origin} cannot be reached: ${error.message}`, { cause: error }));
+      else reject(new Problem('unavailable', `${url.origin} cannot be reached: ${clockReason(error) ?? error.message}`, { cause: error }));
     });
     outgoing.end(body);
   });

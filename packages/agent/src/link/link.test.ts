@@ -98,6 +98,61 @@ describe('enrolment', () => {
     expect(renewed.privateKey).toBe(first.privateKey);
     expect((await openIdentityStore(state()).load())?.certificate).toBe(renewed.certificate);
   });
+
+  it('comes back with a certificate that expired while the host was away', async () => {
+    const hour = 3_600_000;
+    plane.life = { from: new Date(Date.now() - 3 * hour), to: new Date(Date.now() - hour) };
+    let self = await enrolHost();
+    plane.life = undefined;
+    link = openLink({
+      identity: () => self,
+      bootId: 'boot',
+      board: new Board(),
+      features: [],
+      generation: () => 0,
+      accept: async () => {},
+      inventory: async () => inventory,
+      log: silentLog,
+      openStream: () => {},
+      backoffMs: { least: 10, most: 50 },
+    });
+    const store = openIdentityStore(state());
+    const stop = keepRenewed(
+      () => self,
+      store,
+      (renewed) => {
+        self = renewed;
+      },
+      silentLog,
+    );
+    await plane.until('it is linked', () => plane.view('alpha').inventory !== undefined);
+    stop();
+    expect(plane.renewals).toBe(1);
+    expect((await store.load())?.certificate).toBe(self.certificate);
+  });
+
+  it('keeps asking when its renewal is refused, and uses what it has', async () => {
+    const identity = await enrolHost();
+    const far = Date.parse('2100-01-01');
+    plane.revoked.add('alpha');
+    let renewed = 0;
+    let stop = (): void => {};
+    const refused = new Promise<string>((resolve) => {
+      stop = keepRenewed(
+        () => identity,
+        openIdentityStore(state()),
+        () => {
+          renewed += 1;
+        },
+        { ...silentLog, warn: resolve },
+        () => far,
+      );
+    });
+    expect(await refused).toBe('the certificate could not be renewed');
+    stop();
+    expect(renewed).toBe(0);
+    expect((await openIdentityStore(state()).load())?.certificate).toBe(identity.certificate);
+  });
 });
 
 describe('the link', () => {

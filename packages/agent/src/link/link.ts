@@ -15,6 +15,7 @@ import type { Board } from '../desired/board.js';
 import type { Log } from '../log.js';
 import type { Samples } from '../samples/sampler.js';
 import { agentVersion } from '../version.js';
+import { clockReason } from './clock-check.js';
 import type { Identity } from './identity.js';
 import { Outbox, type Progress } from './outbox.js';
 
@@ -135,7 +136,9 @@ function openSession(options: LinkOptions, on: { greeted: () => void; ended: (re
     socket.terminate();
   };
   const sendInventory = async () => {
-    send({ type: 'inventory', at: new Date().toISOString(), inventory: await options.inventory() });
+    const inventory = await options.inventory();
+    // By this time the control plane sees how far the clocks are apart.
+    send({ type: 'inventory', at: new Date().toISOString(), inventory });
   };
   const tellInventory = () => {
     sendInventory().catch((error: unknown) => log.warn('the inventory failed', { problem: String(error) }));
@@ -193,7 +196,7 @@ function openSession(options: LinkOptions, on: { greeted: () => void; ended: (re
       host: identity.host,
       bootId: options.bootId,
       generation: options.generation(),
-      features: ['maintenance', 'live', ...options.features],
+      features: ['maintenance', 'live', 'restart-policy', 'stop-time', ...options.features],
     });
   });
   socket.on('message', (data, binary) => {
@@ -209,7 +212,7 @@ function openSession(options: LinkOptions, on: { greeted: () => void; ended: (re
     });
   }
   socket.on('error', (error) => {
-    reason = error.message;
+    reason = clockReason(error) ?? error.message;
   });
   const closed = new Promise<void>((resolve) => {
     socket.once('close', () => {

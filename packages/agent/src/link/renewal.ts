@@ -7,11 +7,19 @@ const retryMs = 60_000;
 /** Timers longer than this would wrap; waking early only means looking again. */
 const longestTimerMs = 6 * 60 * 60_000;
 
-/** Renews the host's certificate from the middle of its life on, again and again until it works. Answers how to stop. */
-export function keepRenewed(identity: () => Identity, store: IdentityStore, onRenewed: (identity: Identity) => void, log: Log): () => void {
+/**
+ * Renews the host's certificate from the middle of its life on, also after its end, again and again until it works. Answers how to stop.
+ */
+export function keepRenewed(
+  identity: () => Identity,
+  store: IdentityStore,
+  onRenewed: (identity: Identity) => void,
+  log: Log,
+  now: () => number = Date.now,
+): () => void {
   let timer: NodeJS.Timeout | undefined;
   const look = async () => {
-    const dueMs = renewalTime(identity().certificate) - Date.now();
+    const dueMs = renewalTime(identity().certificate) - now();
     if (dueMs > 0) return Math.min(dueMs, longestTimerMs);
     try {
       onRenewed(await renew(identity(), store));

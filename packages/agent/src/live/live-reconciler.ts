@@ -1,7 +1,7 @@
 import { type DesiredLiveReceive, type DesiredLiveSend, isLiveTransfer, type ObservedTransfer, toProblem } from '@virt8ra/contract';
 import type { NextLook } from '../desired/converger.js';
 import { type HostContext, troubleFrom } from '../host-context.js';
-import type { TransferClaims } from '../instances/instance-reconciler.js';
+import type { TransferClaims } from '../instances/transfer-claims.js';
 import type { Identity } from '../link/identity.js';
 import type { Progress } from '../link/outbox.js';
 import type { VolumeStore } from '../storage/volume-store.js';

@@ -1,7 +1,8 @@
 import { join } from 'node:path';
 import { toProblem } from '@virt8ra/contract';
 import type { NextLook } from '../desired/converger.js';
-import { readJson, writeJsonAtomic } from '../disk/atomic-file.js';
+import { writeJsonAtomic } from '../disk/atomic-file.js';
+import { type Quarantine, readJsonOrQuarantine } from '../disk/quarantine.js';
 import { type HostContext, troubleFrom } from '../host-context.js';
 import { bridgeName, ensureBridge, releaseBridge } from './bridges.js';
 
@@ -25,9 +26,10 @@ export class NetworkReconciler {
     this.#bridges = bridges;
   }
 
-  static async open(context: HostContext, users: NetworkUsers): Promise<NetworkReconciler> {
+  static async open(context: HostContext, users: NetworkUsers, quarantine: Quarantine): Promise<NetworkReconciler> {
     const file = join(context.config.stateDirectory, 'networks.json');
-    return new NetworkReconciler(context, users, file, ((await readJson(file)) as Record<string, string> | undefined) ?? {});
+    const read = await readJsonOrQuarantine(file, quarantine);
+    return new NetworkReconciler(context, users, file, read.type === 'content' ? (read.content as Record<string, string>) : {});
   }
 
   keys(): string[] {

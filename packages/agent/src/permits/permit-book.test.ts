@@ -1,15 +1,17 @@
-import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { appendFile, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { basename, join } from 'node:path';
 import { agentDnsName, type Permit, type Surrender } from '@virt8ra/contract';
 import fc from 'fast-check';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { openQuarantine } from '../disk/quarantine.js';
+import { silentLog } from '../log.js';
 import type { BootClock } from '../system/boot-clock.js';
 import { createTestAuthority, type TestAuthority } from '../testing/test-authority.js';
 import { evidenceFault, type HostSigner, signSurrender } from './evidence.js';
 import { PermitBook } from './permit-book.js';
-import { openPermitJournal, type PermitJournal } from './permit-journal.js';
+import { openPermitJournal, type PermitJournal, readPermitJournal } from './permit-journal.js';
 
 let folder: string;
 let authority: TestAuthority;
@@ -49,8 +51,10 @@ const newFile = () => {
   files += 1;
   return join(folder, `permits-${files}.jsonl`);
 };
-const open = async (file: string, signer: HostSigner, clock: BootClock = new TestClock()) => {
-  const journal = await openPermitJournal(file);
+const openJournal = async (file: string, expected = false) =>
+  await openPermitJournal(file, { quarantine: openQuarantine(folder, silentLog), expected, now: () => new Date() });
+const open = async (file: string, signer: HostSigner, clock: BootClock = new TestClock(), expected = false) => {
+  const journal = await openJournal(file, expected);
   journals.push(journal);
   return { journal, book: new PermitBook({ journal, signer: () => signer, ca: authority.certificate, clock, marginMs: 5_000 }) };
 };
@@ -132,15 +136,16 @@ describe('the permit book', () => {
 
   it('never lets two hosts run one instance, however late, often and out of order grants arrive', async () => {
     // The control plane grants each epoch once, on the promise of the holder before. Everything after that goes wrong: old grants come
-    // again, at the wrong host, and hosts are restarted at any time.
+    // again, at the wrong host, hosts are restarted at any time, and their journals are lost in part or altogether. Only what the control
+    // plane says over a live link is the newest grant.
     const act = fc.record({
-      what: fc.constantFrom('deliver', 'deliver', 'surrender', 'grant', 'restart'),
+      what: fc.constantFrom('deliver', 'deliver', 'deliver', 'surrender', 'surrender', 'grant', 'grant', 'restart', 'damage', 'connect'),
       host: fc.constantFrom<'alpha' | 'beta'>('alpha', 'beta'),
       pick: fc.nat({ max: 20 }),
     });
     let handovers = 0;
     await fc.assert(
-      fc.asyncProperty(fc.array(act, { minLength: 20, maxLength: 60 }), async (acts) => {
+      fc.asyncProperty(fc.array(act, { minLength: 30, maxLength: 80 }), async (acts) => {
         const hosts = {
           alpha: { file: newFile(), signer: alpha, running: false },
           beta: { file: newFile(), signer: beta, running: false },
@@ -155,6 +160,17 @@ describe('the permit book', () => {
             await journal.close();
             opened[host] = await open(hosts[host].file, hosts[host].signer);
             hosts[host].running = false;
+          } else if (what === 'damage') {
+            await journal.close();
+            const lines = readFileSync(hosts[host].file, 'utf8').split('\n');
+            lines[pick % (lines.length - 1)] = '\0\0\0';
+            await writeFile(hosts[host].file, pick > 15 ? '' : lines.join('\n'));
+            opened[host] = await open(hosts[host].file, hosts[host].signer, new TestClock(), true);
+            // The guest outlived it, or did not.
+            if (hosts[host].running && pick % 2 === 0 && last !== undefined) await opened[host].book.prove('res_1', last.epoch);
+            else hosts[host].running = false;
+          } else if (what === 'connect') {
+            if (last?.holder === host && !promises.some((made) => made.epoch === last.epoch)) await book.confirm('res_1', last);
           } else if (what === 'surrender' && last?.holder === host) {
             hosts[host].running = false;
             promises.push(await book.surrender('res_1', last.epoch));
@@ -210,18 +226,81 @@ describe('evidence', () => {
 });
 
 describe('the permit journal', () => {
-  it('cuts off a last line that was never finished, and refuses any other damage', async () => {
+  it('cuts off a last line that was never finished', async () => {
     const file = newFile();
     const first = await open(file, alpha);
     await first.book.hold('res_1', 1);
     await first.journal.close();
     await appendFile(file, '{"type":"surrendered","inst');
     const second = await open(file, alpha);
+    expect(second.book.lostAt).toBeUndefined();
     expect(second.book.judge('res_1', { epoch: 1, holder: 'alpha' }, undefined).ok).toBe(true);
     await second.book.surrender('res_1', 1);
     await second.journal.close();
-    expect(readFileSync(file, 'utf8').split('\n')).toHaveLength(3);
-    await writeFile(file, readFileSync(file, 'utf8').replace('"held"', '"hexd"'));
-    await expect(openPermitJournal(file)).rejects.toMatchObject({ kind: 'internal', message: expect.stringContaining(':1') });
+    expect(readFileSync(file, 'utf8').split('\n')).toHaveLength(4);
+  });
+
+  it('believes no permit after other damage, until the control plane says it again or a running guest proves it', async () => {
+    const file = newFile();
+    const first = await open(file, alpha);
+    await first.book.hold('res_1', 1);
+    await first.book.surrender('res_2', 3);
+    await first.journal.close();
+    const whole = readFileSync(file, 'utf8');
+    await writeFile(file, whole.replace('"held"', '"hexd"'));
+    const permit: Permit = { epoch: 1, holder: 'alpha' };
+    const second = await open(file, alpha);
+    expect(second.book.lostAt).toBeDefined();
+    for (const instance of ['res_1', 'res_9'])
+      expect(second.book.judge(instance, permit, undefined)).toMatchObject({
+        ok: false,
+        reason: expect.stringContaining('damaged or lost'),
+      });
+    // What can still be read still binds, whatever is said again.
+    await second.book.confirm('res_2', { epoch: 3, holder: 'alpha' });
+    expect(second.book.judge('res_2', { epoch: 3, holder: 'alpha', evidence: promise(beta, 2, 'res_2') }, undefined).ok).toBe(false);
+    await second.book.confirm('res_9', { epoch: 1, holder: 'beta' });
+    expect(second.book.judge('res_9', permit, undefined).ok).toBe(false);
+    await second.book.prove('res_1', 1);
+    await second.book.confirm('res_9', permit);
+    await second.journal.close();
+    // The damaged journal lies in the quarantine as it was.
+    const kept = (await openQuarantine(folder, silentLog).list()).find(({ from }) => from === file);
+    expect(readFileSync(join(kept?.directory ?? '', basename(file)), 'utf8')).toBe(whole.replace('"held"', '"hexd"'));
+    const third = await open(file, alpha);
+    for (const instance of ['res_1', 'res_9']) expect(third.book.judge(instance, permit, undefined).ok).toBe(true);
+    expect(third.book.judge('res_8', permit, undefined).ok).toBe(false);
+    // Giving up never needs a proof, and does not claim that it never ran.
+    expect((await third.book.surrender('res_8', 1)).statement).toBe('released');
+    await third.journal.close();
+  });
+
+  it('can be read without touching it, and names the line that is damaged', async () => {
+    const file = newFile();
+    expect(await readPermitJournal(file)).toEqual([]);
+    expect(existsSync(file)).toBe(false);
+    const { book, journal } = await open(file, alpha);
+    await book.surrender('res_1', 1);
+    expect(await readPermitJournal(file)).toEqual(journal.entries);
+    await journal.close();
+    const text = `${readFileSync(file, 'utf8')}nonsense\n{"type":`;
+    await writeFile(file, text);
+    await expect(readPermitJournal(file)).rejects.toMatchObject({ kind: 'internal', message: expect.stringContaining(`${file}:3`) });
+    expect(readFileSync(file, 'utf8')).toBe(text);
+  });
+
+  it('is missed where it was before, and new where nothing was', async () => {
+    const permit: Permit = { epoch: 1, holder: 'alpha' };
+    const fresh = await open(newFile(), alpha);
+    expect(fresh.book.judge('res_1', permit, undefined).ok).toBe(true);
+    const gone = await open(newFile(), alpha, new TestClock(), true);
+    expect(gone.book.judge('res_1', permit, undefined).ok).toBe(false);
+    const file = newFile();
+    await (await open(file, alpha)).journal.close();
+    const emptied = await open(file, alpha, new TestClock(), true);
+    expect(emptied.book.lostAt).toBeUndefined();
+    await emptied.journal.close();
+    await writeFile(file, '');
+    expect((await open(file, alpha, new TestClock(), true)).book.lostAt).toBeDefined();
   });
 });

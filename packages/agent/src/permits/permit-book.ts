@@ -13,6 +13,8 @@ interface InstancePermits {
   lastSurrender?: Surrender;
   /** By which the epoch held has begun, where the permit itself does not carry it. */
   evidence?: Surrender;
+  /** Something was journaled about it since the journal was lost, if it ever was: its epochs are known. */
+  proven: boolean;
 }
 
 /** Instant of expiry, tied to this boot's clock when the permit was received, so that a jumping wall clock cannot lengthen it. */
@@ -41,14 +43,24 @@ export interface PermitBookOptions {
 export class PermitBook {
   readonly #options: PermitBookOptions;
   readonly #instances = new Map<string, InstancePermits>();
+  /** When what the journal said before was lost, the last time; undefined: never. */
+  #lostAt: string | undefined;
 
   constructor(options: PermitBookOptions) {
     this.#options = options;
     for (const entry of options.journal.entries) {
+      if (entry.type === 'opened') continue;
+      if (entry.type === 'lost') {
+        this.#lostAt = entry.at;
+        for (const permits of this.#instances.values()) permits.proven = false;
+        continue;
+      }
       const permits = this.#of(entry.instance);
-      if (entry.type === 'held') {
+      permits.proven = true;
+      // What was confirmed may have run here before the journal was lost; either way no smaller epoch counts any more.
+      if (entry.type !== 'surrendered') {
         permits.held = Math.max(permits.held, entry.epoch);
-        if (entry.evidence !== undefined) permits.evidence = entry.evidence;
+        if (entry.type === 'held' && entry.evidence !== undefined) permits.evidence = entry.evidence;
       } else if (entry.epoch > permits.surrendered) {
         permits.surrendered = entry.epoch;
         const { statement, instance, epoch, at } = entry;
@@ -77,11 +89,48 @@ export class PermitBook {
       const fault = evidenceFault(evidence, instance, permit.epoch - 1, this.#options.ca);
       if (fault !== undefined) return refuse(`evidence that epoch ${permit.epoch - 1} has ended: ${fault}`);
     }
+    if (!this.isProven(instance)) {
+      return refuse(
+        `the control plane to say again that it may run here: the permit journal of this host was damaged or lost, noticed at ${this.#lostAt}`,
+      );
+    }
     if (permit.expiresAt !== undefined) {
       const left = this.remainingMs(permit, anchor);
       if (left <= 0) return refuse(`a fresh run permit: epoch ${permit.epoch} expired at ${permit.expiresAt}`);
     }
     return { ok: true };
+  }
+
+  /** When the journal was lost, for whoever must be told; undefined: never. */
+  get lostAt(): string | undefined {
+    return this.#lostAt;
+  }
+
+  /** False while it is not known what this host once promised about the instance. */
+  isProven(instance: string): boolean {
+    return this.#lostAt === undefined || this.#instances.get(instance)?.proven === true;
+  }
+
+  /** A guest that runs under this epoch proves that it was not given up: nothing is given up before its guest stands still or is gone. */
+  async prove(instance: string, epoch: number): Promise<void> {
+    await this.#proveBy('held', instance, epoch);
+  }
+
+  /**
+   * The control plane sent this permit just now, over a live link. Where the journal is whole that says nothing new; after it was lost it is
+   * the word that a guest which does not run waits for.
+   */
+  async confirm(instance: string, permit: Permit): Promise<void> {
+    if (permit.holder === this.#options.signer().host) await this.#proveBy('confirmed', instance, permit.epoch);
+  }
+
+  async #proveBy(type: 'held' | 'confirmed', instance: string, epoch: number): Promise<void> {
+    if (this.#lostAt === undefined) return;
+    const permits = this.#of(instance);
+    if (permits.proven || permits.surrendered >= epoch) return;
+    await this.#options.journal.append({ type, instance, epoch, at: this.#now() });
+    permits.held = Math.max(permits.held, epoch);
+    permits.proven = true;
   }
 
   /** Ties a permit's expiry to the clock of this boot; called once, when the permit is received. Undefined without an expiry. */
@@ -120,6 +169,7 @@ export class PermitBook {
     const evidence = handed === undefined ? {} : { evidence: handed };
     await this.#options.journal.append({ type: 'held', instance, epoch, at: this.#now(), ...evidence });
     permits.held = epoch;
+    permits.proven = true;
     Object.assign(permits, evidence);
   }
 
@@ -139,10 +189,13 @@ export class PermitBook {
       // A later promise covers every earlier epoch; the statement asked for is made afresh and binds nothing new.
       return signSurrender({ statement: 'released', instance, epoch, at: permits.lastSurrender.at }, this.#options.signer());
     }
-    const statement = permits.held >= epoch ? 'released' : 'refused';
+    // Whether it ran here is not known when the journal was lost; released says no more than that it does not run any longer.
+    const forgotten = this.#lostAt !== undefined && !permits.proven;
+    const statement = permits.held >= epoch || forgotten ? 'released' : 'refused';
     const at = this.#now();
     await this.#options.journal.append({ type: 'surrendered', statement, instance, epoch, at });
     permits.surrendered = epoch;
+    permits.proven = true;
     permits.lastSurrender = signSurrender({ statement, instance, epoch, at }, this.#options.signer());
     return permits.lastSurrender;
   }
@@ -160,7 +213,7 @@ export class PermitBook {
   #of(instance: string): InstancePermits {
     let permits = this.#instances.get(instance);
     if (permits === undefined) {
-      permits = { held: 0, surrendered: 0 };
+      permits = { held: 0, surrendered: 0, proven: false };
       this.#instances.set(instance, permits);
     }
     return permits;

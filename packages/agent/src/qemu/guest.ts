@@ -1,10 +1,11 @@
 import { spawn } from 'node:child_process';
-import { chown, open, readFile, rm } from 'node:fs/promises';
+import { access, chown, open, readFile, rm } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { Problem } from '@virt8ra/contract';
 import { makeDirectory, readText } from '../disk/atomic-file.js';
 import { awaitExit, isAlive, type ProcessIdentity, readProcessIdentity, signalProcess } from '../system/process-identity.js';
 import { diskDevice, type GuestPaths, type GuestPlan, qemuCommand } from './command-line.js';
+import { deafMonitor } from './deaf-monitor.js';
 import { type GuestUser, unprivileged } from './guest-user.js';
 import { connectMonitor, type Monitor } from './monitor.js';
 
@@ -33,9 +34,10 @@ export async function launchGuest(
   const runtime = dirname(paths.qmp);
   await makeDirectory(runtime);
   if (user !== undefined) await chown(runtime, user.uid, user.gid);
-  for (const path of [paths.qmp, paths.moverQmp, paths.pid, paths.console, paths.vnc]) await rm(path, { force: true });
+  for (const path of [paths.qmp, paths.moverQmp, paths.pid, paths.log, paths.console, paths.vnc]) await rm(path, { force: true });
   const [command = '', ...args] = unprivileged(user, qemuCommand(plan));
-  const log = await open(paths.log, 'w', 0o600);
+  // For appending, so that it can be cut under QEMU.
+  const log = await open(paths.log, 'a', 0o600);
   const child = spawn(command, args, {
     detached: true,
     stdio: ['ignore', log.fd, log.fd],
@@ -79,8 +81,8 @@ async function lastWords(log: string): Promise<string> {
 
 /**
  * Finds a guest that an earlier agent started (`freshMs` ago it may have been starting still, and its pid file is waited for as long): its process by pid and start time where they were recorded, else by the pid file, and in either case only if
- * its monitor answers with the name of that launch. Undefined when the process is gone. Raises Problem unavailable when the process lives but its
- * monitor does not answer.
+ * its monitor answers with the name of that launch. Undefined when the process is gone. A process that lives and whose sockets were removed
+ * is left running, with a monitor that is deaf. Raises Problem unavailable when the process lives but its monitor does not answer.
  */
 export async function attachGuest(
   launchId: string,
@@ -90,13 +92,24 @@ export async function attachGuest(
 ): Promise<Guest | undefined> {
   const process = recorded ?? (await fromPidFile(paths.pid, freshMs));
   if (process === undefined || !(await isAlive(process))) return undefined;
-  const monitor = await connectWhenThere(paths.qmp, recorded === undefined ? 2_000 : 5_000);
+  const monitor = await connectWhenThere(paths.qmp, recorded === undefined ? 2_000 : 5_000).catch(async (error: unknown) => {
+    if (recorded === undefined || (await exists(paths.qmp))) throw error;
+    return undefined;
+  });
+  if (monitor === undefined) return { launchId, process, paths, monitor: deafMonitor(process) };
   const answer = (await monitor.run('query-name')) as { name?: string };
   if (answer.name === launchId) return { launchId, process, paths, monitor };
   monitor.close();
   if (recorded !== undefined)
     throw new Problem('internal', `process ${process.pid} answers as ${answer.name ?? 'nobody'}, not as ${launchId}`);
   return undefined;
+}
+
+async function exists(path: string): Promise<boolean> {
+  return await access(path).then(
+    () => true,
+    () => false,
+  );
 }
 
 async function fromPidFile(path: string, waitMs: number): Promise<ProcessIdentity | undefined> {
@@ -121,31 +134,36 @@ export async function isStoppedByMove(guest: Guest): Promise<boolean> {
 }
 
 /**
- * Asks the guest to shut down, waits for at most `graceMs`, and ends its process. Without grace not even QEMU is waited for: where a permit
- * ran out, a process that does not answer at once is killed.
+ * Asks the guest to shut down (the power button, ACPI), waits for at most `graceMs`, and ends its process. Answers whether the guest did it
+ * itself. Without grace not even QEMU is waited for: where a permit ran out, a process that does not answer at once is killed.
  */
-export async function shutDownGuest(guest: Guest, graceMs: number): Promise<void> {
-  if (graceMs === 0) return await quitGuest(guest, hurryMs);
+export async function shutDownGuest(guest: Guest, graceMs: number): Promise<'shutdown' | 'forced'> {
+  if (graceMs <= 0) {
+    await quitGuest(guest, hurryMs);
+    return 'forced';
+  }
   const { monitor } = guest;
-  const over = new Promise<void>((resolve) => {
-    const stop = monitor.onEvent(({ event }) => {
-      if (event === 'SHUTDOWN') resolve();
+  let stop = (): void => {};
+  const over = new Promise<'shutdown' | 'forced'>((resolve) => {
+    stop = monitor.onEvent(({ event }) => {
+      if (event === 'SHUTDOWN') resolve('shutdown');
     });
-    void monitor.closed.then(() => {
-      stop();
-      resolve();
-    });
+    void monitor.closed.then(() => resolve('forced'));
   });
-  if ((await guestStatus(guest).catch(() => 'gone')) === 'running') {
+  const status = await guestStatus(guest).catch(() => 'gone');
+  let how: 'shutdown' | 'forced' = status === 'shutdown' ? 'shutdown' : 'forced';
+  if (status === 'running') {
     await monitor.run('system_powerdown').catch(() => {});
     let timer: NodeJS.Timeout | undefined;
-    const late = new Promise<void>((resolve) => {
-      timer = setTimeout(resolve, graceMs);
+    const late = new Promise<'forced'>((resolve) => {
+      timer = setTimeout(() => resolve('forced'), graceMs);
     });
-    await Promise.race([over, late]);
+    how = await Promise.race([over, late]);
     clearTimeout(timer);
   }
+  stop();
   await quitGuest(guest);
+  return how;
 }
 
 /**
@@ -153,7 +171,8 @@ export async function shutDownGuest(guest: Guest, graceMs: number): Promise<void
  * written is lost, as when the power fails. Raises Problem unavailable when the kernel does not let the process go.
  */
 export async function quitGuest(guest: Guest, patienceMs = quitMs): Promise<void> {
-  await guest.monitor.run('quit', undefined, patienceMs).catch(() => {});
+  // Of the signal QEMU ends in the same orderly way.
+  await guest.monitor.run('quit', undefined, patienceMs).catch(async () => await signalProcess(guest.process, 'SIGTERM'));
   if (!(await awaitExit(guest.process, patienceMs))) {
     await signalProcess(guest.process, 'SIGKILL');
     if (!(await awaitExit(guest.process, quitMs))) {

@@ -3,6 +3,8 @@ import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { openQuarantine } from '../disk/quarantine.js';
+import { silentLog } from '../log.js';
 import { currentNode, type Guest, launchGuest, quitGuest } from '../qemu/guest.js';
 import { hasCommand } from '../system/run-command.js';
 import { testFolder } from '../testing/agent-process.js';
@@ -22,7 +24,7 @@ describe.skipIf(!qemu)('merging an arrived volume', () => {
 
   beforeEach(async () => {
     folder = await testFolder();
-    volumes = await VolumeStore.open(join(folder, 'volumes'));
+    volumes = await VolumeStore.open(join(folder, 'volumes'), openQuarantine(folder, silentLog));
     const { base } = await volumes.begin('v1', tinyGuestBytes);
     await writeFile(join(folder, 'image'), tinyGuestImage());
     await convertImage(join(folder, 'image'), 'raw', base, noAbort);

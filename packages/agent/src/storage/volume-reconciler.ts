@@ -61,7 +61,7 @@ export class VolumeReconciler {
   }
 
   keys(): string[] {
-    return this.#store.all().map(({ key }) => key);
+    return [...this.#store.all().map(({ key }) => key), ...this.#store.damaged()];
   }
 
   async pass(key: string, signal: AbortSignal): Promise<NextLook> {
@@ -78,6 +78,7 @@ export class VolumeReconciler {
 
   async #converge(desired: DesiredVolume, signal: AbortSignal): Promise<NextLook> {
     const { key } = desired;
+    if (this.#store.isDamaged(key)) return this.#showDamage(desired);
     let record = this.#store.get(key);
     if (record === undefined || record.stage === 'creating') {
       await this.#post(desired, 'creating');
@@ -97,6 +98,14 @@ export class VolumeReconciler {
       await this.#measure(desired, request, signal);
       await this.#post(desired);
     }
+    return undefined;
+  }
+
+  /** Nothing is done to it, whatever is desired but its removal. */
+  #showDamage({ key, sizeBytes }: DesiredVolume): NextLook {
+    const { directory } = this.#store.files(key);
+    const message = `the record of this disk on its host was damaged, and what state it is in cannot be told; its files are kept in ${directory}`;
+    this.#context.board.post('volume', key, { key, state: 'failed', sizeBytes, problem: { code: 'internal', message } });
     return undefined;
   }
 

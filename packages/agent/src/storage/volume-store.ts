@@ -1,7 +1,8 @@
 import { readdir, rename, rm, stat } from 'node:fs/promises';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { Problem } from '@virt8ra/contract';
-import { errorCode, makeDirectory, readJson, syncDirectory, writeJsonAtomic } from '../disk/atomic-file.js';
+import { errorCode, makeDirectory, syncDirectory, writeJsonAtomic } from '../disk/atomic-file.js';
+import { type Quarantine, readJsonOrQuarantine } from '../disk/quarantine.js';
 import { createOverlay } from './qemu-img.js';
 
 export type VolumeStage =
@@ -34,25 +35,55 @@ const removedPrefix = '.removed-';
 export class VolumeStore {
   readonly #root: string;
   readonly #records = new Map<string, VolumeRecord>();
+  readonly #damaged = new Set<string>();
 
   private constructor(root: string) {
     this.#root = root;
   }
 
-  /** Reads what is there and finishes removals that were cut. */
-  static async open(root: string): Promise<VolumeStore> {
+  /** Reads what is there and finishes removals that were cut. A damaged record goes to the quarantine; the volume's files stay. */
+  static async open(root: string, quarantine: Quarantine): Promise<VolumeStore> {
     await makeDirectory(root, 0o711);
     const store = new VolumeStore(root);
     for (const name of await readdir(root)) {
-      if (name.startsWith(removedPrefix)) await rm(join(root, name), { recursive: true, force: true });
-      else {
-        const record = (await readJson(join(root, name, 'volume.json'))) as VolumeRecord | undefined;
-        if (record === undefined) await rm(join(root, name), { recursive: true, force: true });
-        else if (record.version !== 1) throw new Problem('internal', `${join(root, name)} was written by another version of the agent`);
-        else store.#records.set(record.key, record);
-      }
+      const path = join(root, name);
+      if (name.startsWith(removedPrefix)) await rm(path, { recursive: true, force: true });
+      else await store.#read(name, join(path, 'volume.json'), quarantine);
     }
     return store;
+  }
+
+  async #read(name: string, path: string, quarantine: Quarantine): Promise<void> {
+    const read = await readJsonOrQuarantine(path, quarantine);
+    if (read.type === 'content') {
+      const record = read.content as VolumeRecord;
+      if (isVolumeRecord(record, name)) this.#records.set(name, record);
+      else if (typeof record?.version === 'number' && record.version !== 1)
+        throw new Problem('internal', `${dirname(path)} was written by another version of the agent`);
+      else {
+        await quarantine.move(path, `${path} has not the form of a volume’s record`);
+        this.#damaged.add(name);
+      }
+      return;
+    }
+    // The record is written before anything else: without one and without files the volume had not begun.
+    if (read.type === 'damaged' || (await fileBytes(this.files(name).base)) !== undefined) this.#damaged.add(name);
+    else await rm(dirname(path), { recursive: true, force: true });
+  }
+
+  /** Volumes whose files are here and whose record is not: nobody knows how far they were. They are neither used nor made anew. */
+  damaged(): readonly string[] {
+    return [...this.#damaged];
+  }
+
+  isDamaged(key: string): boolean {
+    return this.#damaged.has(key);
+  }
+
+  /** Gives a damaged volume a record again, where something else tells what it must be. */
+  async mend(key: string, record: Pick<VolumeRecord, 'sizeBytes' | 'stage'>): Promise<void> {
+    await this.#write({ version: 1, key, ...record });
+    this.#damaged.delete(key);
   }
 
   get(key: string): VolumeRecord | undefined {
@@ -132,6 +163,7 @@ export class VolumeStore {
       if (errorCode(error) !== 'ENOENT') throw error;
     }
     this.#records.delete(key);
+    this.#damaged.delete(key);
     await rm(grave, { recursive: true, force: true });
   }
 
@@ -139,6 +171,13 @@ export class VolumeStore {
     await writeJsonAtomic(join(this.files(record.key).directory, 'volume.json'), record);
     this.#records.set(record.key, record);
   }
+}
+
+function isVolumeRecord(record: Partial<VolumeRecord> | null, key: string): boolean {
+  if (typeof record !== 'object' || record === null) return false;
+  const { stage } = record;
+  const known = stage === 'creating' || stage === 'ready' || stage === 'incoming' || stage === 'arrived';
+  return record.version === 1 && record.key === key && known && Number.isSafeInteger(record.sizeBytes);
 }
 
 async function fileBytes(path: string): Promise<number | undefined> {

@@ -59,9 +59,13 @@ export class FakeControlPlane {
   features: readonly string[] = serverFeatures;
   /** Pings go unanswered. */
   mute = false;
+  /** Nobody is let in, as when the network is down. Links that are up are cut by the caller. */
+  away = false;
   /** Validity of the next certificates. */
   life: { from: Date; to: Date } | undefined;
   renewals = 0;
+  /** Hosts whose certificates count no more. */
+  readonly revoked = new Set<string>();
   readonly tokens = new Map<string, string>();
   /** Frames that were not in the protocol. */
   readonly faults: string[] = [];
@@ -90,7 +94,7 @@ export class FakeControlPlane {
       if (host !== undefined && take !== undefined) {
         this.#tickets.delete(ticket);
         links.handleUpgrade(request, socket, head, (stream) => take(carrierFromSocket(stream)));
-      } else if (host === undefined || request.url !== '/agent/v1/link') socket.destroy();
+      } else if (this.away || host === undefined || request.url !== '/agent/v1/link') socket.destroy();
       else links.handleUpgrade(request, socket, head, (link) => this.#follow(host, link));
     });
   }
@@ -274,9 +278,11 @@ export class FakeControlPlane {
       this.tokens.delete(token);
       return json(200, await this.#issue(csr, host));
     }
-    const host = peerHost(request);
+    // An expired certificate may still renew.
+    const host = peerHost(request, request.url === '/agent/v1/renew');
     if (host === undefined) return json(401, { code: 'unauthorized', detail: 'no certificate' });
     if (request.url === '/agent/v1/renew') {
+      if (this.revoked.has(host)) return json(401, { code: 'unauthorized', detail: 'this certificate is revoked' });
       const { csr } = (await readBody(request)) as { csr: string };
       this.renewals += 1;
       return json(200, await this.#issue(csr, host));
@@ -301,9 +307,10 @@ export class FakeControlPlane {
   }
 }
 
-function peerHost(request: IncomingMessage): string | undefined {
+function peerHost(request: IncomingMessage, expiredToo = false): string | undefined {
   const socket = request.socket as TLSSocket;
-  if (!socket.authorized) return undefined;
+  const expired = String(socket.authorizationError) === 'CERT_HAS_EXPIRED';
+  if (!socket.authorized && !(expiredToo && expired)) return undefined;
   return /^DNS:([^.,]+)/.exec(socket.getPeerCertificate().subjectaltname ?? '')?.[1];
 }
 

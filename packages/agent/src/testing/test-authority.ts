@@ -15,7 +15,7 @@ export interface TestAuthority {
   readonly certificate: string;
   readonly sha256: string;
   issueHost(csr: string, host: string, life?: { readonly from: Date; readonly to: Date }): Promise<string>;
-  issueServer(): Promise<IssuedKey>;
+  issueServer(life?: { readonly from: Date; readonly to: Date }): Promise<IssuedKey>;
   /** Key and certificate of a host, as enrolment would have made them. */
   hostKey(host: string): Promise<IssuedKey>;
 }
@@ -48,11 +48,11 @@ export async function createTestAuthority(name = 'test CA'): Promise<TestAuthori
       notAfter: life.to,
       extensions: [new x509.BasicConstraintsExtension(false, undefined, true), new x509.SubjectAlternativeNameExtension(names)],
     });
-  const fresh = async (names: x509.JsonGeneralNames, commonName: string): Promise<IssuedKey> => {
+  const fresh = async (names: x509.JsonGeneralNames, commonName: string, life?: { from: Date; to: Date }): Promise<IssuedKey> => {
     const pair = await webcrypto.subtle.generateKey(algorithm, true, ['sign', 'verify']);
     const pkcs8 = Buffer.from(await webcrypto.subtle.exportKey('pkcs8', pair.privateKey)).toString('base64');
     return {
-      certificate: (await issue(pair.publicKey, names, commonName)).toString('pem'),
+      certificate: (await issue(pair.publicKey, names, commonName, life)).toString('pem'),
       privateKey: `-----BEGIN PRIVATE KEY-----\n${pkcs8}\n-----END PRIVATE KEY-----\n`,
     };
   };
@@ -64,13 +64,14 @@ export async function createTestAuthority(name = 'test CA'): Promise<TestAuthori
       if (!(await request.verify())) throw new Error('the request is not signed by its key');
       return (await issue(request.publicKey, [{ type: 'dns', value: agentDnsName(host) }], host, life)).toString('pem');
     },
-    issueServer: async () =>
+    issueServer: async (life) =>
       await fresh(
         [
           { type: 'ip', value: '127.0.0.1' },
           { type: 'dns', value: 'localhost' },
         ],
         'test control plane',
+        life,
       ),
     hostKey: async (host) => await fresh([{ type: 'dns', value: agentDnsName(host) }], host),
   };

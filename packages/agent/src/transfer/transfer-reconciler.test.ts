@@ -6,6 +6,7 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { parseConfig } from '../config.js';
 import { Board } from '../desired/board.js';
 import { openLedger } from '../desired/ledger.js';
+import { openQuarantine } from '../disk/quarantine.js';
 import type { HostContext } from '../host-context.js';
 import { silentLog } from '../log.js';
 import { VolumeStore } from '../storage/volume-store.js';
@@ -80,7 +81,7 @@ const receive = (goal: 'receive' | 'abort'): DesiredTransfer => ({
 
 beforeEach(async () => {
   folder = mkdtempSync(join(tmpdir(), 'v8t-'));
-  const ledger = await openLedger(join(folder, 'ledger.json'));
+  const ledger = await openLedger(join(folder, 'ledger.json'), openQuarantine(folder, silentLog));
   let generation = 0;
   want = async (...list) => {
     generation += 1;
@@ -93,7 +94,7 @@ beforeEach(async () => {
     };
     await ledger.accept('e', state, []);
   };
-  volumes = await VolumeStore.open(join(folder, 'volumes'));
+  volumes = await VolumeStore.open(join(folder, 'volumes'), openQuarantine(folder, silentLog));
   board = new Board();
   movers = new ScriptedMovers();
   released = [];
@@ -119,7 +120,7 @@ beforeEach(async () => {
   open = async () => {
     const reconciler = new TransferReconciler(
       context,
-      await TransferStore.open(join(folder, 'transfers')),
+      await TransferStore.open(join(folder, 'transfers'), openQuarantine(folder, silentLog)),
       volumes,
       () => ({ server: '', host: 'alpha', site: '', name: '', certificate: 'c', ca: 'ca', privateKey: 'k' }),
       movers,

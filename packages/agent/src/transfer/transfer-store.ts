@@ -1,7 +1,8 @@
 import { readdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { type ObservedTransfer, Problem } from '@virt8ra/contract';
-import { makeDirectory, readJson, writeJsonAtomic } from '../disk/atomic-file.js';
+import { makeDirectory, writeJsonAtomic } from '../disk/atomic-file.js';
+import { type Quarantine, readJsonOrQuarantine } from '../disk/quarantine.js';
 
 /** What this host remembers of a transfer. `over` ones only answer what came of them. */
 export interface TransferRecord {
@@ -25,14 +26,20 @@ export class TransferStore {
     this.#root = root;
   }
 
-  static async open(root: string): Promise<TransferStore> {
+  /** Reads what is there. A damaged record goes to the quarantine; its transfer begins anew, from what its mover has journaled. */
+  static async open(root: string, quarantine: Quarantine): Promise<TransferStore> {
     await makeDirectory(root, 0o711);
     const store = new TransferStore(root);
     for (const name of await readdir(root)) {
-      const record = (await readJson(join(root, name, 'transfer.json'))) as TransferRecord | undefined;
-      if (record === undefined) await rm(join(root, name), { recursive: true, force: true });
-      else if (record.version !== 1) throw new Problem('internal', `${join(root, name)} was written by another version of the agent`);
-      else store.#records.set(record.id, record);
+      const path = join(root, name, 'transfer.json');
+      const read = await readJsonOrQuarantine(path, quarantine);
+      if (read.type === 'missing') await rm(join(root, name), { recursive: true, force: true });
+      if (read.type !== 'content') continue;
+      const record = read.content as TransferRecord | null;
+      if (record?.version === 1 && record.id === name && typeof record.observed === 'object') store.#records.set(name, record);
+      else if (typeof record?.version === 'number' && (record.version as number) !== 1)
+        throw new Problem('internal', `${join(root, name)} was written by another version of the agent`);
+      else await quarantine.move(path, `${path} has not the form of a transfer’s record`);
     }
     return store;
   }

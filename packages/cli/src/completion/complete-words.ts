@@ -29,6 +29,7 @@ const kindOfCommand: Readonly<Record<string, string>> = {
   vnc: 'instance',
   ssh: 'instance',
   'port-forward': 'instance',
+  resize: 'instance',
   cancel: 'migration',
   cordon: 'host',
   uncordon: 'host',

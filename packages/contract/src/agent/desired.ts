@@ -1,4 +1,5 @@
 import { type Static, Type } from 'typebox';
+import { oneOf } from '../shape.js';
 import { DesiredFilter, FilterKey } from './filter.js';
 import { Permit } from './permit.js';
 
@@ -151,6 +152,23 @@ export const DesiredNic = Type.Object(
 );
 export type DesiredNic = Static<typeof DesiredNic>;
 
+/** What a host does when a guest ended without being told to. */
+export const restartPolicies = ['always', 'on-failure', 'never'] as const;
+export type RestartPolicy = (typeof restartPolicies)[number];
+
+/** Longest time a guest may be given to shut down, seconds. */
+export const longestStopSeconds = 3600;
+
+/**
+ * `always`: it is started again, also when it switched itself off. `on-failure`: when its process ended by itself or its host was restarted.
+ * `never`: it stays off until it is told to start. `limit`: after so many ends within ten minutes it stays off as well.
+ */
+export const DesiredRestart = Type.Object({ policy: oneOf(restartPolicies), limit: Type.Integer({ minimum: 1, maximum: 10 }) }, closed);
+export type DesiredRestart = Static<typeof DesiredRestart>;
+
+/** What holds for an instance that says nothing. */
+export const defaultRestart: DesiredRestart = { policy: 'on-failure', limit: 5 };
+
 export const DesiredInstance = Type.Object(
   {
     key: Key,
@@ -189,6 +207,10 @@ export const DesiredInstance = Type.Object(
     permit: Type.Optional(Permit),
     /** Give up this epoch: stop the guest if it runs, journal, sign, report the surrender. */
     surrenderEpoch: Type.Optional(Type.Integer({ minimum: 1 })),
+    /** Absent: `defaultRestart`. Feature `restart-policy`. */
+    restart: Type.Optional(DesiredRestart),
+    /** Seconds a guest has to shut down by itself before it is switched off; absent: the agent's own. Feature `stop-time`. */
+    stopSeconds: Type.Optional(Type.Integer({ minimum: 0, maximum: longestStopSeconds })),
   },
   closed,
 );

@@ -55,6 +55,30 @@ export const ObservedNic = Type.Object({
 });
 export type ObservedNic = Static<typeof ObservedNic>;
 
+/**
+ * How a guest's process ended: `shutdown`: asked, the guest shut down in time. `forced`: asked, it did not, and was switched off.
+ * `guest`: it switched itself off. `process`: its process ended by itself. `host`: its host was restarted under it.
+ */
+export const instanceEnds = ['shutdown', 'forced', 'guest', 'process', 'host'] as const;
+export type InstanceEnd = (typeof instanceEnds)[number];
+
+/** What a running guest has that is not what is desired of it now; the values as texts. */
+export const Difference = Type.Object({
+  field: Type.String({ maxLength: 64 }),
+  desired: Type.String({ maxLength: 1024 }),
+  actual: Type.String({ maxLength: 1024 }),
+});
+export type Difference = Static<typeof Difference>;
+
+/** Something about a host that a person should know: what it is and how to mend it. `code` is for programs. */
+export const HostFinding = Type.Object({
+  code: Type.String({ maxLength: 64 }),
+  message: Type.String({ maxLength: 4096 }),
+  /** When it came up, where that is known. */
+  since: Type.Optional(Type.String({ maxLength: 40 })),
+});
+export type HostFinding = Static<typeof HostFinding>;
+
 export const hostInstanceStates = ['waiting', 'starting', 'running', 'paused', 'stopping', 'stopped', 'crashed', 'failed'] as const;
 export const ObservedInstance = Type.Object({
   key: Type.String(),
@@ -78,6 +102,12 @@ export const ObservedInstance = Type.Object({
   access: Type.Array(Type.Object({ port: Type.Integer(), address: Type.String(), hostPort: Type.Integer() })),
   /** NICs of the running guest as the kernel has them. */
   nics: Type.Optional(Type.Array(ObservedNic)),
+
+  /** Its last end, and how many ends within the last ten minutes count against the limit of its restart policy. */
+  lastEnd: Type.Optional(Type.Object({ at: Type.String(), how: oneOf(instanceEnds) })),
+  endsCounted: Type.Optional(Type.Integer()),
+  /** The guest runs as it was started; a restart makes these what is desired. */
+  differences: Type.Optional(Type.Array(Difference)),
   problem: Type.Optional(Trouble),
 });
 export type ObservedInstance = Static<typeof ObservedInstance>;
@@ -147,5 +177,6 @@ export const HostInventory = Type.Object({
   /** It starts no guests, because it was told so. */
   maintenance: Type.Optional(Type.Boolean()),
   agent: Type.Object({ version: Type.String(), rssMiB: Type.Number(), uptimeSeconds: Type.Number() }),
+  findings: Type.Optional(Type.Array(HostFinding)),
 });
 export type HostInventory = Static<typeof HostInventory>;

@@ -32,6 +32,8 @@ export const agentFeatures = [
   'rates',
   'public-addresses',
   'streams',
+  'restart-policy',
+  'stop-time',
 ] as const;
 export type AgentFeature = (typeof agentFeatures)[number];
 

@@ -1,4 +1,5 @@
 import { type Static, Type } from 'typebox';
+import { Difference, instanceEnds } from '../agent/observed.js';
 import { defineKind } from '../kind.js';
 import { observedShape, oneOf, Placement, Reference, statusShape, Timestamp, Zone } from '../shape.js';
 
@@ -9,7 +10,9 @@ export const instanceActivities = ['running', 'stopped', 'starting', 'stopping',
 /**
  * SECA instance. `spec.zone` is the caller's and is never rewritten; where it runs is `status.placement`. SECA's `powerState` knows only
  * on and off: `status.activity` carries what was really seen, `unknown` included, with source and time.
- * The extension `virt8ra.access` (comma-separated TCP ports) asks for access endpoints that follow the instance.
+ * Another `skuRef` applies at the guest's next start, be it by `restart`; its host must have room for it.
+ * The extension `virt8ra.access` (comma-separated TCP ports) asks for access endpoints that follow the instance, `virt8ra.restart` (a
+ * restart policy) and `virt8ra.stop-seconds` say what its host does when it ends by itself, and how long a stop waits for it.
  */
 export const instance = defineKind({
   kind: 'instance',
@@ -19,7 +22,7 @@ export const instance = defineKind({
   scope: 'workspace',
   aliases: ['vm', 'vms'],
   actions: ['start', 'stop', 'restart'],
-  immutable: ['/skuRef', '/zone', '/bootVolume/deviceRef'],
+  immutable: ['/zone', '/bootVolume/deviceRef'],
   summary: 'a virtual machine',
   spec: Type.Object(
     {
@@ -45,6 +48,10 @@ export const instance = defineKind({
     /** Stable TCP endpoints: `port` of the guest is reached at `address`. */
     access: Type.Optional(Type.Array(Type.Object({ port: Type.Integer(), address: Type.String() }))),
     accelerator: Type.Optional(Type.String()),
+    /** How it ended last. */
+    lastEnd: Type.Optional(Type.Object({ at: Timestamp, how: oneOf(instanceEnds) })),
+    /** What its guest has that is not what is wanted now; a restart brings it. */
+    differences: Type.Optional(Type.Array(Difference)),
   }),
 });
 export type InstanceSpec = Static<typeof instance.spec>;

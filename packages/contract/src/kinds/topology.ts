@@ -1,4 +1,5 @@
 import { type Static, Type } from 'typebox';
+import { HostFinding } from '../agent/observed.js';
 import { defineKind } from '../kind.js';
 import { Name, observedShape, oneOf, Reference, statusShape, Zone } from '../shape.js';
 
@@ -171,6 +172,8 @@ export const host = defineKind({
     maintenance: Type.Optional(observedShape(Type.Boolean())),
     agentVersion: Type.Optional(Type.String()),
     inventory: Type.Optional(Type.Unknown()),
+    /** What a person should know of it, each with how to mend it. */
+    findings: Type.Optional(Type.Array(HostFinding)),
     instances: Type.Optional(Type.Integer({ minimum: 0 })),
   }),
 });

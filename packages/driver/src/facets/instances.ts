@@ -1,4 +1,4 @@
-import type { DesiredInstance, InstanceActivity, ObservedInstance, Permit, Surrender } from '@virt8ra/contract';
+import type { DesiredInstance, DesiredRestart, Difference, InstanceActivity, ObservedInstance, Permit, Surrender } from '@virt8ra/contract';
 import type { Facet, Handle } from '../observation.js';
 
 /** An instance as a site is asked for it. Networks and volumes are named by the handles of their realizations at the same site. */
@@ -21,6 +21,10 @@ export interface InstanceRealizationSpec {
   readonly exposedPorts: readonly number[];
   readonly permit?: Permit;
   readonly surrenderEpoch?: number;
+  /** Absent: `defaultRestart`. */
+  readonly restart?: DesiredRestart;
+  /** Seconds it has to shut down by itself; absent: the site's own. */
+  readonly stopSeconds?: number;
 }
 
 /** A NIC as a site is asked for it. */
@@ -55,6 +59,10 @@ export interface InstanceRealizationStatus {
   readonly accelerator?: string;
   readonly startedAt?: string;
   readonly restarts?: number;
+  /** Why it is not as it should be, where the site can tell. */
+  readonly trouble?: { readonly code: string; readonly message: string };
+  readonly lastEnd?: ObservedInstance['lastEnd'];
+  readonly differences?: readonly Difference[];
   /** Signs that the guest really came up, when the site can tell. */
   readonly boot?: ObservedInstance['boot'];
   readonly access: readonly { readonly port: number; readonly address: string; readonly hostPort: number }[];

@@ -43,6 +43,7 @@ function instanceFromSpec(spec: InstanceRealizationSpec, { key, host, features }
     throw new Problem('unsupported', `an instance has at most ${capabilities.maxNicsPerInstance} NICs, not ${spec.nics.length}`);
   }
   const { instance, name, architecture, firmware, vCPU, memoryMiB, machine, cpuModel, power, restarts, permit, surrenderEpoch } = spec;
+  const { restart, stopSeconds } = spec;
   return {
     key,
     instance,
@@ -61,6 +62,8 @@ function instanceFromSpec(spec: InstanceRealizationSpec, { key, host, features }
     exposedPorts: [...spec.exposedPorts],
     ...(permit === undefined ? {} : { permit }),
     ...(surrenderEpoch === undefined ? {} : { surrenderEpoch }),
+    ...(restart === undefined ? {} : { restart }),
+    ...(stopSeconds === undefined ? {} : { stopSeconds }),
   };
 }
 
@@ -85,6 +88,7 @@ function nicFromSpec(nic: NicRealizationSpec, host: string, features: ReadonlySe
 
 function statusFromObserved(observed: ObservedInstance, desired: DesiredInstance | undefined, host: string): InstanceRealizationStatus {
   const { since, waitingFor, permitEpoch, surrender, machine, cpuModel, accelerator, startedAt, restarts, boot, access } = observed;
+  const { problem: trouble, lastEnd, differences } = observed;
   return {
     activity: activityFromObserved(observed, desired),
     since,
@@ -97,6 +101,9 @@ function statusFromObserved(observed: ObservedInstance, desired: DesiredInstance
     ...(accelerator === undefined ? {} : { accelerator }),
     ...(startedAt === undefined ? {} : { startedAt }),
     restarts,
+    ...(trouble === undefined ? {} : { trouble }),
+    ...(lastEnd === undefined ? {} : { lastEnd }),
+    ...(differences === undefined ? {} : { differences }),
     ...(boot === undefined ? {} : { boot }),
     access,
   };

@@ -67,6 +67,31 @@ export async function claimOnHost(client: PoolClient, host: string, capacity: Ca
   }
 }
 
+/** What a resource holds where it is. It is locked, so that it stays so until the end of the transaction. */
+export async function claimOfResource(client: PoolClient, resourceUid: Id<'resource'>): Promise<Claim | undefined> {
+  const { rows } = await client.query<{ site: string; host: string; vcpu: number; memory_mib: number; storage_bytes: string }>(
+    `select site, host, vcpu, memory_mib, storage_bytes from claim where resource_uid = $1 and role = 'primary' for update`,
+    [resourceUid],
+  );
+  const row = rows[0];
+  if (row === undefined) return undefined;
+  const { site, host, vcpu, memory_mib: memoryMiB, storage_bytes: storageBytes } = row;
+  return { resourceUid, role: 'primary', site, host, vCPU: vcpu, memoryMiB, storageBytes: Number(storageBytes) };
+}
+
+/** Lowers what a resource holds where it is; never raises it. */
+export async function shrinkClaim(
+  client: Pick<PoolClient, 'query'>,
+  resourceUid: Id<'resource'>,
+  size: Pick<Capacity, 'vCPU' | 'memoryMiB'>,
+): Promise<void> {
+  await client.query(
+    `update claim set vcpu = least(vcpu, $2), memory_mib = least(memory_mib, $3)
+      where resource_uid = $1 and role = 'primary' and (vcpu > $2 or memory_mib > $3)`,
+    [resourceUid, size.vCPU, size.memoryMiB],
+  );
+}
+
 export async function releaseClaim(client: PoolClient, resourceUid: Id<'resource'>, role: Claim['role']): Promise<void> {
   await client.query('delete from claim where resource_uid = $1 and role = $2', [resourceUid, role]);
 }

@@ -22,12 +22,16 @@ function ofNetwork({ routes, dhcp, dns }: DesiredNetwork): AgentFeature[] {
   ];
 }
 
-function ofInstance({ nics }: DesiredInstance): AgentFeature[] {
+function ofInstance({ nics, restart, stopSeconds }: DesiredInstance): AgentFeature[] {
   const needed = nics.flatMap((nic): AgentFeature[] => [
     ...(nic.filters === undefined ? [] : (['filters'] as const)),
     ...(nic.antiSpoof === undefined ? [] : (['anti-spoofing'] as const)),
     ...(nic.rate === undefined ? [] : (['rates'] as const)),
     ...((nic.publicAddresses ?? []).length > 0 ? (['public-addresses'] as const) : []),
   ]);
-  return [...new Set(needed)];
+  return [
+    ...new Set(needed),
+    ...(restart === undefined ? [] : (['restart-policy'] as const)),
+    ...(stopSeconds === undefined ? [] : (['stop-time'] as const)),
+  ];
 }

@@ -215,7 +215,7 @@ async function assertFeatures(client: Queryable, host: string, needed: readonly 
   if (missing.length > 0) {
     throw new Problem(
       'unsupported',
-      `host ${host} cannot do this: its agent does not offer ${missing.join(', ')}. Choose another host, or run the agent there as root with nftables installed.`,
+      `host ${host} cannot do this: its agent does not offer ${missing.join(', ')}. Choose another host, update its agent, or run it there as root with nftables installed.`,
     );
   }
 }

@@ -18,6 +18,8 @@ export interface HostStatus {
   readonly maintenance: boolean;
   /** What its agent said it can do, when it said hello last; words that this server does not know are left out. */
   readonly features: readonly AgentFeature[];
+  /** Seconds its clock is ahead of ours, as of its newest inventory; undefined: never told. */
+  readonly clockOffsetSeconds: number | undefined;
 }
 
 /** Sums over the hosts of a site that have reported an inventory, connected or not; what is claimed of it is not taken off. */
@@ -48,7 +50,7 @@ export function createFleetHosts(pool: Pool, silenceSeconds: number): FleetHosts
   const select = async (condition: string, value: unknown): Promise<readonly HostStatus[]> => {
     const found = await pool.query<HostRow>(
       `select host, site, link_id is not null and heard_at > clock_timestamp() - make_interval(secs => $2) as connected,
-              heard_at, inventory_at, agent_version, inventory, maintenance, features
+              heard_at, inventory_at, agent_version, inventory, maintenance, features, clock_offset_seconds
          from fleet.host left join fleet.link using (host) where ${condition} order by host`,
       [value, silenceSeconds],
     );
@@ -115,6 +117,7 @@ interface HostRow {
   readonly inventory: HostInventory | null;
   readonly maintenance: boolean;
   readonly features: readonly string[] | null;
+  readonly clock_offset_seconds: number | null;
 }
 
 function statusFromRow(row: HostRow): HostStatus {
@@ -128,5 +131,6 @@ function statusFromRow(row: HostRow): HostStatus {
     inventory: row.inventory ?? undefined,
     maintenance: row.maintenance,
     features: agentFeatures.filter((feature) => row.features?.includes(feature) === true),
+    clockOffsetSeconds: row.clock_offset_seconds ?? undefined,
   };
 }

@@ -40,7 +40,8 @@ export function createObservedIntake(pool: Pool, epoch: string): ObservedIntake 
     },
     async takeInventory({ host, linkId }, message) {
       await pool.query(
-        `update fleet.link set inventory = $3::jsonb, inventory_at = least($4::timestamptz, clock_timestamp())
+        `update fleet.link set inventory = $3::jsonb, inventory_at = least($4::timestamptz, clock_timestamp()),
+            clock_offset_seconds = extract(epoch from $4::timestamptz - clock_timestamp())
           where host = $1 and link_id = $2`,
         [host, linkId, storableJson(message.inventory), seenAt(message.at)],
       );

@@ -105,4 +105,11 @@ alter table fleet.desired drop constraint desired_type_check;
 alter table fleet.desired add constraint desired_type_check check (type in ('network', 'volume', 'instance', 'transfer', 'filter'));
 `,
   },
+  {
+    name: '0004-clock-offset',
+    sql: `
+-- How far the host's clock was ahead of the database's when its newest inventory came, its way included.
+alter table fleet.link add column clock_offset_seconds double precision;
+`,
+  },
 ];

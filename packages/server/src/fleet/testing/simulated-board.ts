@@ -107,6 +107,7 @@ export function createSimulatedBoard(options: BoardOptions): SimulatedBoard {
     frozen: new Set(),
     handed: new Map(),
     surrendered,
+    sizes: new Map(),
     surrender(key, epoch) {
       const observed = machine.get('instance', key);
       const instance = observed?.instance ?? machine.wanted('instance', key)?.instance;

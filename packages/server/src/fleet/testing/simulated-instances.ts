@@ -24,12 +24,14 @@ export function convergeInstance(machine: Machine, desired: DesiredInstance): vo
     const restart = desired.restarts > observed.restarts && observed.state === 'running';
     if (!mayRun || restart) machine.post('instance', key, { ...observed, state: 'stopping', since: now() });
     else if (observed.state === 'starting') boot(machine, desired, observed);
+    else showDifferences(machine, desired, observed);
     return;
   }
   const byItself = (observed.state === 'stopped' || observed.state === 'crashed') && observed.startedAt !== undefined;
   if (mayRun && (!byItself || desired.restarts > observed.restarts)) {
-    const { waitingFor: _, ...rest } = observed;
+    const { waitingFor: _, differences: _differences, ...rest } = observed;
     machine.hosts.started(instance, machine.identity.host);
+    machine.sizes.set(key, { vCPU: desired.vCPU, memoryMiB: desired.memoryMiB });
     machine.post('instance', key, {
       ...rest,
       state: 'starting',
@@ -52,6 +54,16 @@ export function convergeInstance(machine: Machine, desired: DesiredInstance): vo
     const { startedAt: _, ...rest } = observed;
     machine.post('instance', key, { ...rest, state: 'stopped', since: now() });
   }
+}
+
+/** A guest runs with what it was started with. */
+function showDifferences(machine: Machine, desired: DesiredInstance, observed: ObservedInstance): void {
+  const started = machine.sizes.get(desired.key);
+  const fields = (['vCPU', 'memoryMiB'] as const).filter((field) => started !== undefined && started[field] !== desired[field]);
+  const { differences: before = [], ...rest } = observed;
+  if (fields.length === 0 && before.length === 0) return;
+  const differences = fields.map((field) => ({ field, desired: String(desired[field]), actual: String(started?.[field]) }));
+  machine.post('instance', desired.key, differences.length === 0 ? rest : { ...rest, differences });
 }
 
 /** Stops the guest of an instance that is no longer desired; true when none runs. */

@@ -30,6 +30,8 @@ export interface Machine {
   after(type: HostObjectType, key: string, ms: number, work: () => void | Promise<void>): void;
   /** Digest of what a volume holds. */
   readonly contents: Map<string, string>;
+  /** What running guests were started with, by key. */
+  readonly sizes: Map<string, { readonly vCPU: number; readonly memoryMiB: number }>;
   /** Instances that a transfer keeps from running, by key. */
   readonly frozen: Set<string>;
   /** Releases that other hosts handed over in live moves, by instance. */

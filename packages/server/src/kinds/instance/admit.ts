@@ -18,13 +18,18 @@ import {
 import type { StoreTransaction } from '../../resources/store.js';
 import type { ResolvedReference, StoredResource } from '../../resources/stored-resource.js';
 import type { Admission, PutRequest } from '../behaviour.js';
+import type { KindContext } from '../context.js';
 import { nicsForInstance } from '../nic/index.js';
+import { guestCare } from './guest-care.js';
+import type { InstanceParts } from './parts.js';
 import { setInstancePower } from './power.js';
+import { admitResize } from './resize.js';
 import { accessPorts } from './specification.js';
 import type { InstanceStatus } from './status.js';
 
 /** Rules of an instance that need more than its shape. */
 export async function admitInstance(
+  context: KindContext,
   tx: StoreTransaction,
   request: PutRequest<InstanceSpec, InstanceStatus>,
 ): Promise<Admission<InstanceStatus>> {
@@ -37,13 +42,15 @@ export async function admitInstance(
   refuseUnrealised(spec);
   accessPorts(next.extensions);
   initialPower(next.extensions);
+  guestCare(next.extensions);
   await tx.resolve(workspace, `workspaces/${address.workspace ?? ''}`, within, '/metadata/workspace');
   if (spec.zone !== 'any' && (await tx.get(site, { name: spec.zone })) === undefined) {
     throw new Problem('validation', `there is no site ${spec.zone}; virt8ra sites lists them, any lets placement choose`, {
       sources: [{ pointer: '/spec/zone' }],
     });
   }
-  const references: ResolvedReference[] = [(await tx.resolve(instanceSku, spec.skuRef, within, '/spec/skuRef')).reference];
+  const sku = await tx.resolve<InstanceParts['sku']>(instanceSku, spec.skuRef, within, '/spec/skuRef');
+  const references: ResolvedReference[] = [sku.reference];
   const volumes = [
     { given: spec.bootVolume.deviceRef, pointer: '/spec/bootVolume/deviceRef' },
     ...(spec.dataVolumes ?? []).map(({ deviceRef }, index) => ({ given: deviceRef, pointer: `/spec/dataVolumes/${index}/deviceRef` })),
@@ -77,6 +84,8 @@ export async function admitInstance(
   if (previous === undefined) assertOneSite(places, spec.zone);
   if (previous !== undefined) {
     assertDevicesKept(previous.spec, spec);
+    const before = (await tx.referencesOf(previous.uid)).find(({ pointer }) => pointer === '/spec/skuRef');
+    if (before?.uid !== sku.reference.uid) await admitResize(context, tx, previous, sku.target.spec);
     return { references, outcome: 'creating' };
   }
   return { references, status: { powerState: 'off' }, outcome: 'creating', type: 'Placed', reason: 'WaitingForPlacement' };

@@ -34,7 +34,7 @@ export function createInstanceBehaviour(context: InstanceContext): KindBehaviour
     }) satisfies NonNullable<KindBehaviour<InstanceSpec, InstanceStatus>['actions']>[string];
   return {
     kind: instance,
-    admitPut: admitInstance,
+    admitPut: async (tx, request) => await admitInstance(context, tx, request),
     async admitDelete(tx, resource) {
       const tables = await tx.usersOf(resource.uid, routeTable);
       if (tables.length > 0)

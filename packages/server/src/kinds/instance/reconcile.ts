@@ -2,11 +2,11 @@ import { type Id, type InstanceSpec, Problem, securityGroup, toProblem } from '@
 import type { Handle, InstanceRealizationStatus, Observation } from '@virt8ra/driver';
 import type { Outcome } from '@virt8ra/engine';
 import type { Realization } from '../../resources/ledger-types.js';
-import type { StoreTransaction } from '../../resources/store.js';
 import type { StoredResource } from '../../resources/stored-resource.js';
 import { realizeBlockStorage } from '../block-storage/index.js';
 import type { KindContext } from '../context.js';
 import { nicsForInstance } from '../nic/index.js';
+import { blocked, conditionFrom, isSettled } from './condition.js';
 import { deleteInstance } from './delete.js';
 import type { InstanceContext } from './instance-context.js';
 import { instancesFacet } from './instances-facet.js';
@@ -15,6 +15,7 @@ import { partsOfInstance } from './parts.js';
 import { currentPermit } from './permits.js';
 import { placeInstance } from './place.js';
 import { instancePower } from './power.js';
+import { settleSize } from './resize.js';
 import { accessPorts, realizationSpecOf } from './specification.js';
 import { type InstanceStatus, statusFromObservation } from './status.js';
 
@@ -24,9 +25,6 @@ type Instance = StoredResource<InstanceSpec, InstanceStatus>;
 const quietSeconds = 30;
 const retrySeconds = 2;
 const refusedSeconds = 15;
-
-/** Reason of the condition that says what is in the way. */
-const blocked = 'Blocked';
 
 /** Brings an instance to what its owner wants at the place it is. Moves are runs; while one lives this only looks. */
 export async function reconcileInstance(context: InstanceContext, resource: Instance): Promise<Outcome> {
@@ -110,6 +108,7 @@ async function converge(context: InstanceContext, resource: Instance, primary: R
   if (handle !== undefined) await facet.update(handle, spec);
   await rememberGroups(context, resource, parts.nicUids, realization);
   const seen = await look(context, resource, realization, 'after');
+  await settleSize(context, resource, parts.sku, seen);
   return outcomeOf(seen, power.power);
 }
 
@@ -168,35 +167,6 @@ function learnt(seen: Observation<InstanceRealizationStatus>, realization: Reali
 function factsOf(realization: Realization): { machine?: string; cpuModel?: string } {
   const { machine, cpuModel } = realization.facts;
   return { ...(typeof machine === 'string' ? { machine } : {}), ...(typeof cpuModel === 'string' ? { cpuModel } : {}) };
-}
-
-/** The history entry an observation calls for, if any. */
-function conditionFrom(
-  seen: Observation<InstanceRealizationStatus>,
-  wanted: 'on' | 'off',
-  current: Instance,
-  when: 'before' | 'after',
-): Parameters<StoreTransaction['setStatus']>[2] {
-  if (seen.type === 'broken') return { state: 'error', type: 'Observed', reason: 'Failed', message: seen.problem.message };
-  if (seen.type === 'unknown') {
-    return current.conditions[0]?.reason === 'Unknown'
-      ? undefined
-      : { state: current.state, type: 'Observed', reason: 'Unknown', message: seen.reason };
-  }
-  // What blocks is over when nothing was in the way, not when the guest happens to be seen.
-  const wasBlocked = current.conditions[0]?.reason === blocked;
-  if (wasBlocked && when === 'before') return undefined;
-  if (seen.type === 'present' && isSettled(seen.status.activity, wanted)) {
-    return current.state === 'active' && current.conditions[0]?.reason !== 'Unknown'
-      ? undefined
-      : { state: 'active', type: 'Observed', reason: wanted === 'on' ? 'Running' : 'Stopped' };
-  }
-  if (wasBlocked) return { state: 'updating', type: 'Reconciled', reason: 'Unblocked', message: 'nothing is in the way any more' };
-  return undefined;
-}
-
-function isSettled(activity: InstanceRealizationStatus['activity'], wanted: 'on' | 'off'): boolean {
-  return wanted === 'on' ? activity === 'running' : activity === 'stopped';
 }
 
 function outcomeOf(seen: Observation<InstanceRealizationStatus>, wanted: 'on' | 'off'): Outcome {

@@ -6,6 +6,7 @@ import type { KindContext } from '../context.js';
 import { ensureNetworkOnHost } from '../network/index.js';
 import { type NicOfInstance, nicsForInstance } from '../nic/index.js';
 import { ensureGroupOnHost } from '../security-group/index.js';
+import { guestCare } from './guest-care.js';
 import { instanceGroup } from './networking.js';
 import { partsOfInstance } from './parts.js';
 import type { PowerIntent } from './power.js';
@@ -71,6 +72,7 @@ export async function realizationSpecOf(
       ...(resource.spec.userData === undefined ? {} : { userData: resource.spec.userData }),
     },
     exposedPorts: accessPorts(resource.extensions),
+    ...guestCare(resource.extensions),
     ...(permit === undefined ? {} : { permit }),
     ...(surrenderEpoch === undefined ? {} : { surrenderEpoch }),
     ...(machine === undefined ? {} : { machine }),

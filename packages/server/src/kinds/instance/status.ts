@@ -1,4 +1,4 @@
-import type { InstanceActivity, Observed, Placement } from '@virt8ra/contract';
+import type { Difference, InstanceActivity, InstanceEnd, Observed, Placement } from '@virt8ra/contract';
 import type { InstanceRealizationStatus, Observation } from '@virt8ra/driver';
 
 /** The stored part of an instance's status. */
@@ -9,6 +9,8 @@ export interface InstanceStatus {
   placement?: Placement;
   addresses?: string[];
   accelerator?: string;
+  lastEnd?: { at: string; how: InstanceEnd };
+  differences?: readonly Difference[];
 }
 
 /**
@@ -19,7 +21,7 @@ export function statusFromObservation(
   observation: Observation<InstanceRealizationStatus>,
   previous: InstanceStatus,
   now: string,
-): Pick<InstanceStatus, 'powerState' | 'powerStateSince' | 'activity' | 'accelerator'> {
+): Omit<InstanceStatus, 'placement' | 'addresses'> {
   if (observation.type === 'unknown') {
     const observedAt = observation.lastSeen?.at ?? previous.activity?.observedAt ?? now;
     return { activity: { value: 'unknown', source: observation.source, observedAt } };
@@ -30,12 +32,14 @@ export function statusFromObservation(
       activity: { value: 'stopped', source: observation.source, observedAt: observation.at },
     };
   }
-  const { activity, accelerator } = observation.status;
+  const { activity, accelerator, lastEnd, differences } = observation.status;
   const on = activity === 'running' || activity === 'paused' || activity === 'stopping';
   return {
     ...power(on ? 'on' : 'off', previous, observation.status.since ?? observation.at),
     activity: { value: activity, source: observation.source, observedAt: observation.at },
     ...(accelerator === undefined ? {} : { accelerator }),
+    ...(lastEnd === undefined ? {} : { lastEnd }),
+    ...(differences === undefined && previous.differences === undefined ? {} : { differences: differences ?? [] }),
   };
 }
 

@@ -1,4 +1,4 @@
-import type { HostDrain, HostInventory, Observed } from '@virt8ra/contract';
+import type { HostDrain, HostFinding, HostInventory, Observed } from '@virt8ra/contract';
 
 /** Status of a host without its state and history. `cordoned` to `drain` are stored, the others read when they are shown. */
 export interface HostResourceStatus {
@@ -9,5 +9,6 @@ export interface HostResourceStatus {
   maintenance?: Observed<boolean>;
   agentVersion?: string;
   inventory?: HostInventory;
+  findings?: readonly HostFinding[];
   instances?: number;
 }

@@ -7,6 +7,7 @@ import type { KindBehaviour } from '../behaviour.js';
 import type { KindContext } from '../context.js';
 import type { DrainInput } from './drain/index.js';
 import { assertNotDraining, createHostActions } from './host-actions.js';
+import { findingsOf } from './host-findings.js';
 import type { HostResourceStatus } from './host-status.js';
 
 /** Host: a machine with our agent. It goes only when nothing is realized on it, and its agent is shut out then. */
@@ -64,7 +65,7 @@ async function presentHosts(
           }
         : {}),
       ...(agentVersion === undefined ? {} : { agentVersion }),
-      ...(inventory === undefined ? {} : { inventory }),
+      ...(inventory === undefined ? {} : { inventory, findings: findingsOf(status) }),
     };
   });
 }
