@@ -111,10 +111,10 @@ describe('PUT', () => {
 
   it('refuses what may not change, with a pointer and what to do instead', async () => {
     await server.call('PUT', `${instancesPath}/i1`, { body: { spec: instanceSpec } });
-    const spec = { ...instanceSpec, zone: 'gdansk', skuRef: 'skus/D4XS' };
+    const spec = { ...instanceSpec, zone: 'gdansk', bootVolume: { deviceRef: 'block-storages/d2' } };
     const refused = await server.call('PUT', `${instancesPath}/i1`, { body: { spec } });
     expect(refused.statusCode).toBe(422);
-    expect(refused.json().sources).toEqual([{ pointer: '/spec/skuRef' }, { pointer: '/spec/zone' }]);
+    expect(refused.json().sources).toEqual([{ pointer: '/spec/zone' }, { pointer: '/spec/bootVolume/deviceRef' }]);
     expect(refused.json().detail).toContain('virt8ra migrate');
     const same = await server.call('PUT', `${instancesPath}/i1`, {
       body: { spec: { ...instanceSpec, skuRef: { resource: 'skus/D2XS' } } },
