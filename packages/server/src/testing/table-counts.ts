@@ -4,7 +4,14 @@ import { Client } from 'pg';
 import { databaseName } from '../database/cluster.js';
 
 /** Keep a record of what was: they grow with every act and are pruned by age. */
-const records: ReadonlySet<string> = new Set(['public.tombstone', 'public.audit', 'public.feed', 'engine.run', 'engine.journal']);
+const records: ReadonlySet<string> = new Set([
+  'public.tombstone',
+  'public.audit',
+  'public.feed',
+  'public.host_sample',
+  'engine.run',
+  'engine.journal',
+]);
 
 /** Rows of every table of the database that a server runs in its state directory, but for those that record what was. */
 export async function tableCounts(stateDirectory: string): Promise<ReadonlyMap<string, number>> {
