@@ -10,7 +10,7 @@ import { type HostObject, objectId, objectsOf } from './desired/host-object.js';
 import { openLedger } from './desired/ledger.js';
 import { makeDirectory, sweepUnfinished } from './disk/atomic-file.js';
 import { lockState } from './disk/state-lock.js';
-import type { HostContext } from './host-context.js';
+import type { HostContext, Networking } from './host-context.js';
 import { InstanceReconciler } from './instances/instance-reconciler.js';
 import { InstanceStore } from './instances/instance-store.js';
 import { takeInventory } from './inventory/inventory.js';
@@ -21,7 +21,7 @@ import { keepRenewed } from './link/renewal.js';
 import type { Log } from './log.js';
 import { spawnedFetcher, spawnedMovers } from './mover/spawn.js';
 import { NetworkReconciler } from './network/network-reconciler.js';
-import { probeBridging } from './network/taps.js';
+import { probeNetworking } from './network/probe.js';
 import { PermitBook } from './permits/permit-book.js';
 import { openPermitJournal } from './permits/permit-journal.js';
 import { probeHypervisor } from './qemu/probe.js';
@@ -133,10 +133,11 @@ async function assemble(config: AgentConfig, log: Log, unlock: () => Promise<voi
     spawnedMovers(log),
     (progress) => link?.progress(progress),
   );
-  const instances = new InstanceReconciler(context, instanceStore, volumeStore, transfers);
+  const networks = await NetworkReconciler.open(context);
+  const instances = new InstanceReconciler(context, instanceStore, volumeStore, transfers, networks);
+  networks.useInstances(instances);
   transfers.useInstances(instances);
   const volumes = new VolumeReconciler(context, volumeStore, images, instances, transfers, transfers.rootDigest);
-  const networks = await NetworkReconciler.open(context, instances);
 
   const converger = new Converger(async ({ type, key }, signal) => {
     switch (type) {
@@ -149,7 +150,7 @@ async function assemble(config: AgentConfig, log: Log, unlock: () => Promise<voi
       case 'transfer':
         return await transfers.pass(key);
       case 'filter':
-        return undefined;
+        return await networks.passFilter(key);
     }
   }, log);
   const present = (): HostObject[] => [
@@ -197,7 +198,7 @@ async function assemble(config: AgentConfig, log: Log, unlock: () => Promise<voi
   link = openLink({
     identity: () => self,
     bootId: clock.bootId,
-    features: ['streams'],
+    features: ['streams', ...networking.features],
     board,
     generation: () => ledger.state.generation,
     accept,
@@ -241,12 +242,19 @@ function describe(state: DesiredState): [string, string][] {
   ];
 }
 
-async function chooseNetworking(config: AgentConfig, agentId: string): Promise<{ mode: 'bridge' | 'user'; reason: string }> {
-  if (config.network === 'user') return { mode: 'user', reason: 'chosen by --network' };
-  const probe = config.root ? await probeBridging(agentId) : { usable: false, reason: 'bridges need root' };
-  if (probe.usable) return { mode: 'bridge', reason: probe.reason };
+/** What guests' networks lack without bridges. */
+const userLimits = [
+  'each guest is alone in its network, behind the host’s address; access endpoints lead to it',
+  'no security groups, route tables, public addresses, rates, IPv6, nor names of other guests',
+] as const;
+
+async function chooseNetworking(config: AgentConfig, agentId: string): Promise<Networking> {
+  const userMode = (reason: string): Networking => ({ mode: 'user', reason, features: [], limits: userLimits });
+  if (config.network === 'user') return userMode('chosen by --network');
+  const probe = config.root ? await probeNetworking(agentId) : { usable: false, reason: 'bridges need root', features: [], limits: [] };
+  if (probe.usable) return { mode: 'bridge', reason: probe.reason, features: probe.features, limits: probe.limits };
   if (config.network === 'bridge') throw new Problem('unsupported', `--network bridge is not possible here: ${probe.reason}`);
-  return { mode: 'user', reason: probe.reason };
+  return userMode(probe.reason);
 }
 
 /** Where others reach this host: on one machine the loopback, else the address from which the control plane is reached. */

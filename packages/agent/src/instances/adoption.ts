@@ -1,9 +1,10 @@
 import { toProblem } from '@virt8ra/contract';
 import type { HostContext } from '../host-context.js';
-import { sweepTaps, tapName } from '../network/taps.js';
+import { tapName } from '../network/interface-name.js';
+import { sweepTaps } from '../network/taps.js';
 import { attachGuest, type Guest } from '../qemu/guest.js';
 import { signalProcess } from '../system/process-identity.js';
-import { guestPaths } from './guest-starter.js';
+import { type GuestNetworks, guestPaths } from './guest-starter.js';
 import type { InstanceStore } from './instance-store.js';
 
 /** Longest time from the record of a launch to the pid file of its process. */
@@ -13,7 +14,7 @@ const startingMs = 2_000;
  * The guests that an earlier agent left running in this boot, by instance key. One that lives and does not answer is ended: whether it
  * still writes cannot be known, so that nothing else may be done before. Taps that belong to no guest are removed.
  */
-export async function adoptGuests(context: HostContext, store: InstanceStore): Promise<Map<string, Guest>> {
+export async function adoptGuests(context: HostContext, store: InstanceStore, networks: GuestNetworks): Promise<Map<string, Guest>> {
   const { agentId, clock, ledger, log, networking } = context;
   const guests = new Map<string, Guest>();
   for (const { key, instance, launch } of store.all()) {
@@ -32,7 +33,7 @@ export async function adoptGuests(context: HostContext, store: InstanceStore): P
   }
   if (networking.mode === 'bridge') {
     const nics = ledger.state.instances.filter(({ key }) => guests.has(key)).flatMap((instance) => instance.nics);
-    const swept = await sweepTaps(agentId, new Set(nics.map((nic) => tapName(agentId, nic.key))));
+    const swept = await sweepTaps(agentId, new Set(nics.map((nic) => tapName(agentId, nic.key))), networks.namespaces());
     if (swept > 0) log.info('taps of vanished guests were removed', { taps: swept });
   }
   return guests;

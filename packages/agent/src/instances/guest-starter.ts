@@ -1,10 +1,13 @@
 import { createHash, randomUUID } from 'node:crypto';
 import { chown } from 'node:fs/promises';
 import { join } from 'node:path';
-import { type DesiredInstance, Problem } from '@virt8ra/contract';
+import { type DesiredInstance, type ObservedNic, Problem } from '@virt8ra/contract';
 import { makeDirectory } from '../disk/atomic-file.js';
 import type { HostContext } from '../host-context.js';
-import { createTap, deleteTap, tapName } from '../network/taps.js';
+import { tapName } from '../network/interface-name.js';
+import type { NetworkPlace } from '../network/network-place.js';
+import { claimPorts, releasePorts } from '../network/port-claims.js';
+import { createTap, deleteTap } from '../network/taps.js';
 import { freePort, type PortForward, userNetdev } from '../network/user-network.js';
 import { type GuestDisk, type GuestNic, type GuestPaths, netdevId } from '../qemu/command-line.js';
 import { prepareFirmware } from '../qemu/firmware.js';
@@ -15,6 +18,17 @@ import { seedFiles, writeSeedImage } from '../seed/seed-image.js';
 import { hostMemory } from '../storage/space.js';
 import type { VolumeStore } from '../storage/volume-store.js';
 import type { InstanceRecord, InstanceStore } from './instance-store.js';
+
+/** What a guest needs of the networks of its host. */
+export interface GuestNetworks {
+  /** Raises Problem unavailable when no such network is desired. */
+  placeOf(networkKey: string): NetworkPlace;
+  /** Namespaces that taps may be in. */
+  namespaces(): readonly string[];
+  /** Connects the taps that the guest's process has open, once their rules hold. Raises Problem when they do not. */
+  plug(instance: DesiredInstance): Promise<void>;
+  nicsSeen(instance: DesiredInstance): ObservedNic[];
+}
 
 /** Memory that QEMU takes besides the guest's own. */
 const overheadMiB = 64;
@@ -57,6 +71,7 @@ export async function startGuest(
   volumes: VolumeStore,
   desired: DesiredInstance,
   record: InstanceRecord,
+  networks: GuestNetworks,
 ): Promise<Guest> {
   const { config, hypervisor } = context;
   const { key } = desired;
@@ -87,7 +102,7 @@ export async function startGuest(
     ...disks.flatMap(({ base, overlay }) => [base, ...(overlay === undefined ? [] : [overlay])]),
   ];
   if (user !== undefined) for (const path of owned) await chown(path, user.uid, user.gid);
-  const { nics, forwards } = await guestNics(context, desired, record.forwards, user?.uid ?? 0);
+  const { nics, forwards } = await guestNics(context, networks, desired, record.forwards, user?.uid ?? 0);
   const id = randomUUID();
   const launching: InstanceRecord = {
     ...record,
@@ -129,9 +144,18 @@ export async function startGuest(
 }
 
 /** Removes the taps of a guest that is gone. May be repeated. */
-export async function dropTaps(context: HostContext, nicKeys: readonly string[]): Promise<void> {
+export async function dropTaps(context: HostContext, networks: GuestNetworks, nicKeys: readonly string[]): Promise<void> {
   if (context.networking.mode !== 'bridge') return;
-  for (const nicKey of nicKeys) await deleteTap(tapName(context.agentId, nicKey));
+  for (const nicKey of nicKeys) await deleteTap(tapName(context.agentId, nicKey), networks.namespaces());
+}
+
+/** Gives back the host's ports that led to an instance. May be repeated. */
+export async function dropPorts(context: HostContext, key: string): Promise<void> {
+  if (context.networking.mode === 'bridge') await releasePorts(portOwner(context, key));
+}
+
+function portOwner(context: HostContext, key: string): string {
+  return `${context.agentId}:${key}`;
 }
 
 async function guestUser(root: boolean, key: string): Promise<GuestUser | undefined> {
@@ -153,24 +177,30 @@ async function guestDisk(volumes: VolumeStore, volumeKey: string): Promise<Guest
 
 async function guestNics(
   context: HostContext,
+  networks: GuestNetworks,
   desired: DesiredInstance,
   older: readonly PortForward[],
   uid: number,
 ): Promise<{ nics: GuestNic[]; forwards: PortForward[] }> {
-  const { agentId, board, config, dataAddress, ledger, networking } = context;
+  const { agentId, config, dataAddress, ledger, networking } = context;
   const nics: GuestNic[] = [];
   const forwards: PortForward[] = [];
+  // Exposed ports belong to the guest's first NIC.
+  if (networking.mode === 'bridge' && desired.nics.length > 0)
+    forwards.push(...(await claimPorts(portOwner(context, desired.key), desired.exposedPorts, older, dataAddress(), config.dataPorts)));
   for (const [index, nic] of desired.nics.entries()) {
     const id = netdevId(index);
     if (networking.mode === 'bridge') {
-      const bridge = board.get('network', nic.networkKey)?.bridge;
       const mtu = ledger.state.networks.find((network) => network.key === nic.networkKey)?.mtu;
-      if (bridge === undefined || mtu === undefined) throw new Problem('unavailable', `network ${nic.networkKey} is not ready`);
-      const tap = await createTap(agentId, nic.key, bridge, mtu, uid);
+      if (mtu === undefined) throw new Problem('unavailable', `network ${nic.networkKey} is not ready`);
+      const tap = await createTap(agentId, nic.key, networks.placeOf(nic.networkKey), uid);
       nics.push({ mac: nic.mac, mtu, netdev: `tap,id=${id},ifname=${tap},script=no,downscript=no,vhost=off` });
       continue;
     }
-    // Exposed ports belong to the guest's first NIC.
+    if (nic.filters !== undefined) {
+      const message = `NIC ${nic.key} has security groups, which this host cannot hold: it has user-mode networking only (${networking.reason})`;
+      throw new Problem('unsupported', message);
+    }
     const own: PortForward[] = [];
     const avoid = new Set(forwards.map(({ hostPort }) => hostPort));
     for (const port of index === 0 ? desired.exposedPorts : []) {

@@ -3,16 +3,20 @@ import { dirname } from 'node:path';
 import { type DesiredInstance, type ObservedInstance, type Surrender, toProblem } from '@virt8ra/contract';
 import type { NextLook } from '../desired/converger.js';
 import { type HostContext, troubleFrom } from '../host-context.js';
-import { sweepTaps, tapName } from '../network/taps.js';
+import { tapName } from '../network/interface-name.js';
+import { sweepTaps } from '../network/taps.js';
+import type { PortForward } from '../network/user-network.js';
 import { bytesRead, type Guest, guestStatus, quitGuest, shutDownGuest } from '../qemu/guest.js';
 import { tendSerialLog } from '../qemu/serial-log.js';
 import type { VolumeStore } from '../storage/volume-store.js';
 import { Exclusive } from '../system/exclusive.js';
 import { isAlive } from '../system/process-identity.js';
 import { adoptGuests } from './adoption.js';
-import { dropTaps, guestPaths, planFingerprint, startGuest } from './guest-starter.js';
+import { afterCrashes, withCrash } from './crashes.js';
+import { dropPorts, dropTaps, type GuestNetworks, guestPaths, planFingerprint, startGuest } from './guest-starter.js';
 import type { InstanceRecord, InstanceStore } from './instance-store.js';
 import { type InstanceNow, observedInstance } from './instance-view.js';
+import { stillMissing } from './still-missing.js';
 
 /** What a transfer wants of the guest it moves: `paused`: leave it paused; `stopped`: do not start it; undefined: nothing. */
 export interface TransferClaims {
@@ -21,8 +25,6 @@ export interface TransferClaims {
 
 /** Longest wait for a guest's own shutdown when its permit goes: the other side waits for the promise. */
 const surrenderGraceMs = 10_000;
-const crashWindowMs = 10 * 60_000;
-const crashesAllowed = 5;
 const youngMs = 2 * 60_000;
 
 /** Starts, stops, watches and gives up the guests of this host. */
@@ -31,20 +33,22 @@ export class InstanceReconciler {
   readonly #store: InstanceStore;
   readonly #volumes: VolumeStore;
   readonly #claims: TransferClaims;
+  readonly #networks: GuestNetworks;
   readonly #guests = new Map<string, Guest>();
   readonly #exclusive = new Exclusive();
   readonly #life = new Map<string, { readBytes: number; serialBytes: number }>();
 
-  constructor(context: HostContext, store: InstanceStore, volumes: VolumeStore, claims: TransferClaims) {
+  constructor(context: HostContext, store: InstanceStore, volumes: VolumeStore, claims: TransferClaims, networks: GuestNetworks) {
     this.#context = context;
     this.#store = store;
     this.#volumes = volumes;
     this.#claims = claims;
+    this.#networks = networks;
   }
 
   /** Takes over the guests that an earlier agent left running. Once, before the first pass. */
   async adopt(): Promise<void> {
-    for (const [key, guest] of await adoptGuests(this.#context, this.#store)) this.#keep(key, guest);
+    for (const [key, guest] of await adoptGuests(this.#context, this.#store, this.#networks)) this.#keep(key, guest);
   }
 
   /** The running guest of an instance. */
@@ -67,6 +71,15 @@ export class InstanceReconciler {
 
   usesNetwork(networkKey: string): boolean {
     return this.#store.all().some(({ launch }) => launch?.networkKeys.includes(networkKey) === true);
+  }
+
+  /** The host's ports that lead to an instance. */
+  forwardsOf(key: string): readonly PortForward[] {
+    return this.#store.get(key)?.forwards ?? [];
+  }
+
+  isUp(key: string): boolean {
+    return this.#guests.has(key);
   }
 
   keys(): string[] {
@@ -193,7 +206,7 @@ export class InstanceReconciler {
       return;
     }
     const now = this.#context.clock.wallMs();
-    const crashes = [...left.crashes.filter((at) => now - Date.parse(at) < crashWindowMs), new Date(now).toISOString()];
+    const crashes = withCrash(left.crashes, now);
     await this.#store.write({ ...left, crashes });
     this.#context.log.warn('a guest’s process ended by itself', { instance: desired.instance, crashes: crashes.length });
     this.#post(desired, { state: 'crashed', problem: { code: 'internal', message: 'the guest’s process ended by itself' } });
@@ -208,33 +221,29 @@ export class InstanceReconciler {
       });
       return undefined;
     }
-    const waitingFor = this.#missing(desired);
+    const waitingFor = stillMissing(this.#context, this.#volumes, desired, {
+      claimed: this.#claims.claimOn(key) !== undefined,
+      inUse: (volumeKey) => this.guestWith(volumeKey) !== undefined,
+    });
     if (waitingFor !== undefined) {
       this.#post(desired, { state: 'waiting', waitingFor });
       return undefined;
     }
-    const lastCrash = record.crashes.at(-1);
-    if (lastCrash !== undefined) {
-      const message = `the guest’s process ended by itself ${record.crashes.length} times within ten minutes, last at ${lastCrash}`;
-      if (record.crashes.length > crashesAllowed) {
-        this.#post(desired, {
-          state: 'crashed',
-          problem: { code: 'internal', message: `${message}; it is not started again before its power is turned off and on` },
-        });
-        return undefined;
-      }
-      const pauseMs = Date.parse(lastCrash) + 1_000 * 2 ** (record.crashes.length - 1) - this.#context.clock.wallMs();
-      if (pauseMs > 0) {
-        this.#post(desired, { state: 'crashed', problem: { code: 'internal', message } });
-        return pauseMs;
-      }
+    const crash = afterCrashes(record.crashes, this.#context.clock.wallMs());
+    if (crash !== undefined) {
+      this.#post(desired, { state: 'crashed', problem: { code: 'internal', message: crash.message } });
+      return crash.pauseMs;
     }
     this.#post(desired, { state: 'starting' });
     try {
-      const guest = await startGuest(this.#context, this.#store, this.#volumes, desired, {
-        ...withoutPoweredOff(record),
-        restarts: desired.restarts,
-      });
+      const guest = await startGuest(
+        this.#context,
+        this.#store,
+        this.#volumes,
+        desired,
+        { ...withoutPoweredOff(record), restarts: desired.restarts },
+        this.#networks,
+      );
       this.#keep(key, guest);
     } catch (error) {
       await this.#gone(
@@ -244,22 +253,6 @@ export class InstanceReconciler {
       throw error;
     }
     return await this.#keepRunning(desired, this.#guests.get(key));
-  }
-
-  /** What a guest still needs before it may start. */
-  #missing(desired: DesiredInstance): string | undefined {
-    if (this.#context.ledger.state.maintenance === true) return 'the end of the maintenance of this host';
-    if (this.#claims.claimOn(desired.key) !== undefined) return 'the transfer of its disks';
-    for (const volumeKey of desired.volumeKeys) {
-      const stage = this.#volumes.get(volumeKey)?.stage;
-      if (stage !== 'ready' && stage !== 'arrived') return `volume ${volumeKey}`;
-      if (this.#context.board.get('volume', volumeKey)?.state === 'settling' && this.guestWith(volumeKey) === undefined)
-        return `volume ${volumeKey} to settle`;
-    }
-    for (const nic of desired.nics) {
-      if (this.#context.board.get('network', nic.networkKey)?.state !== 'ready') return `network ${nic.networkKey}`;
-    }
-    return undefined;
   }
 
   async #keepRunning(desired: DesiredInstance, guest: Guest | undefined): Promise<NextLook> {
@@ -284,6 +277,7 @@ export class InstanceReconciler {
     if ((status === 'prelaunch' || status === 'paused' || status === 'io-error') && !held) {
       const verdict = permits.judge(instance, desired.permit, record?.anchor);
       if (!verdict.ok || desired.permit === undefined) return 0;
+      if (status === 'prelaunch') await this.#plug(desired, guest);
       await permits.hold(instance, desired.permit.epoch);
       await guest.monitor.run('cont');
       if (status === 'prelaunch' && record !== undefined) {
@@ -312,6 +306,17 @@ export class InstanceReconciler {
     return Math.max(Math.min(ioError === undefined ? (young ? 1_000 : 15_000) : 5_000, expiryMs), 1);
   }
 
+  /** A guest whose NICs cannot be connected under their rules never runs; the next start makes its taps anew. */
+  async #plug(desired: DesiredInstance, guest: Guest): Promise<void> {
+    try {
+      await this.#networks.plug(desired);
+    } catch (error) {
+      await quitGuest(guest);
+      await this.#gone(desired.key);
+      throw error;
+    }
+  }
+
   async #lookForLife(key: string, guest: Guest): Promise<void> {
     const { bytes, dropped } = await tendSerialLog(guest.paths.serial);
     const record = this.#store.get(key);
@@ -338,7 +343,7 @@ export class InstanceReconciler {
     this.#life.delete(key);
     guest?.monitor.close();
     const record = this.#store.get(key);
-    await dropTaps(this.#context, nicKeys ?? this.#desired(key)?.nics.map((nic) => nic.key) ?? []);
+    await dropTaps(this.#context, this.#networks, nicKeys ?? this.#desired(key)?.nics.map((nic) => nic.key) ?? []);
     await rm(dirname(guestPaths(this.#context, this.#store, key).qmp), { recursive: true, force: true });
     if (record?.launch !== undefined) {
       const { launch: _, startedAt: __, ...rest } = record;
@@ -359,8 +364,13 @@ export class InstanceReconciler {
     await this.#gone(key);
     if (this.#context.networking.mode === 'bridge') {
       const nics = this.#context.ledger.state.instances.flatMap((instance) => instance.nics);
-      await sweepTaps(this.#context.agentId, new Set(nics.map((nic) => tapName(this.#context.agentId, nic.key))));
+      await sweepTaps(
+        this.#context.agentId,
+        new Set(nics.map((nic) => tapName(this.#context.agentId, nic.key))),
+        this.#networks.namespaces(),
+      );
     }
+    await dropPorts(this.#context, key);
     await this.#store.remove(key);
     board.remove({ type: 'instance', key });
     if (record !== undefined) log.info('an instance was removed from this host', { instance: record.instance, key });
@@ -384,7 +394,17 @@ export class InstanceReconciler {
   }
 
   #observed(record: InstanceRecord, now: InstanceNow, desired?: DesiredInstance): ObservedInstance {
-    return observedInstance(this.#context, { record, desired, guest: this.#guests.get(record.key), life: this.#life.get(record.key) }, now);
+    return observedInstance(
+      this.#context,
+      {
+        record,
+        desired,
+        guest: this.#guests.get(record.key),
+        nics: desired === undefined ? [] : this.#networks.nicsSeen(desired),
+        life: this.#life.get(record.key),
+      },
+      now,
+    );
   }
 }
 

@@ -6,20 +6,15 @@ import { AgentProcess, testFolder } from '../testing/agent-process.js';
 import { imageVolume, smallInstance } from '../testing/desired-objects.js';
 import { FakeControlPlane } from '../testing/fake-control-plane.js';
 import { tinyGuestBytes, tinyGuestImage } from '../testing/tiny-guest.js';
-import { probeBridging } from './taps.js';
+import { probeNetworking } from './probe.js';
+import { listLinks } from './taps.js';
 
 const qemu = (await hasCommand('qemu-system-x86_64')) && (await hasCommand('qemu-img'));
-const bridging = process.getuid?.() === 0 ? await probeBridging('test') : { usable: false, reason: 'it needs root' };
+const bridging = process.getuid?.() === 0 ? await probeNetworking('test') : { usable: false, reason: 'it needs root' };
 if (!qemu) process.stderr.write('skipped: qemu-system-x86_64 and qemu-img are not installed\n');
 else if (!bridging.usable) process.stderr.write(`bridge tests skipped: ${bridging.reason}\n`);
 
-interface Link {
-  readonly ifname: string;
-  readonly ifalias?: string;
-  readonly mtu: number;
-  readonly master?: string;
-}
-const links = () => JSON.parse(execFileSync('ip', ['-j', 'link', 'show'], { encoding: 'utf8' })) as Link[];
+const hostLinkOf = (namespace: string) => namespace.replace('v8n', 'v8h');
 
 describe.skipIf(!qemu)('networking of guests', () => {
   let plane: FakeControlPlane;
@@ -63,33 +58,38 @@ describe.skipIf(!qemu)('networking of guests', () => {
     await plane.stop();
   });
 
-  it.skipIf(!bridging.usable)('joins guests of two agents of one machine by one bridge, which the last one removes', async () => {
+  it.skipIf(!bridging.usable)('joins guests of two agents of one machine in one namespace, which the last one removes', async () => {
     await add('alpha', 'bridge');
     await running('alpha');
     await add('beta', 'bridge');
     const guest = await running('beta');
     const bridge = plane.view('alpha').networks.get('n1')?.bridge ?? '';
-    expect(plane.view('beta').networks.get('n1')).toMatchObject({ state: 'ready', mode: 'bridge', bridge });
-    expect(links().find((link) => link.ifname === bridge)).toMatchObject({ mtu: 1400, ifalias: 'virt8ra:n1' });
-    expect(links().filter((link) => link.master === bridge)).toHaveLength(2);
-    expect(execFileSync('ip', ['address', 'show', 'dev', bridge], { encoding: 'utf8' })).toContain('inet 10.213.7.1/24');
-    expect(guest.access).toEqual([{ port: 80, address: '10.213.7.5', hostPort: 80 }]);
+    const namespace = plane.view('alpha').networks.get('n1')?.namespace ?? '';
+    expect(plane.view('beta').networks.get('n1')).toMatchObject({ state: 'ready', mode: 'bridge', bridge, namespace });
+    expect((await listLinks(namespace)).find((link) => link.ifname === bridge)).toMatchObject({ mtu: 1400, ifalias: 'virt8ra:n1' });
+    expect((await listLinks(namespace)).filter((link) => link.master === bridge)).toHaveLength(2);
+    expect(execFileSync('ip', ['-n', namespace, 'address', 'show', 'dev', bridge], { encoding: 'utf8' })).toContain('inet 10.213.7.1/24');
+    const inside = plane.view('beta').networks.get('n1')?.hostSide?.[0];
+    expect(guest.access).toEqual([{ port: 80, address: inside, hostPort: expect.any(Number) }]);
+    expect(plane.view('alpha').instances.get('i1')?.access[0]?.hostPort).not.toBe(guest.access[0]?.hostPort);
 
     plane.want('alpha', { networks: [], volumes: [], instances: [] });
     await plane.until('alpha has left', () => plane.view('alpha').networks.size === 0);
-    expect(links().filter((link) => link.master === bridge)).toHaveLength(1);
+    expect((await listLinks(namespace)).filter((link) => link.master === bridge)).toHaveLength(1);
     plane.want('beta', { networks: [], volumes: [], instances: [] });
     await plane.until('beta has left', () => plane.view('beta').networks.size === 0);
-    expect(links().some((link) => link.ifname === bridge || link.ifalias?.endsWith(':nic1') === true)).toBe(false);
+    expect(execFileSync('ip', ['netns', 'list'], { encoding: 'utf8' })).not.toContain(namespace);
+    expect((await listLinks()).some((link) => link.ifalias?.endsWith(':nic1') === true || link.ifname === hostLinkOf(namespace))).toBe(
+      false,
+    );
   });
 
   it.skipIf(!bridging.usable)('takes away the tap of a guest that died while no agent looked', async () => {
     const agent = await add('alpha', 'bridge');
     const { pid } = await running('alpha');
-    const before = links()
-      .filter((link) => link.ifalias?.endsWith(':nic1') === true)
-      .map(({ ifname }) => ifname);
-    expect(before).toHaveLength(1);
+    const namespace = plane.view('alpha').networks.get('n1')?.namespace ?? '';
+    const taps = async () => (await listLinks(namespace)).filter((link) => link.ifalias?.endsWith(':nic1') === true);
+    expect(await taps()).toHaveLength(1);
     await agent.stop('SIGKILL');
     plane.want('alpha', { instances: [] });
     process.kill(pid ?? 0, 'SIGKILL');
@@ -99,7 +99,7 @@ describe.skipIf(!qemu)('networking of guests', () => {
       'the instance is gone',
       () => plane.view('alpha').generation === plane.desired('alpha').generation && plane.view('alpha').instances.size === 0,
     );
-    expect(links().filter((link) => link.ifalias?.endsWith(':nic1') === true)).toEqual([]);
+    expect(await taps()).toEqual([]);
   });
 
   it('opens a port of the host for each exposed port where there is no bridge', async () => {
