@@ -96,7 +96,7 @@ export function createTour({ root, state, asRoot, narrator, signal }: TourOption
     await makeWorkspace(client, { signal });
     const begin = performance.now();
     await describeGuest(client);
-    const address = await guestUrl(client, asRoot, { signal, withinSeconds: 120 });
+    const address = await guestUrl(client, { signal, withinSeconds: 120 });
     const running = await settled(client, instance, guest, ({ status }) => status?.activity?.value === 'running', {
       signal,
       withinSeconds: 120,

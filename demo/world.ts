@@ -105,19 +105,11 @@ export async function makeWorkspace(client: Client, waiting: Waiting): Promise<v
   });
 }
 
-/** The one URL of the guest's page: its own address where the host can reach it, else the access endpoint that follows it. */
-export async function guestUrl(client: Client, ownAddress: boolean, waiting: Waiting): Promise<string> {
-  if (!ownAddress) {
-    const what = 'the guest has an access endpoint';
-    const { status } = await settled(client, instance, guest, (seen) => accessOf(seen.status) !== undefined, { ...waiting, what });
-    return `http://${accessOf(status)}`;
-  }
-  const what = 'the NIC has an address';
-  const { status } = await settled(client, nic, { ...place, name: 'web' }, (seen) => (seen.status?.addresses?.length ?? 0) > 0, {
-    ...waiting,
-    what,
-  });
-  return `http://${status?.addresses?.[0]}`;
+/** The one URL of the guest's page: the access endpoint that follows it. */
+export async function guestUrl(client: Client, waiting: Waiting): Promise<string> {
+  const what = 'the guest has an access endpoint';
+  const { status } = await settled(client, instance, guest, (seen) => accessOf(seen.status) !== undefined, { ...waiting, what });
+  return `http://${accessOf(status)}`;
 }
 
 /** Deletes in the order in which things need each other, whatever of it is there, and waits until all is gone. */

@@ -7,7 +7,7 @@ import type { HostContext } from '../host-context.js';
 import { tapName } from '../network/interface-name.js';
 import type { NetworkPlace } from '../network/network-place.js';
 import { claimPorts, releasePorts } from '../network/port-claims.js';
-import { createTap, deleteTap } from '../network/taps.js';
+import { createTap, deleteTap, sweepTaps } from '../network/taps.js';
 import { freePort, type PortForward, userNetdev } from '../network/user-network.js';
 import { type GuestDisk, type GuestNic, type GuestPaths, netdevId } from '../qemu/command-line.js';
 import { prepareFirmware } from '../qemu/firmware.js';
@@ -147,6 +147,13 @@ export async function startGuest(
 export async function dropTaps(context: HostContext, networks: GuestNetworks, nicKeys: readonly string[]): Promise<void> {
   if (context.networking.mode !== 'bridge') return;
   for (const nicKey of nicKeys) await deleteTap(tapName(context.agentId, nicKey), networks.namespaces());
+}
+
+/** Removes this agent's taps that no desired instance has. */
+export async function sweepNics({ agentId, ledger, networking }: HostContext, networks: GuestNetworks): Promise<void> {
+  if (networking.mode !== 'bridge') return;
+  const nics = ledger.state.instances.flatMap((instance) => instance.nics);
+  await sweepTaps(agentId, new Set(nics.map((nic) => tapName(agentId, nic.key))), networks.namespaces());
 }
 
 /** Gives back the host's ports that led to an instance. May be repeated. */

@@ -3,8 +3,6 @@ import { dirname } from 'node:path';
 import { type DesiredInstance, type ObservedInstance, type Surrender, toProblem } from '@virt8ra/contract';
 import type { NextLook } from '../desired/converger.js';
 import { type HostContext, troubleFrom } from '../host-context.js';
-import { tapName } from '../network/interface-name.js';
-import { sweepTaps } from '../network/taps.js';
 import type { PortForward } from '../network/user-network.js';
 import { bytesRead, type Guest, guestStatus, quitGuest, shutDownGuest } from '../qemu/guest.js';
 import { tendSerialLog } from '../qemu/serial-log.js';
@@ -13,9 +11,9 @@ import { Exclusive } from '../system/exclusive.js';
 import { isAlive } from '../system/process-identity.js';
 import { adoptGuests } from './adoption.js';
 import { afterCrashes, withCrash } from './crashes.js';
-import { dropPorts, dropTaps, type GuestNetworks, guestPaths, planFingerprint, startGuest } from './guest-starter.js';
+import { dropPorts, dropTaps, type GuestNetworks, guestPaths, planFingerprint, startGuest, sweepNics } from './guest-starter.js';
 import type { InstanceRecord, InstanceStore } from './instance-store.js';
-import { type InstanceNow, observedInstance } from './instance-view.js';
+import { type InstanceNow, observedInstance, runningProblem } from './instance-view.js';
 import { stillMissing } from './still-missing.js';
 
 /** What a transfer wants of the guest it moves: `paused`: leave it paused; `stopped`: do not start it; undefined: nothing. */
@@ -291,19 +289,12 @@ export class InstanceReconciler {
     }
     await this.#lookForLife(key, guest);
     const pausedState: ObservedInstance['state'] = status === 'running' ? 'running' : 'paused';
-    const ioError =
-      status === 'io-error'
-        ? { code: 'exhausted', message: 'the guest is paused because its disk could not be written; it goes on when there is room' }
-        : undefined;
-    const behind = record?.launch !== undefined && record.launch.plan !== planFingerprint(desired);
-    const problem =
-      ioError ??
-      (behind ? { code: 'conflict', message: 'the guest runs as it was started; a restart brings it to what is desired now' } : undefined);
+    const problem = runningProblem(status, record?.launch !== undefined && record.launch.plan !== planFingerprint(desired));
     this.#post(desired, { state: pausedState, ...(problem === undefined ? {} : { problem }) });
     const startedAt = Date.parse(this.#store.get(key)?.startedAt ?? '');
     const young = clock.wallMs() - startedAt < youngMs;
     const expiryMs = desired.permit === undefined ? 0 : permits.remainingMs(desired.permit, record?.anchor);
-    return Math.max(Math.min(ioError === undefined ? (young ? 1_000 : 15_000) : 5_000, expiryMs), 1);
+    return Math.max(Math.min(status === 'io-error' ? 5_000 : young ? 1_000 : 15_000, expiryMs), 1);
   }
 
   /** A guest whose NICs cannot be connected under their rules never runs; the next start makes its taps anew. */
@@ -362,14 +353,7 @@ export class InstanceReconciler {
     const guest = this.#guests.get(key);
     if (guest !== undefined) await quitGuest(guest);
     await this.#gone(key);
-    if (this.#context.networking.mode === 'bridge') {
-      const nics = this.#context.ledger.state.instances.flatMap((instance) => instance.nics);
-      await sweepTaps(
-        this.#context.agentId,
-        new Set(nics.map((nic) => tapName(this.#context.agentId, nic.key))),
-        this.#networks.namespaces(),
-      );
-    }
+    await sweepNics(this.#context, this.#networks);
     await dropPorts(this.#context, key);
     await this.#store.remove(key);
     board.remove({ type: 'instance', key });

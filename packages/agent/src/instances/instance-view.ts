@@ -43,6 +43,14 @@ export function observedInstance(context: HostContext, facts: InstanceFacts, now
   };
 }
 
+/** What is wrong with a guest that is up, or `behind` what is desired; undefined when nothing is. */
+export function runningProblem(status: string, behind: boolean): InstanceNow['problem'] {
+  if (status === 'io-error')
+    return { code: 'exhausted', message: 'the guest is paused because its disk could not be written; it goes on when there is room' };
+  if (!behind) return undefined;
+  return { code: 'conflict', message: 'the guest runs as it was started; a restart brings it to what is desired now' };
+}
+
 /** Where each exposed port is reached: at the host, or where all are on one machine, at the host's side of the network. */
 function accessTo(context: HostContext, record: InstanceRecord, desired: DesiredInstance): ObservedInstance['access'] {
   const at = (address: string) => record.forwards.map(({ port, hostPort }) => ({ port, address, hostPort }));
