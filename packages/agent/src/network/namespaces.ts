@@ -20,7 +20,7 @@ const ensureScript = `
 ns=$1 agent=$2 held=$3 start=$4 bridge=$5 mac=$6 hostlink=$7 uplink=$8 mtu=$9 mark=\${10}; shift 10
 dir="${networksRoot}/$ns"; mkdir -p "$dir/users"; : > "$dir/users/$agent"
 if ! nsenter --net="/run/netns/$ns" true 2>/dev/null; then
-  if [ -n "$held" ]; then mkdir -p /run/netns; : > "/run/netns/$ns"; mount --bind "$held" "/run/netns/$ns"
+  if [ -n "$held" ]; then mkdir -p /run/netns; : > "/run/netns/$ns"; mount --no-canonicalize --bind "$held" "/run/netns/$ns"
   else rm -f "/run/netns/$ns"; ip netns add "$ns"; fi
 fi
 if ! [ -s "$dir/number" ]; then
