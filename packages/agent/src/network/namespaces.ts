@@ -16,12 +16,21 @@ export const hostRange4 = '169.254.0.0/17';
 export const hostRange6 = 'fdc6:8b1a:7e48::/48';
 const numbers = 16_256;
 
-const ensureScript = `
+/**
+ * A name of a namespace is a mount. An agent whose service manager gives it mounts of its own would take the name, and the namespace, with it
+ * when it ends; so that names are made where process 1 is, and appear here from there.
+ */
+const hostFunction = `host() {
+  if [ "$(readlink /proc/self/ns/mnt)" = "$(readlink /proc/1/ns/mnt)" ]; then "$@"; else nsenter --mount=/proc/1/ns/mnt "$@"; fi
+}
+`;
+
+const ensureScript = `${hostFunction}
 ns=$1 agent=$2 held=$3 start=$4 bridge=$5 mac=$6 hostlink=$7 uplink=$8 mtu=$9 mark=\${10}; shift 10
 dir="${networksRoot}/$ns"; mkdir -p "$dir/users"; : > "$dir/users/$agent"
 if ! nsenter --net="/run/netns/$ns" true 2>/dev/null; then
-  if [ -n "$held" ]; then mkdir -p /run/netns; : > "/run/netns/$ns"; mount --no-canonicalize --bind "$held" "/run/netns/$ns"
-  else rm -f "/run/netns/$ns"; ip netns add "$ns"; fi
+  if [ -n "$held" ]; then mkdir -p /run/netns; : > "/run/netns/$ns"; host mount --no-canonicalize --bind "$held" "/run/netns/$ns"
+  else rm -f "/run/netns/$ns"; host ip netns add "$ns"; fi
 fi
 if ! [ -s "$dir/number" ]; then
   n=$start; while grep -qsx "$n" "${networksRoot}"/*/number; do n=$(( (n + 1) % ${numbers} )); done
@@ -61,13 +70,13 @@ sysctl -qw "net.ipv6.conf.$hostlink.force_forwarding=1" "net.ipv6.conf.$hostlink
 echo "$n"
 `;
 
-const releaseScript = `
+const releaseScript = `${hostFunction}
 ns=$1 agent=$2 hostlink=$3
 dir="${networksRoot}/$ns"
 rm -f "$dir/users/$agent" "$dir/hosts/$agent" "$dir/leases/$agent" "$dir/options/$agent"
 if rmdir "$dir/users" 2>/dev/null || ! [ -e "$dir/users" ]; then
   if [ -s "$dir/dnsmasq.pid" ] && grep -qsx dnsmasq "/proc/$(cat "$dir/dnsmasq.pid")/comm"; then kill "$(cat "$dir/dnsmasq.pid")"; fi
-  ip netns delete "$ns" 2>/dev/null || rm -f "/run/netns/$ns"
+  host ip netns delete "$ns" 2>/dev/null || rm -f "/run/netns/$ns"
   ip link delete dev "$hostlink" 2>/dev/null || true
   rm -rf "$dir"
 fi
