@@ -21,7 +21,8 @@ const numbers = 16_256;
  * when it ends; so that names are made where process 1 is, and appear here from there.
  */
 const hostFunction = `host() {
-  if [ "$(readlink /proc/self/ns/mnt)" = "$(readlink /proc/1/ns/mnt)" ]; then "$@"; else nsenter --mount=/proc/1/ns/mnt "$@"; fi
+  first=$(readlink /proc/1/ns/mnt 2>/dev/null || true)
+  if [ -z "$first" ] || [ "$first" = "$(readlink /proc/self/ns/mnt)" ]; then "$@"; else nsenter --mount=/proc/1/ns/mnt "$@"; fi
 }
 `;
 
