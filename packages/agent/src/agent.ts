@@ -21,8 +21,11 @@ import { keepRenewed } from './link/renewal.js';
 import { LiveReconciler } from './live/live-reconciler.js';
 import type { Log } from './log.js';
 import { spawnedFetcher, spawnedMovers } from './mover/spawn.js';
+import { bridgeName } from './network/bridges.js';
 import { NetworkReconciler } from './network/network-reconciler.js';
 import { probeBridging, tapName } from './network/taps.js';
+import { Overlay, type OverlayOptions } from './overlay/overlay.js';
+import { chooseTunnelBackend, segmentId } from './overlay/tunnel-backend.js';
 import { PermitBook } from './permits/permit-book.js';
 import { openPermitJournal } from './permits/permit-journal.js';
 import { diskCounters } from './qemu/guest.js';
@@ -152,6 +155,10 @@ async function assemble(config: AgentConfig, log: Log, unlock: () => Promise<voi
   live.useInstances(instances);
   const volumes = new VolumeReconciler(context, volumeStore, images, instances, transfers, transfers.rootDigest);
   const networks = await NetworkReconciler.open(context, instances);
+  const overlay = await openOverlay(context, {
+    facts: () => link?.sendInventory(),
+    report: (report) => link?.overlay(report),
+  });
 
   const converger = new Converger(async ({ type, key }, signal) => {
     switch (type) {
@@ -179,17 +186,20 @@ async function assemble(config: AgentConfig, log: Log, unlock: () => Promise<voi
   // What changes for one object may be what another waits for.
   board.watch((change) => {
     if (change.kind === 'removed') converger.forget(change.object);
+    if (change.object.type === 'network') overlay.kick();
     if (change.kind !== 'detail')
       for (const object of everything()) if (objectId(object) !== objectId(change.object)) converger.nudge(object);
   });
   const accept = async (epoch: string, desired: DesiredState) => {
     const before = new Map(describe(ledger.state));
+    const tunnels = JSON.stringify(ledger.state.overlay);
     if (!(await ledger.accept(epoch, desired, present()))) {
       log.warn('an older desired state was not taken over', { generation: desired.generation, have: ledger.state.generation });
       return;
     }
     log.debug('a desired state was taken over', { epoch, generation: desired.generation });
     listDesired(board, ledger.state, networking.mode);
+    if (JSON.stringify(desired.overlay) !== tunnels) overlay.kick();
     const after = new Map(describe(desired));
     for (const object of everything()) {
       const id = objectId(object);
@@ -221,7 +231,8 @@ async function assemble(config: AgentConfig, log: Log, unlock: () => Promise<voi
     board,
     generation: () => ledger.state.generation,
     accept,
-    inventory: async () => await takeInventory(context, volumeStore),
+    inventory: async () => await takeInventory(context, volumeStore, overlay.facts()),
+    overlay: () => overlay.report(),
     openStream: streams.open,
     log,
   });
@@ -259,12 +270,35 @@ async function assemble(config: AgentConfig, log: Log, unlock: () => Promise<voi
       await running.stop();
       await streams.stop();
       await live.stop();
+      await overlay.stop();
       await transfers.stop();
       await converger.stop();
       await journal.close();
       await unlock();
     },
   };
+}
+
+async function openOverlay(
+  { config, agentId, controlPlane, networking, clock, ledger, dataAddress, log }: HostContext,
+  on: OverlayOptions['on'],
+): Promise<Overlay> {
+  const backend = await chooseTunnelBackend(agentId, config.overlay.mode, networking);
+  log.info('the overlay was looked at', backend);
+  return await Overlay.open({
+    ...config.overlay,
+    stateDirectory: config.stateDirectory,
+    agentId,
+    controlPlane,
+    backend,
+    segment: await segmentId(clock.bootId),
+    dataAddress,
+    clock,
+    desired: () => ledger.state.overlay,
+    placeOf: (vni) => ({ bridge: bridgeName(controlPlane, vni) }),
+    log,
+    on,
+  });
 }
 
 /** Each object's desired state as text, to see which of them a new state changes. */

@@ -5,6 +5,7 @@ import {
   agentProtocols,
   type DesiredState,
   type HostInventory,
+  type OverlayReport,
   Problem,
   ServerMessage,
   type ServerStream,
@@ -30,6 +31,8 @@ export interface LinkOptions {
   readonly accept: (epoch: string, state: DesiredState) => Promise<void>;
   readonly inventory: () => Promise<HostInventory>;
   readonly openStream: (request: ServerStream) => void;
+  /** What the overlay measured, told after each greeting. */
+  readonly overlay?: () => OverlayReport;
   readonly log: Log;
   readonly inventorySeconds?: number;
   /** Shortest and longest pause between two attempts. */
@@ -41,6 +44,10 @@ export interface Link {
   progress(progress: Progress): void;
   /** Sent now or never, and only to a control plane that takes them. */
   samples(samples: Samples): void;
+  /** Tells what the overlay measured anew; dropped while there is no connection. */
+  overlay(report: OverlayReport): void;
+  /** Sends the inventory now; dropped while there is no connection. */
+  sendInventory(): void;
   /** This end's address in the current connection, undefined before the first. */
   readonly localAddress: string | undefined;
   stop(): Promise<void>;
@@ -86,6 +93,8 @@ export function openLink(options: LinkOptions): Link {
     },
     progress: (progress) => session?.outbox()?.progress(progress),
     samples: (samples) => session?.samples(samples),
+    overlay: (report) => session?.overlay(report),
+    sendInventory: () => session?.sendInventory(),
     stop: async () => {
       stopped = true;
       clearTimeout(retry);
@@ -96,6 +105,8 @@ export function openLink(options: LinkOptions): Link {
 
 interface Session {
   greeted(): boolean;
+  overlay(report: OverlayReport): void;
+  sendInventory(): void;
   outbox(): Outbox | undefined;
   samples(samples: Samples): void;
   localAddress(): string | undefined;
@@ -134,12 +145,13 @@ function openSession(options: LinkOptions, on: { greeted: () => void; ended: (re
     reason = why;
     socket.terminate();
   };
-  const sendInventory = async () => {
-    send({ type: 'inventory', at: new Date().toISOString(), inventory: await options.inventory() });
+  const inventory = () => {
+    options
+      .inventory()
+      .then((found) => send({ type: 'inventory', at: new Date().toISOString(), inventory: found }))
+      .catch((error: unknown) => log.warn('the inventory failed', { problem: String(error) }));
   };
-  const tellInventory = () => {
-    sendInventory().catch((error: unknown) => log.warn('the inventory failed', { problem: String(error) }));
-  };
+  const overlay = (report: OverlayReport) => send({ type: 'overlay', at: new Date().toISOString(), report });
   const follow = (message: ServerMessage) => {
     switch (message.type) {
       case 'welcome': {
@@ -156,8 +168,9 @@ function openSession(options: LinkOptions, on: { greeted: () => void; ended: (re
         }, silenceMs / 3);
         on.greeted();
         log.info('the link is up', { site: message.site, epoch: message.epoch });
-        tellInventory();
-        inventoryTimer = setInterval(tellInventory, (options.inventorySeconds ?? 30) * 1000);
+        inventory();
+        inventoryTimer = setInterval(inventory, (options.inventorySeconds ?? 30) * 1000);
+        if (options.overlay !== undefined) overlay(options.overlay());
         outbox = new Outbox(options.board, options.generation, { send, bufferedBytes: () => socket.bufferedAmount });
         return;
       }
@@ -168,7 +181,7 @@ function openSession(options: LinkOptions, on: { greeted: () => void; ended: (re
             outbox?.announce();
             if ((message.state.maintenance === true) === inMaintenance) return;
             inMaintenance = message.state.maintenance === true;
-            tellInventory();
+            inventory();
           })
           .catch((error: unknown) =>
             fail(`the desired state could not be taken over: ${error instanceof Error ? error.message : String(error)}`),
@@ -222,6 +235,12 @@ function openSession(options: LinkOptions, on: { greeted: () => void; ended: (re
   });
   return {
     greeted: () => outbox !== undefined,
+    overlay: (report) => {
+      if (outbox !== undefined) overlay(report);
+    },
+    sendInventory: () => {
+      if (outbox !== undefined) inventory();
+    },
     outbox: () => outbox,
     samples: (samples) => {
       // Behind what waits already they would only be late.

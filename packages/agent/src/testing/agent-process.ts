@@ -21,14 +21,17 @@ export class AgentProcess {
   readonly folder: string;
   readonly #plane: FakeControlPlane;
   readonly #options: readonly string[];
+  readonly #namespace: string | undefined;
   #child: ChildProcess | undefined;
   #log = '';
 
-  constructor(plane: FakeControlPlane, host: string, folder: string, options: readonly string[] = []) {
+  /** `namespace`: the network namespace it runs in, as `ip netns` knows it. Its mounts stay ours, as namespaces that it makes are mounts. */
+  constructor(plane: FakeControlPlane, host: string, folder: string, options: readonly string[] = [], namespace?: string) {
     this.host = host;
     this.folder = folder;
     this.#plane = plane;
     this.#options = options;
+    this.#namespace = namespace;
   }
 
   get pid(): number | undefined {
@@ -58,7 +61,9 @@ export class AgentProcess {
       'debug',
       ...this.#options,
     ];
-    const child = spawn(process.execPath, [mainFile, 'run', ...enrol, ...options], {
+    const within = this.#namespace === undefined ? [] : ['nsenter', `--net=/run/netns/${this.#namespace}`];
+    const [command = '', ...args] = [...within, process.execPath, mainFile, 'run', ...enrol, ...options];
+    const child = spawn(command, args, {
       stdio: ['ignore', 'ignore', 'pipe'],
       env: { PATH: process.env['PATH'] ?? '', VIRT8RA_AGENT_RUNTIME: join(this.folder, `${this.host}-run`) },
     });

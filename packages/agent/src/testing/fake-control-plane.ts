@@ -15,6 +15,7 @@ import {
   type ObservedTransfer,
   type ObservedVolume,
   type OpenedStream,
+  type OverlayReport,
   openedStream,
   type ServerMessage,
   type StreamCarrier,
@@ -39,6 +40,7 @@ export interface HostView {
   readonly instances: Map<string, ObservedInstance>;
   readonly transfers: Map<string, ObservedTransfer>;
   readonly progress: AgentMessageOf<'progress'>[];
+  overlay: OverlayReport | undefined;
   connections: number;
 }
 
@@ -74,7 +76,8 @@ export class FakeControlPlane {
   private constructor(authority: TestAuthority, server: ReturnType<typeof createServer>) {
     this.authority = authority;
     this.#server = server;
-    this.url = `https://127.0.0.1:${(server.address() as AddressInfo).port}`;
+    const { address, port } = server.address() as AddressInfo;
+    this.url = `https://${address}:${port}`;
     const links = new WebSocketServer({ noServer: true, autoPong: false });
     server.on('request', (request, response) => {
       this.#answer(request).then(
@@ -95,9 +98,10 @@ export class FakeControlPlane {
     });
   }
 
-  static async start(): Promise<FakeControlPlane> {
+  /** `address` must be one of this machine that its agents reach. */
+  static async start(address = '127.0.0.1'): Promise<FakeControlPlane> {
     const authority = await createTestAuthority();
-    const own = await authority.issueServer();
+    const own = await authority.issueServer(address);
     const server = createServer({
       cert: `${own.certificate}\n${authority.certificate}\n`,
       key: own.privateKey,
@@ -105,7 +109,7 @@ export class FakeControlPlane {
       requestCert: true,
       rejectUnauthorized: false,
     });
-    await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+    await new Promise<void>((resolve) => server.listen(0, address, resolve));
     return new FakeControlPlane(authority, server);
   }
 
@@ -136,6 +140,7 @@ export class FakeControlPlane {
       instances: new Map(),
       transfers: new Map(),
       progress: [],
+      overlay: undefined,
       connections: 0,
     };
     this.views.set(host, view);
@@ -247,6 +252,7 @@ export class FakeControlPlane {
     } else if (message.type === 'inventory') view.inventory = message;
     else if (message.type === 'progress') view.progress.push(message);
     else if (message.type === 'samples') view.samples = message;
+    else if (message.type === 'overlay') view.overlay = message.report;
     else {
       const { full, generation, networks, volumes, instances, transfers } = message;
       view.generation = generation;

@@ -32,6 +32,7 @@ const kindOfCommand: Readonly<Record<string, string>> = {
   cancel: 'migration',
   cordon: 'host',
   uncordon: 'host',
+  rekey: 'host',
   enrol: 'host',
 };
 

@@ -1,5 +1,6 @@
 import { type Static, Type } from 'typebox';
 import { DesiredFilter, FilterKey } from './filter.js';
+import { DesiredOverlay } from './overlay.js';
 import { Permit } from './permit.js';
 
 /**
@@ -292,6 +293,8 @@ export const DesiredState = Type.Object(
     maintenance: Type.Optional(Type.Boolean()),
     /** Only for agents with feature `filters`. */
     filters: Type.Optional(Type.Array(DesiredFilter)),
+    /** Present on the host that carries the overlay for its machine; without it there are no tunnels. */
+    overlay: Type.Optional(DesiredOverlay),
   },
   closed,
 );

@@ -2,6 +2,7 @@ export * from './desired.js';
 export * from './filter.js';
 export * from './host-object.js';
 export * from './observed.js';
+export * from './overlay.js';
 export * from './permit.js';
 export * from './protocol.js';
 export * from './samples.js';

@@ -4,6 +4,7 @@ import { StreamTarget } from '../stream/note.js';
 import { DesiredState, hostObjectTypes } from './desired.js';
 import { ObservedFilter } from './filter.js';
 import { HostInventory, ObservedInstance, ObservedNetwork, ObservedTransfer, ObservedVolume } from './observed.js';
+import { OverlayReport } from './overlay.js';
 import { AgentSamples } from './samples.js';
 
 /**
@@ -93,7 +94,10 @@ export const AgentProgress = Type.Object(
   closed,
 );
 
-export const AgentMessage = Type.Union([AgentHello, AgentInventory, AgentObserved, AgentProgress, AgentSamples]);
+/** What the overlay's carrier measured, as a whole; sent after `welcome` and whenever it changed. */
+export const AgentOverlay = Type.Object({ type: Type.Literal('overlay'), at: Type.String(), report: OverlayReport }, closed);
+
+export const AgentMessage = Type.Union([AgentHello, AgentInventory, AgentObserved, AgentProgress, AgentSamples, AgentOverlay]);
 export type AgentMessage = Static<typeof AgentMessage>;
 export type AgentMessageOf<Name extends AgentMessage['type']> = Extract<AgentMessage, { type: Name }>;
 

@@ -1,4 +1,4 @@
-import type { AgentMessageOf, DesiredState, HostObject, HostObjectType } from '@virt8ra/contract';
+import type { AgentMessageOf, DesiredOverlay, DesiredState, HostObject, HostObjectType } from '@virt8ra/contract';
 import type { Pool } from 'pg';
 import type { LinkIdentity } from './intake.js';
 import { tellFleet } from './signals.js';
@@ -100,9 +100,11 @@ export function createLinkStore(pool: Pool, silenceSeconds: number): LinkStore {
     },
 
     async desiredState(host) {
-      const found = await pool.query<{ generation: string; maintenance: boolean; type: HostObjectType | null; object: unknown }>(
-        `select host.generation, host.maintenance and link.features ? 'maintenance' as maintenance, desired.type, desired.object
+      const found = await pool.query<DesiredRow>(
+        `select host.generation, host.maintenance and link.features ? 'maintenance' as maintenance, desired.type, desired.object,
+                overlay.desired as overlay
            from fleet.host left join fleet.link using (host)
+           left join fleet.overlay on overlay.host = host.host
            left join fleet.desired on desired.host = host.host and desired.object is not null
           where host.host = $1 order by desired.type, desired.key`,
         [host],
@@ -119,7 +121,16 @@ export function createLinkStore(pool: Pool, silenceSeconds: number): LinkStore {
         transfers: of('transfer'),
         ...(first.maintenance ? { maintenance: true } : {}),
         ...(found.rows.some(({ type }) => type === 'filter') ? { filters: of('filter') } : {}),
+        ...(first.overlay === null ? {} : { overlay: first.overlay }),
       };
     },
   };
+}
+
+interface DesiredRow {
+  readonly generation: string;
+  readonly maintenance: boolean;
+  readonly overlay: DesiredOverlay | null;
+  readonly type: HostObjectType | null;
+  readonly object: unknown;
 }
