@@ -6,7 +6,8 @@ import { makeDirectory } from '../disk/atomic-file.js';
 import type { HostContext } from '../host-context.js';
 import { createTap, deleteTap, tapName } from '../network/taps.js';
 import { freePort, type PortForward, userNetdev } from '../network/user-network.js';
-import { type GuestDisk, type GuestNic, type GuestPaths, netdevId } from '../qemu/command-line.js';
+import { type GuestNic, type GuestPaths, netdevId } from '../qemu/command-line.js';
+import type { GuestDisk } from '../qemu/disk-devices.js';
 import { prepareFirmware } from '../qemu/firmware.js';
 import { type Guest, launchGuest } from '../qemu/guest.js';
 import { type GuestUser, guestUid, kvmGroup, requireReachable } from '../qemu/guest-user.js';
@@ -33,13 +34,13 @@ export function guestPaths(context: HostContext, store: InstanceStore, key: stri
   };
 }
 
-/** Fingerprint of what a process is started with: when it differs from what is desired, the guest must be restarted to follow. */
+/** Fingerprint of what a process is started with and cannot follow while it runs: when it differs from what is desired, the guest must be restarted. */
 export function planFingerprint(desired: DesiredInstance): string {
   const { vCPU, memoryMiB, volumeKeys, nics, exposedPorts, firmware } = desired;
   const shape = {
     vCPU,
     memoryMiB,
-    volumeKeys,
+    bootVolume: volumeKeys[0],
     nics: nics.map(({ key, networkKey, mac, addresses }) => ({ key, networkKey, mac, addresses })),
     exposedPorts,
     firmware,
@@ -134,7 +135,7 @@ export async function dropTaps(context: HostContext, nicKeys: readonly string[])
   for (const nicKey of nicKeys) await deleteTap(tapName(context.agentId, nicKey));
 }
 
-/** The user that a guest's process has; undefined: that of the agent. */
+/** The user that a guest’s process has; undefined: that of the agent. */
 export async function guestUser(root: boolean, key: string): Promise<GuestUser | undefined> {
   if (!root) return undefined;
   const kvmGid = await kvmGroup();
@@ -142,7 +143,8 @@ export async function guestUser(root: boolean, key: string): Promise<GuestUser |
   return { uid, gid: uid, ...(kvmGid === undefined ? {} : { kvmGid }) };
 }
 
-async function guestDisk(volumes: VolumeStore, volumeKey: string): Promise<GuestDisk> {
+/** The files of a volume that a guest may have. Raises Problem unavailable when it is not ready. */
+export async function guestDisk(volumes: VolumeStore, volumeKey: string): Promise<GuestDisk> {
   const record = volumes.get(volumeKey);
   const { base, overlay } = volumes.files(volumeKey);
   if (record?.stage === 'incoming') return { volumeKey, base, incoming: true };

@@ -2,6 +2,7 @@ import { rm } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { type DesiredInstance, type ObservedInstance, type Surrender, toProblem } from '@virt8ra/contract';
 import type { NextLook } from '../desired/converger.js';
+import { stillFull } from '../disk/room.js';
 import { type HostContext, troubleFrom } from '../host-context.js';
 import { sweepTaps, tapName } from '../network/taps.js';
 import type { PermitVerdict } from '../permits/permit-book.js';
@@ -12,6 +13,7 @@ import { Exclusive } from '../system/exclusive.js';
 import { isAlive } from '../system/process-identity.js';
 import { adoptGuests } from './adoption.js';
 import { judgeCrashes, withCrash } from './crash-policy.js';
+import { DiskTender } from './disk-tender.js';
 import { dropTaps, guestPaths, planFingerprint, startGuest } from './guest-starter.js';
 import type { InstanceRecord, InstanceStore } from './instance-store.js';
 import { type InstanceNow, observedInstance } from './instance-view.js';
@@ -26,6 +28,10 @@ export interface TransferClaims {
   keeps(instanceKey: string): boolean;
   /** True while its memory is to come by a live move: its process receives, permit or not, and runs nothing. */
   isArriving(instanceKey: string): boolean;
+  /** True while a transfer that is not over reads or fills the volume, or a backup copies it. */
+  moves(volumeKey: string): boolean;
+  /** True while a volume that no guest has is copied for a backup. */
+  keepsFromGuests(volumeKey: string): boolean;
 }
 
 /** Longest wait for a guest's own shutdown when its permit goes: the other side waits for the promise. */
@@ -43,12 +49,18 @@ export class InstanceReconciler {
   readonly #guests = new Map<string, Guest>();
   readonly #exclusive = new Exclusive();
   readonly #life = new Map<string, { readBytes: number; serialBytes: number }>();
+  readonly #tender: DiskTender;
+  readonly #disks = new Map<string, NonNullable<ObservedInstance['disks']>>();
 
   constructor(context: HostContext, store: InstanceStore, volumes: VolumeStore, claims: TransferClaims) {
     this.#context = context;
     this.#store = store;
     this.#volumes = volumes;
     this.#claims = claims;
+    this.#tender = new DiskTender(context, store, volumes, {
+      missing: (volumeKey) => this.#missingVolume(volumeKey),
+      moves: (volumeKey) => claims.moves(volumeKey),
+    });
   }
 
   /** Takes over the guests that an earlier agent left running. Once, before the first pass. */
@@ -243,9 +255,10 @@ export class InstanceReconciler {
 
   async #launch(desired: DesiredInstance, record: InstanceRecord): Promise<void> {
     const { key, restarts, nics } = desired;
+    const { poweredOff: _, ...rest } = record;
     this.#post(desired, { state: 'starting' });
     try {
-      this.#keep(key, await startGuest(this.#context, this.#store, this.#volumes, desired, { ...withoutPoweredOff(record), restarts }));
+      this.#keep(key, await startGuest(this.#context, this.#store, this.#volumes, desired, { ...rest, restarts }));
     } catch (error) {
       await this.#gone(
         key,
@@ -261,14 +274,23 @@ export class InstanceReconciler {
     if (this.#claims.claimOn(desired.key) !== undefined) return 'the transfer of its disks';
     for (const volumeKey of desired.volumeKeys) {
       const stage = this.#volumes.get(volumeKey)?.stage;
-      if (disks === 'incoming' ? stage !== 'incoming' : stage !== 'ready' && stage !== 'arrived') return `volume ${volumeKey}`;
-      if (this.#context.board.get('volume', volumeKey)?.state === 'settling' && this.guestWith(volumeKey) === undefined)
-        return `volume ${volumeKey} to settle`;
+      const missing = disks === 'whole' ? this.#missingVolume(volumeKey) : stage === 'incoming' ? undefined : `volume ${volumeKey}`;
+      if (missing !== undefined) return missing;
     }
     for (const nic of desired.nics) {
       if (this.#context.board.get('network', nic.networkKey)?.state !== 'ready') return `network ${nic.networkKey}`;
     }
     return undefined;
+  }
+
+  /** Why a guest may not have a volume yet that is not its disk. */
+  #missingVolume(volumeKey: string): string | undefined {
+    const stage = this.#volumes.get(volumeKey)?.stage;
+    if (stage !== 'ready' && stage !== 'arrived') return `volume ${volumeKey}`;
+    if (this.#claims.keepsFromGuests(volumeKey)) return `volume ${volumeKey} to be copied for a backup`;
+    const holder = this.#store.all().find(({ launch }) => launch?.volumeKeys.includes(volumeKey) === true);
+    if (holder !== undefined) return `volume ${volumeKey}, which the guest of ${holder.instance} has not let go of`;
+    return this.#context.board.get('volume', volumeKey)?.state === 'settling' ? `volume ${volumeKey} to settle` : undefined;
   }
 
   async #keepRunning(desired: DesiredInstance, guest: Guest | undefined): Promise<NextLook> {
@@ -290,18 +312,19 @@ export class InstanceReconciler {
       return 0;
     }
     const held = this.#claims.claimOn(key) === 'paused';
-    if (stillStates.includes(status) && !held && record !== undefined) {
+    let starved = status === 'io-error' ? await stillFull(this.#context.config.stateDirectory) : undefined;
+    if (stillStates.includes(status) && !held && starved === undefined && record !== undefined) {
       const still = { desired, guest, record };
       if (!(await resumeGuest(this.#context, still)).ok) return 0;
       if (status === 'prelaunch') await noteStart(this.#context, this.#store, still);
       status = await guestStatus(guest);
     }
     await this.#lookForLife(key, guest);
+    const tended = held ? undefined : await this.#tender.tend(desired, guest);
+    if (tended !== undefined) this.#disks.set(key, [...tended.disks]);
     const pausedState: ObservedInstance['state'] = status === 'running' ? 'running' : 'paused';
-    const ioError =
-      status === 'io-error'
-        ? { code: 'exhausted', message: 'the guest is paused because its disk could not be written; it goes on when there is room' }
-        : undefined;
+    if (status === 'io-error') starved ??= 'the guest is paused because its disk could not be written; it is tried again';
+    const ioError = starved === undefined ? undefined : { code: 'exhausted', message: starved };
     const behind = record?.launch !== undefined && record.launch.plan !== planFingerprint(desired);
     const problem =
       ioError ??
@@ -310,7 +333,8 @@ export class InstanceReconciler {
     const startedAt = Date.parse(this.#store.get(key)?.startedAt ?? '');
     const young = clock.wallMs() - startedAt < youngMs;
     const expiryMs = desired.permit === undefined ? 0 : permits.remainingMs(desired.permit, record?.anchor);
-    return Math.max(Math.min(ioError === undefined ? (young ? 1_000 : 15_000) : 5_000, expiryMs), 1);
+    const nextMs = Math.min(ioError === undefined ? (young ? 1_000 : 15_000) : 2_000, tended?.lookMs ?? 15_000);
+    return Math.max(Math.min(nextMs, expiryMs), 1);
   }
 
   async #lookForLife(key: string, guest: Guest): Promise<void> {
@@ -337,6 +361,7 @@ export class InstanceReconciler {
     const guest = this.#guests.get(key);
     this.#guests.delete(key);
     this.#life.delete(key);
+    this.#disks.delete(key);
     guest?.monitor.close();
     const record = this.#store.get(key);
     await dropTaps(this.#context, nicKeys ?? this.#desired(key)?.nics.map((nic) => nic.key) ?? []);
@@ -372,9 +397,10 @@ export class InstanceReconciler {
     this.#guests.set(key, guest);
     const look = () => this.#context.nudge({ type: 'instance', key });
     guest.monitor.onEvent(({ event }) => {
-      if (['SHUTDOWN', 'STOP', 'RESUME', 'RESET', 'BLOCK_IO_ERROR'].includes(event)) look();
-      if (event === 'JOB_STATUS_CHANGE')
-        for (const volumeKey of this.#store.get(key)?.launch?.volumeKeys ?? []) this.#context.nudge({ type: 'volume', key: volumeKey });
+      if (['SHUTDOWN', 'STOP', 'RESUME', 'RESET', 'BLOCK_IO_ERROR', 'DEVICE_DELETED', 'DEVICE_UNPLUG_GUEST_ERROR'].includes(event)) look();
+      if (event !== 'JOB_STATUS_CHANGE') return;
+      for (const volumeKey of this.#store.get(key)?.launch?.volumeKeys ?? [])
+        if (volumeKey !== null) this.#context.nudge({ type: 'volume', key: volumeKey });
     });
     void guest.monitor.closed.then(look);
   }
@@ -385,11 +411,8 @@ export class InstanceReconciler {
   }
 
   #observed(record: InstanceRecord, now: InstanceNow, desired?: DesiredInstance): ObservedInstance {
-    return observedInstance(this.#context, { record, desired, guest: this.#guests.get(record.key), life: this.#life.get(record.key) }, now);
+    const { key } = record;
+    const facts = { record, desired, guest: this.#guests.get(key), life: this.#life.get(key), disks: this.#disks.get(key) };
+    return observedInstance(this.#context, facts, now);
   }
-}
-
-function withoutPoweredOff(record: InstanceRecord): InstanceRecord {
-  const { poweredOff: _, ...rest } = record;
-  return rest;
 }

@@ -11,12 +11,14 @@ export interface InstanceFacts {
   readonly desired: DesiredInstance | undefined;
   readonly guest: Guest | undefined;
   readonly life: { readonly readBytes: number; readonly serialBytes: number } | undefined;
+  /** Of a guest that runs. */
+  readonly disks: ObservedInstance['disks'] | undefined;
 }
 
 /** An instance as the control plane hears of it. */
 export function observedInstance(context: HostContext, facts: InstanceFacts, now: InstanceNow): ObservedInstance {
   const { board, clock, permits } = context;
-  const { record, desired, guest, life } = facts;
+  const { record, desired, guest, life, disks } = facts;
   const { key, instance, machine, cpuModel, accelerator, startedAt, restarts } = record;
   const before = board.get('instance', key);
   const surrender = permits.lastSurrender(instance);
@@ -36,6 +38,7 @@ export function observedInstance(context: HostContext, facts: InstanceFacts, now
     ...(startedAt === undefined ? {} : { startedAt }),
     restarts,
     ...(life === undefined ? {} : { boot: { ...life } }),
+    ...(guest === undefined || disks === undefined ? {} : { disks }),
     access: guest === undefined || desired === undefined ? [] : accessTo(context, record, desired),
   };
 }

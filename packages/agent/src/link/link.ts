@@ -185,7 +185,7 @@ function openSession(options: LinkOptions, on: { greeted: () => void; ended: (re
       host: identity.host,
       bootId: options.bootId,
       generation: options.generation(),
-      features: ['maintenance', 'live', ...options.features],
+      features: ['maintenance', 'live', 'backup', 'limits', ...options.features],
     });
   });
   socket.on('message', (data, binary) => {

@@ -29,6 +29,10 @@ const kindOfCommand: Readonly<Record<string, string>> = {
   vnc: 'instance',
   ssh: 'instance',
   'port-forward': 'instance',
+  attach: 'instance',
+  backup: 'instance',
+  restore: 'backup',
+  detach: 'instance',
   cancel: 'migration',
   cordon: 'host',
   uncordon: 'host',
@@ -106,6 +110,7 @@ async function positionals(
   if (subcommands.length > 0 && first === undefined) return subcommands;
   if (command === 'context') return Object.keys((await readContexts(terminal.environment.configFolder)).contexts);
   if (command === 'completion') return shells;
+  if ((command === 'attach' || command === 'detach') && first !== undefined) return namesOf(terminal, flags, kindFromNoun('disk'));
   const noun = kindOfCommand[command];
   if (noun !== undefined) return namesOf(terminal, flags, kindFromNoun(noun));
   if (!commands.kindCommands.includes(command)) return [];

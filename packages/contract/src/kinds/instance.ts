@@ -6,6 +6,8 @@ const VolumeReference = Type.Object({ deviceRef: Reference, type: Type.Optional(
 
 export const instanceActivities = ['running', 'stopped', 'starting', 'stopping', 'paused', 'crashed', 'moving', 'unknown'] as const;
 
+export const volumeAttachmentStates = ['attached', 'attaching', 'detaching'] as const;
+
 /**
  * SECA instance. `spec.zone` is the caller's and is never rewritten; where it runs is `status.placement`. SECA's `powerState` knows only
  * on and off: `status.activity` carries what was really seen, `unknown` included, with source and time.
@@ -45,6 +47,21 @@ export const instance = defineKind({
     /** Stable TCP endpoints: `port` of the guest is reached at `address`. */
     access: Type.Optional(Type.Array(Type.Object({ port: Type.Integer(), address: Type.String() }))),
     accelerator: Type.Optional(Type.String()),
+    /**
+     * Block storages that the running guest has or should have. `detaching`: it is asked to let go of it and has it still. `reason`: what is in the way.
+     */
+    volumes: Type.Optional(
+      Type.Array(
+        Type.Object({
+          deviceRef: Reference,
+          state: oneOf(volumeAttachmentStates),
+          reason: Type.Optional(Type.String({ maxLength: 1024 })),
+          /** Limits in force: operations and bytes in a second. */
+          iops: Type.Optional(Type.Integer()),
+          bytesPerSecond: Type.Optional(Type.Integer()),
+        }),
+      ),
+    ),
   }),
 });
 export type InstanceSpec = Static<typeof instance.spec>;

@@ -1,4 +1,4 @@
-import type { DesiredInstance, InstanceActivity, ObservedInstance, Permit, Surrender } from '@virt8ra/contract';
+import type { DesiredInstance, InstanceActivity, ObservedInstance, Permit, Surrender, VolumeLimits } from '@virt8ra/contract';
 import type { Facet, Handle } from '../observation.js';
 
 /** An instance as a site is asked for it. Networks and volumes are named by the handles of their realizations at the same site. */
@@ -57,6 +57,15 @@ export interface InstanceRealizationStatus {
   readonly restarts?: number;
   /** Signs that the guest really came up, when the site can tell. */
   readonly boot?: ObservedInstance['boot'];
+  /** Disks of a guest that runs, by the keys of their realizations; absent when the site does not tell. */
+  readonly disks?: readonly {
+    readonly key: string;
+    readonly state: 'attached' | 'attaching' | 'detaching';
+    readonly reason?: string;
+    readonly limits?: VolumeLimits;
+  }[];
+  /** What is in the way of something that works otherwise, such as a guest that waits for room on its host’s disk (`exhausted`). */
+  readonly problem?: { readonly code: string; readonly message: string };
   readonly access: readonly { readonly port: number; readonly address: string; readonly hostPort: number }[];
 }
 

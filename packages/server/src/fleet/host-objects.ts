@@ -2,6 +2,7 @@ import {
   type AgentFeature,
   agentFeatures,
   agentFrameBytes,
+  DesiredBackup,
   type DesiredByType,
   DesiredFilter,
   DesiredInstance,
@@ -39,6 +40,7 @@ const shapes = {
   instance: Compile(DesiredInstance),
   transfer: Compile(DesiredTransfer),
   filter: Compile(DesiredFilter),
+  backup: Compile(DesiredBackup),
 } as const;
 
 export interface HostObjectsOptions {
@@ -215,7 +217,7 @@ async function assertFeatures(client: Queryable, host: string, needed: readonly 
   if (missing.length > 0) {
     throw new Problem(
       'unsupported',
-      `host ${host} cannot do this: its agent does not offer ${missing.join(', ')}. Choose another host, or run the agent there as root with nftables installed.`,
+      `host ${host} cannot do this: its agent does not offer ${missing.join(', ')}. Choose another host, bring the agent there up to date, or run it as root with nftables installed.`,
     );
   }
 }

@@ -105,4 +105,11 @@ alter table fleet.desired drop constraint desired_type_check;
 alter table fleet.desired add constraint desired_type_check check (type in ('network', 'volume', 'instance', 'transfer', 'filter'));
 `,
   },
+  {
+    name: '0004-backups',
+    sql: `
+alter table fleet.desired drop constraint desired_type_check;
+alter table fleet.desired add constraint desired_type_check check (type in ('network', 'volume', 'instance', 'transfer', 'filter', 'backup'));
+`,
+  },
 ];

@@ -30,6 +30,8 @@ export interface Machine {
   after(type: HostObjectType, key: string, ms: number, work: () => void | Promise<void>): void;
   /** Digest of what a volume holds. */
   readonly contents: Map<string, string>;
+  /** Volumes that guests do not let go of. */
+  readonly clinging: Set<string>;
   /** Instances that a transfer keeps from running, by key. */
   readonly frozen: Set<string>;
   /** Releases that other hosts handed over in live moves, by instance. */
@@ -53,4 +55,6 @@ export interface Machine {
   isCorrupting(transferId: string): boolean;
   accessPort(instanceKey: string, port: number): number;
   fetchImage: ((sha256: string) => Promise<void>) | undefined;
+  /** Sends the content of one volume of a backup. */
+  sendBackup(key: string, position: number, content: Buffer): Promise<void>;
 }

@@ -12,6 +12,7 @@ import type { InstanceStatus } from './status.js';
 
 export { accessTarget } from './access.js';
 export { assertOpenHost, hostCandidates, placementFor, requirementOf, siteNames } from './candidates.js';
+export { assertDisksSettled } from './data-volumes.js';
 export type { InstanceContext } from './instance-context.js';
 export { instanceGroup, networkingNeeds, publicIpsOfInstance } from './networking.js';
 export { type InstanceParts, partsOfInstance } from './parts.js';
@@ -34,7 +35,7 @@ export function createInstanceBehaviour(context: InstanceContext): KindBehaviour
     }) satisfies NonNullable<KindBehaviour<InstanceSpec, InstanceStatus>['actions']>[string];
   return {
     kind: instance,
-    admitPut: admitInstance,
+    admitPut: async (tx, request) => await admitInstance(context, tx, request),
     async admitDelete(tx, resource) {
       const tables = await tx.usersOf(resource.uid, routeTable);
       if (tables.length > 0)

@@ -1,12 +1,14 @@
-import { type Id, type InstanceSpec, Problem, securityGroup, toProblem } from '@virt8ra/contract';
+import { type BlockStorageSpec, type Id, type InstanceSpec, Problem, securityGroup, toProblem } from '@virt8ra/contract';
 import type { Handle, InstanceRealizationStatus, Observation } from '@virt8ra/driver';
 import type { Outcome } from '@virt8ra/engine';
 import type { Realization } from '../../resources/ledger-types.js';
 import type { StoreTransaction } from '../../resources/store.js';
 import type { StoredResource } from '../../resources/stored-resource.js';
-import { realizeBlockStorage } from '../block-storage/index.js';
+import { blockStorageBytes, realizeBlockStorage } from '../block-storage/index.js';
 import type { KindContext } from '../context.js';
 import { nicsForInstance } from '../nic/index.js';
+import { claimStorage } from '../storage-claim.js';
+import { attachedVolumes, diskTrouble } from './data-volumes.js';
 import { deleteInstance } from './delete.js';
 import type { InstanceContext } from './instance-context.js';
 import { instancesFacet } from './instances-facet.js';
@@ -83,6 +85,7 @@ async function converge(context: InstanceContext, resource: Instance, primary: R
   await context.access.ensure(resource.uid, accessPorts(resource.extensions));
   const volumes: Handle[] = [];
   for (const volume of parts.volumes) {
+    await ensureClaim(context, volume, { site, host });
     volumes.push((await realizeBlockStorage(context, volume, { site, host, role: 'primary' })).handle);
   }
   const [permit, power] = await context.store.transaction(
@@ -131,6 +134,19 @@ async function rememberGroups(
   });
 }
 
+/** A data volume that came between the placement of its instance and now has no room of its own yet. */
+async function ensureClaim(
+  context: InstanceContext,
+  { uid, spec }: StoredResource<BlockStorageSpec>,
+  at: { readonly site: string; readonly host: string },
+): Promise<void> {
+  if ((await context.store.ledger.ofResource(uid)).length > 0) return;
+  await context.store.transaction(async (tx) => {
+    const held = await tx.lock(uid);
+    if (held !== undefined) await claimStorage(context, tx, uid, at, blockStorageBytes(spec.sizeGB));
+  });
+}
+
 /** Observes the realization, before or after it was asked to be what it should, and writes what was seen. */
 async function look(
   context: KindContext,
@@ -148,10 +164,14 @@ async function look(
     const facts = learnt(seen, realization);
     if (facts !== undefined) await tx.ledger.setFacts(realization.id, facts);
     const wanted = await instancePower(tx.client, resource.uid);
+    const volumes =
+      seen.type === 'present' || seen.type === 'changing' || seen.type === 'broken'
+        ? { volumes: await attachedVolumes(tx, seen.status.disks) }
+        : {};
     await tx.setStatus(
       resource.uid,
-      statusFromObservation(seen, current.status, context.now().toISOString()),
-      conditionFrom(seen, wanted.power, current, when),
+      { ...statusFromObservation(seen, current.status, context.now().toISOString()), ...volumes },
+      conditionFrom(seen, wanted.power, current, when, diskTrouble(volumes.volumes)),
     );
   });
   return seen;
@@ -176,6 +196,7 @@ function conditionFrom(
   wanted: 'on' | 'off',
   current: Instance,
   when: 'before' | 'after',
+  trouble: string | undefined,
 ): Parameters<StoreTransaction['setStatus']>[2] {
   if (seen.type === 'broken') return { state: 'error', type: 'Observed', reason: 'Failed', message: seen.problem.message };
   if (seen.type === 'unknown') {
@@ -183,6 +204,9 @@ function conditionFrom(
       ? undefined
       : { state: current.state, type: 'Observed', reason: 'Unknown', message: seen.reason };
   }
+  const { problem, activity } = seen.type === 'absent' ? {} : seen.status;
+  if (problem?.code === 'exhausted' && activity === 'paused')
+    return { state: 'error', type: 'Observed', reason: 'DiskFull', message: problem.message };
   // What blocks is over when nothing was in the way, not when the guest happens to be seen.
   const wasBlocked = current.conditions[0]?.reason === blocked;
   if (wasBlocked && when === 'before') return undefined;
@@ -192,6 +216,7 @@ function conditionFrom(
       : { state: 'active', type: 'Observed', reason: wanted === 'on' ? 'Running' : 'Stopped' };
   }
   if (wasBlocked) return { state: 'updating', type: 'Reconciled', reason: 'Unblocked', message: 'nothing is in the way any more' };
+  if (trouble !== undefined) return { state: 'updating', type: 'Disks', reason: 'Waiting', message: trouble };
   return undefined;
 }
 

@@ -1,6 +1,15 @@
 import type { InstanceActivity, Observed, Placement } from '@virt8ra/contract';
 import type { InstanceRealizationStatus, Observation } from '@virt8ra/driver';
 
+/** A block storage as a guest has it. */
+export interface AttachedVolume {
+  readonly deviceRef: { readonly resource: string };
+  readonly state: 'attached' | 'attaching' | 'detaching';
+  readonly reason?: string;
+  readonly iops?: number;
+  readonly bytesPerSecond?: number;
+}
+
 /** The stored part of an instance's status. */
 export interface InstanceStatus {
   powerState?: 'on' | 'off';
@@ -9,6 +18,7 @@ export interface InstanceStatus {
   placement?: Placement;
   addresses?: string[];
   accelerator?: string;
+  volumes?: readonly AttachedVolume[];
 }
 
 /**
