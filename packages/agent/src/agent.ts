@@ -18,6 +18,7 @@ import { enrol } from './link/enrol.js';
 import { type Identity, openIdentityStore } from './link/identity.js';
 import { type Link, openLink } from './link/link.js';
 import { keepRenewed } from './link/renewal.js';
+import { LiveReconciler } from './live/live-reconciler.js';
 import type { Log } from './log.js';
 import { spawnedFetcher, spawnedMovers } from './mover/spawn.js';
 import { NetworkReconciler } from './network/network-reconciler.js';
@@ -133,8 +134,20 @@ async function assemble(config: AgentConfig, log: Log, unlock: () => Promise<voi
     spawnedMovers(log),
     (progress) => link?.progress(progress),
   );
-  const instances = new InstanceReconciler(context, instanceStore, volumeStore, transfers);
+  const live = new LiveReconciler(
+    context,
+    transferStore,
+    volumeStore,
+    () => self,
+    (progress) => link?.progress(progress),
+  );
+  const instances = new InstanceReconciler(context, instanceStore, volumeStore, {
+    claimOn: (key) => transfers.claimOn(key) ?? live.claimOn(key),
+    keeps: (key) => live.keeps(key),
+    isArriving: (key) => live.isArriving(key),
+  });
   transfers.useInstances(instances);
+  live.useInstances(instances);
   const volumes = new VolumeReconciler(context, volumeStore, images, instances, transfers, transfers.rootDigest);
   const networks = await NetworkReconciler.open(context, instances);
 
@@ -147,7 +160,7 @@ async function assemble(config: AgentConfig, log: Log, unlock: () => Promise<voi
       case 'instance':
         return await instances.pass(key);
       case 'transfer':
-        return await transfers.pass(key);
+        return await (live.owns(key) ? live : transfers).pass(key);
     }
   }, log);
   const present = (): HostObject[] => [
@@ -210,6 +223,7 @@ async function assemble(config: AgentConfig, log: Log, unlock: () => Promise<voi
     stop: async () => {
       stopRenewal();
       await running.stop();
+      await live.stop();
       await transfers.stop();
       await converger.stop();
       await journal.close();

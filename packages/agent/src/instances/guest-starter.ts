@@ -132,7 +132,8 @@ export async function dropTaps(context: HostContext, nicKeys: readonly string[])
   for (const nicKey of nicKeys) await deleteTap(tapName(context.agentId, nicKey));
 }
 
-async function guestUser(root: boolean, key: string): Promise<GuestUser | undefined> {
+/** The user that a guest's process has; undefined: that of the agent. */
+export async function guestUser(root: boolean, key: string): Promise<GuestUser | undefined> {
   if (!root) return undefined;
   const kvmGid = await kvmGroup();
   const uid = guestUid(key);
@@ -142,6 +143,7 @@ async function guestUser(root: boolean, key: string): Promise<GuestUser | undefi
 async function guestDisk(volumes: VolumeStore, volumeKey: string): Promise<GuestDisk> {
   const record = volumes.get(volumeKey);
   const { base, overlay } = volumes.files(volumeKey);
+  if (record?.stage === 'incoming') return { volumeKey, base, incoming: true };
   if (record?.stage === 'arrived') return { volumeKey, base, overlay };
   if (record?.stage !== 'ready') throw new Problem('unavailable', `volume ${volumeKey} is not ready`);
   // Merged before and not yet dropped: its content is in the base, and nobody has it open.

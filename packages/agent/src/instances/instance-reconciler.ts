@@ -4,25 +4,34 @@ import { type DesiredInstance, type ObservedInstance, type Surrender, toProblem 
 import type { NextLook } from '../desired/converger.js';
 import { type HostContext, troubleFrom } from '../host-context.js';
 import { sweepTaps, tapName } from '../network/taps.js';
-import { bytesRead, type Guest, guestStatus, quitGuest, shutDownGuest } from '../qemu/guest.js';
+import type { PermitVerdict } from '../permits/permit-book.js';
+import { bytesRead, type Guest, guestStatus, isStoppedByMove, quitGuest, shutDownGuest } from '../qemu/guest.js';
 import { tendSerialLog } from '../qemu/serial-log.js';
 import type { VolumeStore } from '../storage/volume-store.js';
 import { Exclusive } from '../system/exclusive.js';
 import { isAlive } from '../system/process-identity.js';
 import { adoptGuests } from './adoption.js';
+import { judgeCrashes, withCrash } from './crash-policy.js';
 import { dropTaps, guestPaths, planFingerprint, startGuest } from './guest-starter.js';
 import type { InstanceRecord, InstanceStore } from './instance-store.js';
 import { type InstanceNow, observedInstance } from './instance-view.js';
+import { recordOf } from './record-of.js';
+import { noteStart, resumeGuest } from './resume-guest.js';
 
-/** What a transfer wants of the guest it moves: `paused`: leave it paused; `stopped`: do not start it; undefined: nothing. */
+/** What the transfers of this host want of the guests they move. */
 export interface TransferClaims {
+  /** `paused`: leave it paused; `stopped`: do not start it; undefined: nothing. */
   claimOn(instanceKey: string): 'paused' | 'stopped' | undefined;
+  /** True while a guest that stands still is needed, though its permit was given up: a permit of a later epoch lets it go on. */
+  keeps(instanceKey: string): boolean;
+  /** True while its memory is to come by a live move: its process receives, permit or not, and runs nothing. */
+  isArriving(instanceKey: string): boolean;
 }
 
 /** Longest wait for a guest's own shutdown when its permit goes: the other side waits for the promise. */
 const surrenderGraceMs = 10_000;
-const crashWindowMs = 10 * 60_000;
-const crashesAllowed = 5;
+/** QEMU's words for a guest that `cont` would let run; the last two are of one that was sent away and stays. */
+const stillStates: readonly string[] = ['prelaunch', 'paused', 'io-error', 'postmigrate', 'finish-migrate'];
 const youngMs = 2 * 60_000;
 
 /** Starts, stops, watches and gives up the guests of this host. */
@@ -114,7 +123,7 @@ export class InstanceReconciler {
   async #converge(key: string): Promise<NextLook> {
     const desired = this.#desired(key);
     if (desired === undefined) return await this.#remove(key);
-    let record = await this.#recordOf(desired);
+    let record = await recordOf(this.#context, this.#store, desired);
     await this.#noticeExit(key, desired);
     record = this.#store.get(key) ?? record;
     const { permits } = this.#context;
@@ -124,7 +133,12 @@ export class InstanceReconciler {
     }
     const verdict = permits.judge(desired.instance, desired.permit, record.anchor);
     const guest = this.#guests.get(key);
+    if (this.#claims.isArriving(key)) return await this.#receive(desired, record, guest);
     if (guest !== undefined) {
+      if (!verdict.ok && this.#claims.keeps(key) && (await isStoppedByMove(guest))) {
+        this.#post(desired, { state: 'paused', waitingFor: verdict.reason });
+        return undefined;
+      }
       if (!verdict.ok) {
         const expired = desired.permit?.expiresAt !== undefined && permits.remainingMs(desired.permit, record.anchor) <= 0;
         this.#context.log.warn('a guest is stopped because its permit ended', { instance: desired.instance, reason: verdict.reason });
@@ -154,29 +168,35 @@ export class InstanceReconciler {
     return await this.#bringUp(desired, record);
   }
 
-  async #recordOf(desired: DesiredInstance): Promise<InstanceRecord> {
-    const { permits } = this.#context;
-    const { key, instance, permit } = desired;
-    const known = this.#store.get(key);
-    const record: InstanceRecord = known ?? {
-      version: 1,
-      key,
-      instance,
-      restarts: desired.restarts,
-      crashes: [],
-      forwards: [],
-      serialDropped: 0,
-    };
-    const stale =
-      permit?.expiresAt !== undefined && (record.anchor?.expiresAt !== permit.expiresAt || record.anchor.epoch !== permit.epoch);
-    if (!stale) {
-      if (known === undefined) await this.#store.write(record);
-      return record;
-    }
-    const anchor = permits.anchor(permit);
-    const anchored = anchor === undefined ? record : { ...record, anchor };
-    await this.#store.write(anchored);
-    return anchored;
+  /** A process that waits for what a live move brings; its transfer says when it runs. */
+  async #receive(desired: DesiredInstance, record: InstanceRecord, guest: Guest | undefined): Promise<NextLook> {
+    const waitingFor = guest === undefined ? this.#missing(desired, 'incoming') : undefined;
+    if (guest === undefined && waitingFor === undefined) await this.#launch(desired, record);
+    this.#post(desired, { state: 'waiting', waitingFor: waitingFor ?? 'its memory' });
+    return undefined;
+  }
+
+  /** Ends a receiving process, so that the next look starts a fresh one. */
+  async discard(key: string): Promise<void> {
+    await this.exclusive(key, async () => {
+      const guest = this.#guests.get(key);
+      if (guest !== undefined) await quitGuest(guest);
+      await this.#gone(key);
+    });
+    this.#context.nudge({ type: 'instance', key });
+  }
+
+  /** Lets a guest run whose memory has arrived, if its permit allows it: with what was `handed` over where the permit awaits it. */
+  async resumeArrived(key: string, handed: Surrender | undefined): Promise<PermitVerdict> {
+    const desired = this.#desired(key);
+    const guest = this.#guests.get(key);
+    const record = this.#store.get(key);
+    if (desired === undefined || guest === undefined || record === undefined) return { ok: false, reason: 'its process' };
+    const verdict = await resumeGuest(this.#context, { desired, guest, record, handed });
+    // The other side waits for the verdict only.
+    if (verdict.ok)
+      void this.exclusive(key, async () => await noteStart(this.#context, this.#store, { desired, guest, record })).catch(() => {});
+    return verdict;
   }
 
   /** A process that ended without being told to is a crash; so is one that a reboot took away. */
@@ -187,13 +207,12 @@ export class InstanceReconciler {
     if (guest !== undefined && (await isAlive(guest.process))) return;
     await this.#gone(key);
     const left = this.#store.get(key);
-    if (left === undefined) return;
+    if (left === undefined || this.#claims.isArriving(key)) return;
     if (record.launch.bootId !== this.#context.clock.bootId) {
       this.#context.log.info('the host was restarted under a guest', { instance: desired.instance });
       return;
     }
-    const now = this.#context.clock.wallMs();
-    const crashes = [...left.crashes.filter((at) => now - Date.parse(at) < crashWindowMs), new Date(now).toISOString()];
+    const crashes = withCrash(left.crashes, this.#context.clock.wallMs());
     await this.#store.write({ ...left, crashes });
     this.#context.log.warn('a guest’s process ended by itself', { instance: desired.instance, crashes: crashes.length });
     this.#post(desired, { state: 'crashed', problem: { code: 'internal', message: 'the guest’s process ended by itself' } });
@@ -208,51 +227,41 @@ export class InstanceReconciler {
       });
       return undefined;
     }
-    const waitingFor = this.#missing(desired);
+    const waitingFor = this.#missing(desired, 'whole');
     if (waitingFor !== undefined) {
       this.#post(desired, { state: 'waiting', waitingFor });
       return undefined;
     }
-    const lastCrash = record.crashes.at(-1);
-    if (lastCrash !== undefined) {
-      const message = `the guest’s process ended by itself ${record.crashes.length} times within ten minutes, last at ${lastCrash}`;
-      if (record.crashes.length > crashesAllowed) {
-        this.#post(desired, {
-          state: 'crashed',
-          problem: { code: 'internal', message: `${message}; it is not started again before its power is turned off and on` },
-        });
-        return undefined;
-      }
-      const pauseMs = Date.parse(lastCrash) + 1_000 * 2 ** (record.crashes.length - 1) - this.#context.clock.wallMs();
-      if (pauseMs > 0) {
-        this.#post(desired, { state: 'crashed', problem: { code: 'internal', message } });
-        return pauseMs;
-      }
+    const crashed = judgeCrashes(record, this.#context.clock.wallMs());
+    if (crashed !== undefined) {
+      this.#post(desired, { state: 'crashed', problem: { code: 'internal', message: crashed.message } });
+      return crashed.pauseMs;
     }
-    this.#post(desired, { state: 'starting' });
-    try {
-      const guest = await startGuest(this.#context, this.#store, this.#volumes, desired, {
-        ...withoutPoweredOff(record),
-        restarts: desired.restarts,
-      });
-      this.#keep(key, guest);
-    } catch (error) {
-      await this.#gone(
-        key,
-        desired.nics.map((nic) => nic.key),
-      );
-      throw error;
-    }
+    await this.#launch(desired, record);
     return await this.#keepRunning(desired, this.#guests.get(key));
   }
 
+  async #launch(desired: DesiredInstance, record: InstanceRecord): Promise<void> {
+    const { key, restarts, nics } = desired;
+    this.#post(desired, { state: 'starting' });
+    try {
+      this.#keep(key, await startGuest(this.#context, this.#store, this.#volumes, desired, { ...withoutPoweredOff(record), restarts }));
+    } catch (error) {
+      await this.#gone(
+        key,
+        nics.map((nic) => nic.key),
+      );
+      throw error;
+    }
+  }
+
   /** What a guest still needs before it may start. */
-  #missing(desired: DesiredInstance): string | undefined {
+  #missing(desired: DesiredInstance, disks: 'whole' | 'incoming'): string | undefined {
     if (this.#context.ledger.state.maintenance === true) return 'the end of the maintenance of this host';
     if (this.#claims.claimOn(desired.key) !== undefined) return 'the transfer of its disks';
     for (const volumeKey of desired.volumeKeys) {
       const stage = this.#volumes.get(volumeKey)?.stage;
-      if (stage !== 'ready' && stage !== 'arrived') return `volume ${volumeKey}`;
+      if (disks === 'incoming' ? stage !== 'incoming' : stage !== 'ready' && stage !== 'arrived') return `volume ${volumeKey}`;
       if (this.#context.board.get('volume', volumeKey)?.state === 'settling' && this.guestWith(volumeKey) === undefined)
         return `volume ${volumeKey} to settle`;
     }
@@ -281,18 +290,10 @@ export class InstanceReconciler {
       return 0;
     }
     const held = this.#claims.claimOn(key) === 'paused';
-    if ((status === 'prelaunch' || status === 'paused' || status === 'io-error') && !held) {
-      const verdict = permits.judge(instance, desired.permit, record?.anchor);
-      if (!verdict.ok || desired.permit === undefined) return 0;
-      await permits.hold(instance, desired.permit.epoch);
-      await guest.monitor.run('cont');
-      if (status === 'prelaunch' && record !== undefined) {
-        await this.#store.write({ ...record, startedAt: new Date(clock.wallMs()).toISOString() });
-        this.#context.log.info('a guest was started', { instance, key, pid: guest.process.pid, epoch: desired.permit.epoch });
-        if (this.#context.networking.mode === 'bridge') {
-          await guest.monitor.run('announce-self', { initial: 50, max: 550, rounds: 5, step: 100 }).catch(() => {});
-        }
-      }
+    if (stillStates.includes(status) && !held && record !== undefined) {
+      const still = { desired, guest, record };
+      if (!(await resumeGuest(this.#context, still)).ok) return 0;
+      if (status === 'prelaunch') await noteStart(this.#context, this.#store, still);
       status = await guestStatus(guest);
     }
     await this.#lookForLife(key, guest);

@@ -11,6 +11,8 @@ interface InstancePermits {
   /** Highest epoch given up; 0: none. */
   surrendered: number;
   lastSurrender?: Surrender;
+  /** By which the epoch held has begun, where the permit itself does not carry it. */
+  evidence?: Surrender;
 }
 
 /** Instant of expiry, tied to this boot's clock when the permit was received, so that a jumping wall clock cannot lengthen it. */
@@ -44,8 +46,10 @@ export class PermitBook {
     this.#options = options;
     for (const entry of options.journal.entries) {
       const permits = this.#of(entry.instance);
-      if (entry.type === 'held') permits.held = Math.max(permits.held, entry.epoch);
-      else if (entry.epoch > permits.surrendered) {
+      if (entry.type === 'held') {
+        permits.held = Math.max(permits.held, entry.epoch);
+        if (entry.evidence !== undefined) permits.evidence = entry.evidence;
+      } else if (entry.epoch > permits.surrendered) {
         permits.surrendered = entry.epoch;
         const { statement, instance, epoch, at } = entry;
         permits.lastSurrender = signSurrender({ statement, instance, epoch, at }, options.signer());
@@ -53,8 +57,11 @@ export class PermitBook {
     }
   }
 
-  /** May this host run the instance under this permit now? `anchor` is needed for permits with an expiry. */
-  judge(instance: string, permit: Permit | undefined, anchor: PermitAnchor | undefined): PermitVerdict {
+  /**
+   * May this host run the instance under this permit now? `anchor` is needed for permits with an expiry, `handed` is what the host that the permit
+   * awaits has handed over.
+   */
+  judge(instance: string, permit: Permit | undefined, anchor: PermitAnchor | undefined, handed?: Surrender): PermitVerdict {
     const host = this.#options.signer().host;
     const permits = this.#instances.get(instance);
     if (permit === undefined) return refuse('a run permit');
@@ -65,8 +72,9 @@ export class PermitBook {
     if (permits !== undefined && permit.epoch < permits.held)
       return refuse(`a newer run permit: this host already held epoch ${permits.held}`);
     if (permit.epoch >= 2) {
-      if (permit.evidence === undefined) return refuse(`evidence that epoch ${permit.epoch - 1} has ended`);
-      const fault = evidenceFault(permit.evidence, instance, permit.epoch - 1, this.#options.ca);
+      const evidence = permit.evidence ?? awaited(permit, handed ?? permits?.evidence);
+      if (evidence === undefined) return refuse(`evidence that epoch ${permit.epoch - 1} has ended`);
+      const fault = evidenceFault(evidence, instance, permit.epoch - 1, this.#options.ca);
       if (fault !== undefined) return refuse(`evidence that epoch ${permit.epoch - 1} has ended: ${fault}`);
     }
     if (permit.expiresAt !== undefined) {
@@ -105,12 +113,19 @@ export class PermitBook {
   }
 
   /** Journals that this host runs the instance; must return before the guest's first instruction. Raises Problem conflict for an epoch given up. */
-  async hold(instance: string, epoch: number): Promise<void> {
+  async hold(instance: string, epoch: number, handed?: Surrender): Promise<void> {
     const permits = this.#of(instance);
     if (permits.surrendered >= epoch) throw new Problem('conflict', `epoch ${epoch} of ${instance} was given up by this host`);
     if (permits.held >= epoch) return;
-    await this.#options.journal.append({ type: 'held', instance, epoch, at: this.#now() });
+    const evidence = handed === undefined ? {} : { evidence: handed };
+    await this.#options.journal.append({ type: 'held', instance, epoch, at: this.#now(), ...evidence });
     permits.held = epoch;
+    Object.assign(permits, evidence);
+  }
+
+  /** Was this host about to run this epoch, or a later one? */
+  hasHeld(instance: string, epoch: number): boolean {
+    return (this.#instances.get(instance)?.held ?? 0) >= epoch;
   }
 
   /**
@@ -154,6 +169,11 @@ export class PermitBook {
   #now(): string {
     return new Date(this.#options.clock.wallMs()).toISOString();
   }
+}
+
+/** Only a release by the very host that the permit names counts: a refusal of the epoch before says nothing of the one before that. */
+function awaited({ awaits }: Permit, handed: Surrender | undefined): Surrender | undefined {
+  return awaits !== undefined && handed?.host === awaits && handed.statement === 'released' ? handed : undefined;
 }
 
 function refuse(reason: string): PermitVerdict {

@@ -5,8 +5,8 @@ import { readText, syncDirectory } from '../disk/atomic-file.js';
 
 /** One thing this host did with a permit, in the order it happened. */
 export type PermitEntry =
-  /** It is about to run the instance under this epoch. */
-  | { readonly type: 'held'; readonly instance: string; readonly epoch: number; readonly at: string }
+  /** It is about to run the instance under this epoch. `evidence`: of a permit that awaited it, as it was handed over. */
+  | { readonly type: 'held'; readonly instance: string; readonly epoch: number; readonly at: string; readonly evidence?: Surrender }
   /** It will never run it under this epoch, or a smaller one, again. */
   | {
       readonly type: 'surrendered';
@@ -69,9 +69,9 @@ export async function openPermitJournal(path: string): Promise<PermitJournal> {
 function parseEntry(line: string, where: string): PermitEntry {
   try {
     const entry = JSON.parse(line) as Partial<Record<string, unknown>>;
-    const { type, instance, epoch, at, statement } = entry;
+    const { type, instance, epoch, at, statement, evidence } = entry;
     if (typeof instance === 'string' && typeof epoch === 'number' && typeof at === 'string') {
-      if (type === 'held') return { type, instance, epoch, at };
+      if (type === 'held') return { type, instance, epoch, at, ...(evidence === undefined ? {} : { evidence: evidence as Surrender }) };
       if (type === 'surrendered' && (statement === 'released' || statement === 'refused')) return { type, statement, instance, epoch, at };
     }
   } catch {

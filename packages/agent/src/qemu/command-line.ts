@@ -7,6 +7,8 @@ export interface GuestDisk {
   readonly base: string;
   /** Takes the writes while `base` stays frozen. */
   readonly overlay?: string;
+  /** A live move fills `base` before anything runs; the overlay is put above it then. */
+  readonly incoming?: boolean;
 }
 
 export interface GuestNic {
@@ -70,6 +72,7 @@ export function qemuCommand(plan: GuestPlan): string[] {
     ...['-accel', plan.accelerator === 'kvm' ? 'kvm' : 'tcg,thread=multi,tb-size=128'],
     ...['-cpu', plan.cpuModel, '-smp', String(plan.vCPU), '-m', String(plan.memoryMiB)],
     ...['-pidfile', plan.paths.pid],
+    ...(plan.disks.some(({ incoming }) => incoming === true) ? ['-incoming', 'defer'] : []),
     ...monitor('qmp0', plan.paths.qmp),
     ...monitor('qmp1', plan.paths.moverQmp),
     ...['-chardev', `file,id=serial0,append=on,path=${escaped(plan.paths.serial)}`, '-serial', 'chardev:serial0'],
@@ -129,12 +132,17 @@ function diskArguments(disk: GuestDisk, index: number): string[] {
           { 'node-name': `${node}-file`, driver: 'file', filename: disk.overlay, discard: 'unmap' },
           { ...top, file: `${node}-file`, backing: `${node}-base` },
         ];
+  // Named as it will be once the overlay is there.
+  const alone = [
+    { 'node-name': `${node}-base-file`, driver: 'file', filename: disk.base, 'auto-read-only': true, discard: 'unmap' },
+    { ...top, 'node-name': `${node}-base`, file: `${node}-base-file`, backing: null },
+  ];
   const serial = createHash('sha256').update(disk.volumeKey).digest('hex').slice(0, 20);
   const boot = index === 0 ? 'bootindex=0,' : '';
   return [
-    ...nodes.flatMap(blockdev),
+    ...(disk.incoming === true ? alone : nodes).flatMap(blockdev),
     '-device',
-    `virtio-blk-pci,id=${diskDevice(index)},drive=${node},${boot}discard=on,serial=${serial},${pciAddress('disk', index)}`,
+    `virtio-blk-pci,id=${diskDevice(index)},drive=${disk.incoming === true ? `${node}-base` : node},${boot}discard=on,serial=${serial},${pciAddress('disk', index)}`,
   ];
 }
 

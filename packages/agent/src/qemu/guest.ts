@@ -115,6 +115,11 @@ export async function guestStatus(guest: Guest): Promise<string> {
   return answer.status;
 }
 
+/** Whether it stands still because its memory was, or was being, sent away. */
+export async function isStoppedByMove(guest: Guest): Promise<boolean> {
+  return ['postmigrate', 'finish-migrate'].includes(await guestStatus(guest));
+}
+
 /**
  * Asks the guest to shut down, waits for at most `graceMs`, and ends its process. Without grace not even QEMU is waited for: where a permit
  * ran out, a process that does not answer at once is killed.

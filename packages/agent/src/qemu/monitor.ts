@@ -5,6 +5,8 @@ import { Problem } from '@virt8ra/contract';
 export interface MonitorEvent {
   readonly event: string;
   readonly data: Readonly<Record<string, unknown>>;
+  /** By QEMU's wall clock, milliseconds since 1970. */
+  readonly atMs: number;
 }
 
 /** A QEMU process, spoken to over its QMP socket. */
@@ -55,13 +57,16 @@ export async function connectMonitor(path: string): Promise<Monitor> {
       QMP?: object;
       event?: string;
       data?: object;
+      timestamp?: { seconds: number; microseconds: number };
       id?: number;
       return?: unknown;
       error?: { class: string; desc: string };
     };
     if (frame.QMP !== undefined) return greet();
     if (frame.event !== undefined) {
-      const event = { event: frame.event, data: (frame.data ?? {}) as Record<string, unknown> };
+      const { seconds, microseconds } = frame.timestamp ?? { seconds: Date.now() / 1000, microseconds: 0 };
+      const atMs = seconds * 1000 + microseconds / 1000;
+      const event = { event: frame.event, data: (frame.data ?? {}) as Record<string, unknown>, atMs };
       for (const listener of listeners) listener(event);
       return;
     }

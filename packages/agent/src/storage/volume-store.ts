@@ -91,11 +91,16 @@ export class VolumeStore {
   async arrive(key: string): Promise<void> {
     const record = this.#records.get(key);
     if (record === undefined || record.stage !== 'incoming') return;
+    await this.layOverlay(key);
+    await this.update(key, { stage: 'arrived' });
+  }
+
+  /** A blank overlay above the base; its content is the base's as it will be when the overlay is first written. */
+  async layOverlay(key: string): Promise<void> {
     const { overlay, directory } = this.files(key);
     await rm(overlay, { force: true });
-    await createOverlay(overlay, 'base.qcow2', record.sizeBytes);
+    await createOverlay(overlay, 'base.qcow2', this.#records.get(key)?.sizeBytes ?? 0);
     await syncDirectory(directory);
-    await this.update(key, { stage: 'arrived' });
   }
 
   /** Drops the overlay of a volume that is `ready`: its content is in the base. No guest may have it open as its disk. */

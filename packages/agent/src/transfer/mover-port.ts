@@ -1,4 +1,4 @@
-import { type DesiredTransfer, type ProblemKind, problemKinds } from '@virt8ra/contract';
+import { type DesiredReceive, type DesiredSend, type ProblemKind, problemKinds } from '@virt8ra/contract';
 
 /** What the agent asks of a mover, the child process that carries the bytes of one transfer, and what it hears from it. */
 
@@ -93,5 +93,5 @@ export function kindFromCode(code: string): ProblemKind {
 export interface RunningMover {
   readonly mover: Mover;
   /** What was last asked of it. */
-  goal: DesiredTransfer['goal'];
+  goal: (DesiredSend | DesiredReceive)['goal'];
 }

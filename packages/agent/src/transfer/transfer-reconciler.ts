@@ -1,7 +1,7 @@
 import {
   type DesiredReceive,
   type DesiredSend,
-  type DesiredTransfer,
+  isLiveTransfer,
   type ObservedTransfer,
   Problem,
   toProblem,
@@ -10,7 +10,6 @@ import {
 import type { NextLook } from '../desired/converger.js';
 import { makeDirectory } from '../disk/atomic-file.js';
 import { type HostContext, troubleFrom } from '../host-context.js';
-import type { TransferClaims } from '../instances/instance-reconciler.js';
 import type { Identity } from '../link/identity.js';
 import type { Progress } from '../link/outbox.js';
 import type { RootDigest, VolumeTransfers } from '../storage/volume-reconciler.js';
@@ -21,12 +20,13 @@ import { coldSource, type MovedGuests, warmSource } from './send-source.js';
 import { Setbacks } from './setbacks.js';
 import type { TransferRecord, TransferStore } from './transfer-store.js';
 
+type DesiredTransfer = DesiredSend | DesiredReceive;
 const waitMs = 1_000;
 /** A guest paused for a last pass that keeps failing is let run again after this long. */
 const longestPauseMs = 15_000;
 
 /** Moves disks between this host and others, one mover process for each transfer. What a mover reports as final is made durable here before anyone hears of it. */
-export class TransferReconciler implements TransferClaims, VolumeTransfers {
+export class TransferReconciler implements VolumeTransfers {
   readonly #context: HostContext;
   readonly #store: TransferStore;
   readonly #volumes: VolumeStore;
@@ -72,7 +72,8 @@ export class TransferReconciler implements TransferClaims, VolumeTransfers {
   /** A guest is left paused from the order to finish until the transfer is over; one that is sent cold is not started before that. */
   claimOn(instanceKey: string): 'paused' | 'stopped' | undefined {
     for (const transfer of this.#context.ledger.state.transfers) {
-      if (transfer.role !== 'send' || transfer.instanceKey !== instanceKey || this.#isOver(transfer.id)) continue;
+      if (transfer.role !== 'send' || transfer.instanceKey !== instanceKey || transfer.mode === 'live' || this.#isOver(transfer.id))
+        continue;
       if (transfer.mode === 'cold' && transfer.goal !== 'abort') return 'stopped';
       if (transfer.goal === 'finish' && !this.#letRun.has(transfer.id)) return 'paused';
     }
@@ -90,7 +91,7 @@ export class TransferReconciler implements TransferClaims, VolumeTransfers {
 
   async pass(id: string): Promise<NextLook> {
     const desired = this.#context.ledger.state.transfers.find((transfer) => transfer.id === id);
-    if (desired === undefined) return await this.#remove(id);
+    if (desired === undefined || isLiveTransfer(desired)) return await this.#remove(id);
     const record = this.#store.get(id) ?? (await this.#begin(desired));
     if (this.#isOver(id)) {
       this.#context.board.post('transfer', id, record.observed);

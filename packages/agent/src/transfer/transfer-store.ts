@@ -10,6 +10,10 @@ export interface TransferRecord {
   readonly observed: ObservedTransfer;
   readonly volumeKeys: readonly string[];
   readonly instanceKey?: string;
+  /** One end of a live move. */
+  readonly live?: boolean;
+  /** Of a live move. Sender: the attempt whose memory is being sent. Receiver: the attempt that its process receives. */
+  readonly attempt?: string;
 }
 
 /** `transfers/ID/{transfer.json,…}`; the rest of the folder is the mover's journal. */

@@ -101,6 +101,8 @@ export const DesiredInstance = Type.Object(
     ),
     /** Guest TCP ports to make reachable through the host where there is no bridge. */
     exposedPorts: Type.Array(Type.Integer({ minimum: 1, maximum: 65535 }), { maxItems: 64 }),
+    /** Its memory comes by the live transfer of that id: its process is started to receive it, on volumes that the transfer fills. */
+    incoming: Type.Optional(Key),
     /** Absent: must not run here. */
     permit: Type.Optional(Permit),
     /** Give up this epoch: stop the guest if it runs, journal, sign, report the surrender. */
@@ -112,48 +114,89 @@ export type DesiredInstance = Static<typeof DesiredInstance>;
 
 const TransferDisk = Type.Object({ volumeKey: Key, sizeBytes: Type.Integer({ minimum: 1 }) }, closed);
 
+const Peer = Type.Object(
+  {
+    name: Type.String({ maxLength: 253 }),
+    address: Type.String({ maxLength: 253 }),
+    port: Type.Integer({ minimum: 1, maximum: 65535 }),
+  },
+  closed,
+);
+
+/** The sending end of a warm or cold move. Goals: `copy` until told, `finish` (stop the guest, last pass, release the permit), `abort` (guest runs on). */
+export const DesiredSend = Type.Object(
+  {
+    id: Key,
+    role: Type.Literal('send'),
+    mode: Type.Union([Type.Literal('warm'), Type.Literal('cold')]),
+    instanceKey: Key,
+    disks: Type.Array(TransferDisk, { minItems: 1, maxItems: 65 }),
+    /** Where the receiver listens, and the DNS name its certificate must carry. */
+    peer: Peer,
+    minPasses: Type.Integer({ minimum: 0, maximum: 100 }),
+    goal: Type.Union([Type.Literal('copy'), Type.Literal('finish'), Type.Literal('abort')]),
+    /** Epoch the sender releases at `finish`. */
+    epoch: Type.Integer({ minimum: 1 }),
+  },
+  closed,
+);
+export type DesiredSend = Static<typeof DesiredSend>;
+
+export const DesiredReceive = Type.Object(
+  {
+    id: Key,
+    role: Type.Literal('receive'),
+    disks: Type.Array(TransferDisk, { minItems: 1, maxItems: 65 }),
+    peerName: Type.String({ maxLength: 253 }),
+    goal: Type.Union([Type.Literal('receive'), Type.Literal('abort')]),
+  },
+  closed,
+);
+export type DesiredReceive = Static<typeof DesiredReceive>;
+
 /**
- * One move of an instance's disks between two agents over mutual TLS. `disks` are in the same order at both ends.
- * The sender's goals: `copy` until told, `finish` (stop the guest, last pass, release the permit), `abort` (guest runs on).
+ * The sending end of a live move: disks and memory go from one hypervisor to the other. Goals: `copy` mirrors the disks until told, `finish`
+ * sends the memory, releases the permit and hands the release to the receiver, `abort` lets the guest run on, unless it was released.
  */
-export const DesiredTransfer = Type.Union([
-  Type.Object(
-    {
-      id: Key,
-      role: Type.Literal('send'),
-      mode: Type.Union([Type.Literal('warm'), Type.Literal('cold')]),
-      instanceKey: Key,
-      disks: Type.Array(TransferDisk, { minItems: 1, maxItems: 65 }),
-      /** Where the receiver listens, and the DNS name its certificate must carry. */
-      peer: Type.Object(
-        {
-          name: Type.String({ maxLength: 253 }),
-          address: Type.String({ maxLength: 253 }),
-          port: Type.Integer({ minimum: 1, maximum: 65535 }),
-        },
-        closed,
-      ),
-      minPasses: Type.Integer({ minimum: 0, maximum: 100 }),
-      goal: Type.Union([Type.Literal('copy'), Type.Literal('finish'), Type.Literal('abort')]),
-      /** Epoch the sender releases at `finish`. */
-      epoch: Type.Integer({ minimum: 1 }),
-    },
-    closed,
-  ),
-  Type.Object(
-    {
-      id: Key,
-      role: Type.Literal('receive'),
-      disks: Type.Array(TransferDisk, { minItems: 1, maxItems: 65 }),
-      peerName: Type.String({ maxLength: 253 }),
-      goal: Type.Union([Type.Literal('receive'), Type.Literal('abort')]),
-    },
-    closed,
-  ),
-]);
+export const DesiredLiveSend = Type.Object(
+  {
+    id: Key,
+    role: Type.Literal('send'),
+    mode: Type.Literal('live'),
+    instanceKey: Key,
+    disks: Type.Array(TransferDisk, { minItems: 1, maxItems: 65 }),
+    peer: Peer,
+    goal: Type.Union([Type.Literal('copy'), Type.Literal('finish'), Type.Literal('abort')]),
+    epoch: Type.Integer({ minimum: 1 }),
+    /** The guest was seen to run at the receiver: what is left of it here may go, though the receiver could not say so itself. */
+    arrived: Type.Optional(Type.Boolean()),
+  },
+  closed,
+);
+export type DesiredLiveSend = Static<typeof DesiredLiveSend>;
+
+/** The receiving end: the instance is `incoming` by this transfer. */
+export const DesiredLiveReceive = Type.Object(
+  {
+    id: Key,
+    role: Type.Literal('receive'),
+    mode: Type.Literal('live'),
+    instanceKey: Key,
+    disks: Type.Array(TransferDisk, { minItems: 1, maxItems: 65 }),
+    peerName: Type.String({ maxLength: 253 }),
+    goal: Type.Union([Type.Literal('receive'), Type.Literal('abort')]),
+  },
+  closed,
+);
+export type DesiredLiveReceive = Static<typeof DesiredLiveReceive>;
+
+/** One move of an instance between two agents over mutual TLS. `disks` are in the same order at both ends. */
+export const DesiredTransfer = Type.Union([DesiredSend, DesiredReceive, DesiredLiveSend, DesiredLiveReceive]);
 export type DesiredTransfer = Static<typeof DesiredTransfer>;
-export type DesiredSend = Extract<DesiredTransfer, { role: 'send' }>;
-export type DesiredReceive = Extract<DesiredTransfer, { role: 'receive' }>;
+
+export function isLiveTransfer(transfer: DesiredTransfer): transfer is DesiredLiveSend | DesiredLiveReceive {
+  return 'mode' in transfer && transfer.mode === 'live';
+}
 
 export const DesiredState = Type.Object(
   {

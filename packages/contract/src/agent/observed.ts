@@ -79,7 +79,7 @@ export const ObservedTransfer = Type.Object({
   resentBytes: Type.Integer(),
   chunkBytes: Type.Integer(),
   streams: Type.Integer(),
-  /** Sender: guest stopped → last byte durable at the receiver. */
+  /** Sender: guest stopped → last byte durable at the receiver; in a live move → guest running at the receiver. */
   pauseMs: Type.Optional(Type.Number()),
   /** Sender: when the guest was stopped. */
   pausedAt: Type.Optional(Type.String()),

@@ -38,6 +38,11 @@ export const Permit = Type.Object(
     expiresAt: Type.Optional(Type.String({ maxLength: 40 })),
     /** Surrender of epoch − 1; required from epoch 2 on. */
     evidence: Type.Optional(Surrender),
+    /**
+     * Instead of evidence, in a live move: the host that holds epoch − 1. This permit is worth nothing until that host's release of epoch − 1
+     * was handed to the holder, which it does itself.
+     */
+    awaits: Type.Optional(Type.String({ maxLength: 128 })),
   },
   { additionalProperties: false },
 );

@@ -103,6 +103,7 @@ export function createSimulatedBoard(options: BoardOptions): SimulatedBoard {
     },
     contents: new Map(),
     frozen: new Set(),
+    handed: new Map(),
     surrendered,
     surrender(key, epoch) {
       const observed = machine.get('instance', key);

@@ -1,3 +1,5 @@
+import type { Surrender } from '@virt8ra/contract';
+
 /** What simulated hosts of one test share: the network between them, and an eye on the rule that at most one runs an instance. */
 
 export interface SimulatedReceiver {
@@ -6,8 +8,10 @@ export interface SimulatedReceiver {
   isReachable(): boolean;
   /** Takes bytes, as far as the simulation goes. */
   take(bytes: number): void;
-  /** Everything arrived; the digests of the disks in order. */
-  finish(contents: readonly string[]): void;
+  /** Of a live move: the instance has a permit that awaits the sender's release. */
+  isArmed(): boolean;
+  /** Everything arrived; the digests of the disks in order, and in a live move the sender's release. */
+  finish(contents: readonly string[], release?: Surrender): void;
 }
 
 export interface SimulatedHosts {

@@ -92,7 +92,9 @@ function lackOf(machine: Machine, { instance, permit, volumeKeys, nics }: Desire
   if (permit === undefined) return 'a run permit';
   if (permit.holder !== machine.identity.host) return `a run permit: epoch ${permit.epoch} belongs to ${permit.holder}`;
   if (permit.epoch <= (machine.surrendered.get(instance) ?? 0)) return `a newer run permit: epoch ${permit.epoch} was given up`;
-  if (permit.epoch > 1 && !evidenceHolds(permit.evidence, instance, permit.epoch - 1, machine.identity.ca)) {
+  const handed = machine.handed.get(instance);
+  const evidence = permit.evidence ?? (handed !== undefined && handed.host === permit.awaits ? handed : undefined);
+  if (permit.epoch > 1 && !evidenceHolds(evidence, instance, permit.epoch - 1, machine.identity.ca)) {
     return `evidence that epoch ${permit.epoch - 1} has ended`;
   }
   const volume = volumeKeys.find((key) => !usable.includes(machine.get('volume', key)?.state ?? ''));

@@ -1,4 +1,4 @@
-import type { DesiredByType, DesiredState, HostObjectType, ObservedByType } from '@virt8ra/contract';
+import type { DesiredByType, DesiredState, HostObjectType, ObservedByType, Surrender } from '@virt8ra/contract';
 import type { SimulatedHosts } from './simulated-hosts.js';
 import type { SimulatedIdentity } from './simulated-identity.js';
 
@@ -32,6 +32,8 @@ export interface Machine {
   readonly contents: Map<string, string>;
   /** Instances that a transfer keeps from running, by key. */
   readonly frozen: Set<string>;
+  /** Releases that other hosts handed over in live moves, by instance. */
+  readonly handed: Map<string, Surrender>;
   /** Highest epoch given up, by instance. */
   readonly surrendered: Map<string, number>;
   /** Instances a transfer gave up, with the epoch: what `surrender` is to sign. */

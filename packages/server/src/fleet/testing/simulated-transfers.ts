@@ -1,4 +1,11 @@
-import { type DesiredReceive, type DesiredSend, type ObservedTransfer, transferChunkBytes } from '@virt8ra/contract';
+import {
+  type DesiredLiveReceive,
+  type DesiredLiveSend,
+  type DesiredReceive,
+  type DesiredSend,
+  type ObservedTransfer,
+  transferChunkBytes,
+} from '@virt8ra/contract';
 import type { Machine } from './simulated-machine.js';
 import { contentDigest } from './simulated-volumes.js';
 
@@ -7,7 +14,7 @@ import { contentDigest } from './simulated-volumes.js';
 /** A pass goes in so many parts, each seen by both ends. */
 const partsPerPass = 4;
 
-export function convergeReceive(machine: Machine, desired: DesiredReceive): void {
+export function convergeReceive(machine: Machine, desired: DesiredReceive | DesiredLiveReceive): void {
   const { id, disks, peerName, goal } = desired;
   const observed = machine.get('transfer', id);
   if (goal === 'abort') {
@@ -30,8 +37,10 @@ export function convergeReceive(machine: Machine, desired: DesiredReceive): void
     take: (bytes) => {
       if (current().state !== 'failed') machine.post('transfer', id, { ...current(), state: 'copying', bytes: current().bytes + bytes });
     },
-    finish: (contents) => {
+    isArmed: () => 'instanceKey' in desired && machine.wanted('instance', desired.instanceKey)?.permit?.awaits !== undefined,
+    finish: (contents, release) => {
       if (current().state === 'failed') return;
+      if (release !== undefined) machine.handed.set(release.instance, release);
       const roots = machine.isCorrupting(id) ? contents.map((content) => contentDigest(`spoiled ${content}`)) : contents;
       for (const [index, { volumeKey, sizeBytes }] of disks.entries()) {
         machine.contents.set(volumeKey, roots[index] ?? '');
@@ -48,7 +57,7 @@ export function unlisten(machine: Machine, observed: ObservedTransfer): void {
   if (observed.role === 'receive' && observed.port !== undefined) machine.hosts.unlisten(machine.identity.name, observed.port);
 }
 
-export function convergeSend(machine: Machine, desired: DesiredSend): void {
+export function convergeSend(machine: Machine, desired: DesiredSend | DesiredLiveSend): void {
   const { id, goal, instanceKey } = desired;
   const observed = machine.get('transfer', id) ?? freshTransfer(id, 'send');
   if (observed.state === 'finished' || observed.state === 'aborted') return;
@@ -57,7 +66,10 @@ export function convergeSend(machine: Machine, desired: DesiredSend): void {
     machine.post('transfer', id, { ...observed, state: 'aborted' });
     return;
   }
-  if (desired.mode === 'cold' || goal === 'finish') {
+  const receiver = machine.hosts.receiver(desired.peer.name, desired.peer.port, machine.identity.name);
+  // Where the target may not take over yet, the guest runs on.
+  const mayFinish = goal === 'finish' && (desired.mode !== 'live' || receiver?.isArmed() === true);
+  if (desired.mode === 'cold' || mayFinish) {
     machine.frozen.add(instanceKey);
     if (!isStopped(machine, instanceKey)) {
       machine.post('transfer', id, {
@@ -69,7 +81,6 @@ export function convergeSend(machine: Machine, desired: DesiredSend): void {
     }
   }
   const neededPasses = 1 + (desired.mode === 'warm' ? desired.minPasses : 0) + (goal === 'finish' && desired.mode === 'warm' ? 1 : 0);
-  const receiver = machine.hosts.receiver(desired.peer.name, desired.peer.port, machine.identity.name);
   if (receiver === undefined) {
     machine.post('transfer', id, observed);
     // It is tried again and again, as a real one does.
@@ -80,13 +91,15 @@ export function convergeSend(machine: Machine, desired: DesiredSend): void {
     copyPart(machine, desired, observed, receiver, neededPasses);
     return;
   }
-  if (goal === 'copy') {
+  if (!mayFinish) {
     if (observed.state !== 'converged') machine.post('transfer', id, { ...observed, state: 'converged' });
+    if (goal === 'finish') machine.after('transfer', id, machine.delays.pass, () => undefined);
     return;
   }
   const contents = desired.disks.map(({ volumeKey }) => machine.contents.get(volumeKey) ?? '');
-  receiver.finish(contents);
+  if (desired.mode !== 'live') receiver.finish(contents);
   machine.surrender(instanceKey, desired.epoch);
+  if (desired.mode === 'live') receiver.finish(contents, machine.get('instance', instanceKey)?.surrender);
   // From here the epoch given up keeps it from running; a newer one may run it again.
   machine.frozen.delete(instanceKey);
   const pauseMs = Date.now() - Date.parse(observed.pausedAt ?? new Date().toISOString());
@@ -95,7 +108,7 @@ export function convergeSend(machine: Machine, desired: DesiredSend): void {
 
 function copyPart(
   machine: Machine,
-  desired: DesiredSend,
+  desired: DesiredSend | DesiredLiveSend,
   observed: ObservedTransfer,
   receiver: { take(bytes: number): void },
   passes: number,

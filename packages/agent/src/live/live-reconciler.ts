@@ -1,0 +1,238 @@
+import { type DesiredLiveReceive, type DesiredLiveSend, isLiveTransfer, type ObservedTransfer, toProblem } from '@virt8ra/contract';
+import type { NextLook } from '../desired/converger.js';
+import { type HostContext, troubleFrom } from '../host-context.js';
+import type { TransferClaims } from '../instances/instance-reconciler.js';
+import type { Identity } from '../link/identity.js';
+import type { Progress } from '../link/outbox.js';
+import type { VolumeStore } from '../storage/volume-store.js';
+import type { TransferRecord, TransferStore } from '../transfer/transfer-store.js';
+import type { LiveGuests, LiveParts, LiveReport } from './live-end.js';
+import { LiveReceiver } from './live-receiver.js';
+import { LiveSender } from './live-sender.js';
+import { clearSource } from './source.js';
+
+type DesiredLive = DesiredLiveSend | DesiredLiveReceive;
+
+const lookMs = 1_000;
+
+/** Live moves of this host: one end for each, at work in this process, since the bytes go from hypervisor to hypervisor. */
+export class LiveReconciler implements TransferClaims {
+  readonly #context: HostContext;
+  readonly #store: TransferStore;
+  readonly #volumes: VolumeStore;
+  readonly #identity: () => Identity;
+  readonly #onProgress: (progress: Progress) => void;
+  readonly #senders = new Map<string, LiveSender>();
+  readonly #receivers = new Map<string, LiveReceiver>();
+  #instances: LiveGuests | undefined;
+
+  constructor(
+    context: HostContext,
+    store: TransferStore,
+    volumes: VolumeStore,
+    identity: () => Identity,
+    onProgress: (progress: Progress) => void,
+  ) {
+    this.#context = context;
+    this.#store = store;
+    this.#volumes = volumes;
+    this.#identity = identity;
+    this.#onProgress = onProgress;
+  }
+
+  /** Transfers and instances need each other; this closes the circle. */
+  useInstances(instances: LiveGuests): void {
+    this.#instances = instances;
+  }
+
+  /** Whether the transfer is, or was, one end of a live move. */
+  owns(id: string): boolean {
+    return this.#store.get(id)?.live === true || this.#desired(id) !== undefined;
+  }
+
+  claimOn(instanceKey: string): 'paused' | undefined {
+    const isHeld = this.#desiredLive().some(
+      ({ id, instanceKey: key, role }) => role === 'send' && key === instanceKey && this.#senders.get(id)?.holding === true,
+    );
+    return isHeld ? 'paused' : undefined;
+  }
+
+  keeps(instanceKey: string): boolean {
+    return this.#desiredLive().some((transfer) => {
+      if (transfer.role !== 'send' || transfer.instanceKey !== instanceKey) return false;
+      const instance = this.#instanceOf(instanceKey);
+      const released = instance !== undefined && this.#context.permits.hasSurrendered(instance, transfer.epoch);
+      return released && this.#store.get(transfer.id)?.observed.state !== 'finished';
+    });
+  }
+
+  isArriving(instanceKey: string): boolean {
+    return this.#desiredLive().some(
+      (transfer) =>
+        transfer.role === 'receive' &&
+        transfer.instanceKey === instanceKey &&
+        transfer.goal === 'receive' &&
+        !this.#isOver(transfer.id) &&
+        !this.#isLost(transfer),
+    );
+  }
+
+  async pass(id: string): Promise<NextLook> {
+    const desired = this.#desired(id);
+    if (desired === undefined) return await this.#remove(id);
+    const record = this.#store.get(id) ?? (await this.#begin(desired));
+    const isOver = this.#isOver(id);
+    if (isOver) this.#context.board.post('transfer', id, { ...record.observed, ...this.#listening(id) });
+    try {
+      return desired.role === 'send' ? this.#send(desired, isOver) : await this.#receive(desired, isOver);
+    } catch (error) {
+      const problem = toProblem(error);
+      this.#observe(id, { problem: troubleFrom(problem) });
+      throw problem;
+    }
+  }
+
+  /** Moves under way go on with the next agent. */
+  async stop(): Promise<void> {
+    await Promise.all([...this.#senders.values(), ...this.#receivers.values()].map(async (end) => await end.stop()));
+  }
+
+  #send(desired: DesiredLiveSend, isOver: boolean): NextLook {
+    if (isOver) return undefined;
+    const sender = this.#senders.get(desired.id) ?? new LiveSender(this.#parts(desired.id), desired);
+    this.#senders.set(desired.id, sender);
+    sender.follow(desired);
+    return undefined;
+  }
+
+  async #receive(desired: DesiredLiveReceive, isOver: boolean): Promise<NextLook> {
+    const { id } = desired;
+    if (desired.goal === 'abort') {
+      await this.#receivers.get(id)?.stop();
+      this.#receivers.delete(id);
+      if (!isOver) await this.#end(id, { state: 'aborted' });
+      return undefined;
+    }
+    if (isOver && this.#store.get(id)?.observed.state === 'aborted') return undefined;
+    const receiver = this.#receivers.get(id) ?? new LiveReceiver(this.#parts(id), desired);
+    this.#receivers.set(id, receiver);
+    await receiver.look(desired, isOver);
+    return isOver ? undefined : lookMs;
+  }
+
+  /** Its process ended after the source had let go: nothing more can arrive. */
+  #isLost({ id }: DesiredLiveReceive): boolean {
+    return this.#context.board.get('transfer', id)?.state === 'failed';
+  }
+
+  #parts(id: string): LiveParts {
+    const instances = this.#instances;
+    if (instances === undefined) throw toProblem(new Error('live moves were not given the guests'));
+    const report: LiveReport = {
+      observe: (change) => this.#observe(id, change),
+      progress: (progress, bytes) => {
+        this.#observe(id, { bytes });
+        this.#onProgress({ transferId: id, ...progress });
+      },
+      remember: async (attempt) => {
+        const record = this.#store.get(id);
+        if (record === undefined || record.attempt === attempt) return;
+        const { attempt: _, ...rest } = record;
+        await this.#store.write(attempt === undefined ? rest : { ...rest, attempt });
+      },
+      remembered: () => this.#store.get(id)?.attempt,
+      end: async (change) => await this.#end(id, change),
+    };
+    return {
+      context: this.#context,
+      identity: this.#identity,
+      instances,
+      volumes: this.#volumes,
+      report,
+      instanceOf: (instanceKey) => this.#instanceOf(instanceKey),
+      volumeAt: (volumeKey) => instances.guestWith(volumeKey),
+    };
+  }
+
+  async #begin(desired: DesiredLive): Promise<TransferRecord> {
+    const { id, role } = desired;
+    const observed: ObservedTransfer = { id, role, state: 'preparing', passes: 0, bytes: 0, resentBytes: 0, chunkBytes: 0, streams: 1 };
+    const record: TransferRecord = {
+      version: 1,
+      id,
+      observed,
+      volumeKeys: desired.disks.map(({ volumeKey }) => volumeKey),
+      instanceKey: desired.instanceKey,
+      live: true,
+    };
+    await this.#store.write(record);
+    this.#context.board.post('transfer', id, observed);
+    this.#context.nudge({ type: 'instance', key: desired.instanceKey });
+    return record;
+  }
+
+  async #end(id: string, change: Partial<ObservedTransfer>): Promise<void> {
+    const record = this.#store.get(id);
+    if (record === undefined || this.#isOver(id)) return;
+    const { problem: _, ...observed } = { ...record.observed, ...this.#context.board.get('transfer', id), ...change };
+    await this.#store.write({ ...record, observed });
+    this.#context.board.post('transfer', id, observed);
+    this.#context.log.info('a live transfer is over', {
+      transfer: id,
+      role: observed.role,
+      state: observed.state,
+      pauseMs: observed.pauseMs,
+    });
+    if (record.instanceKey !== undefined) this.#context.nudge({ type: 'instance', key: record.instanceKey });
+  }
+
+  #observe(id: string, change: Partial<ObservedTransfer>): void {
+    const before = this.#context.board.get('transfer', id) ?? this.#store.get(id)?.observed;
+    if (before === undefined || (this.#isOver(id) && change.state !== undefined)) return;
+    const { problem: _, ...rest } = before;
+    this.#context.board.post('transfer', id, { ...rest, ...change });
+  }
+
+  /** A receiver that is over listens elsewhere than before, when an agent has started anew. */
+  #listening(id: string): Pick<ObservedTransfer, 'address' | 'port'> {
+    const { address, port } = this.#context.board.get('transfer', id) ?? {};
+    return { ...(address === undefined ? {} : { address }), ...(port === undefined ? {} : { port }) };
+  }
+
+  async #remove(id: string): Promise<NextLook> {
+    const { board, ledger } = this.#context;
+    const record = this.#store.get(id);
+    if (!ledger.mayRemove({ type: 'transfer', key: id })) {
+      if (record !== undefined) board.post('transfer', id, record.observed);
+      return undefined;
+    }
+    await this.#senders.get(id)?.stop();
+    await this.#receivers.get(id)?.stop();
+    const guest = record?.instanceKey === undefined ? undefined : this.#instances?.guest(record.instanceKey);
+    if (guest !== undefined && record?.observed.role === 'send' && !this.#isOver(id)) await clearSource(guest);
+    this.#senders.delete(id);
+    this.#receivers.delete(id);
+    await this.#store.remove(id);
+    board.remove({ type: 'transfer', key: id });
+    for (const volumeKey of record?.volumeKeys ?? []) this.#context.nudge({ type: 'volume', key: volumeKey });
+    if (record?.instanceKey !== undefined) this.#context.nudge({ type: 'instance', key: record.instanceKey });
+    return undefined;
+  }
+
+  #isOver(id: string): boolean {
+    const state = this.#store.get(id)?.observed.state;
+    return state === 'finished' || state === 'aborted';
+  }
+
+  #instanceOf(instanceKey: string): string | undefined {
+    return this.#context.ledger.state.instances.find(({ key }) => key === instanceKey)?.instance;
+  }
+
+  #desiredLive(): DesiredLive[] {
+    return this.#context.ledger.state.transfers.filter(isLiveTransfer);
+  }
+
+  #desired(id: string): DesiredLive | undefined {
+    return this.#desiredLive().find((transfer) => transfer.id === id);
+  }
+}
