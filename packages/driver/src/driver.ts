@@ -38,7 +38,7 @@ export interface Capabilities {
   readonly maxVolumesPerInstance: number;
   readonly maxNicsPerInstance: number;
   readonly firmwares: readonly ('BIOS' | 'UEFI')[];
-  readonly migrationModes: readonly ('warm' | 'cold')[];
+  readonly migrationModes: readonly ('live' | 'warm' | 'cold')[];
   /** Whether run permits are enforced at the site itself. */
   readonly enforcesPermits: boolean;
 }

@@ -15,7 +15,7 @@ export const agentProtocols = [{ number: 1, name: 'desired state, run permits, d
 const closed = { additionalProperties: false } as const;
 
 /** What an agent may be able to do beyond the first version of the protocol; an agent names its own in `hello`. */
-export const agentFeatures = ['maintenance'] as const;
+export const agentFeatures = ['maintenance', 'live'] as const;
 
 export const AgentHello = Type.Object(
   {

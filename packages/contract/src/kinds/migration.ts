@@ -20,7 +20,8 @@ export const migrationPhases = [
 export type MigrationPhase = (typeof migrationPhases)[number];
 
 /**
- * Moves an instance with its disks to another site, or with `toHost` to another host of its own. `warm` copies while it runs and pauses it shortly; `cold` stops it first.
+ * Moves an instance with its disks to another site, or with `toHost` to another host of its own. `live` takes its memory along, so that it never
+ * stops for longer than a pause; `warm` copies while it runs and starts it anew at the target; `cold` stops it first.
  * POST `cancel` returns it to the source at any phase before the target is proven.
  */
 export const migration = defineKind({
@@ -30,7 +31,7 @@ export const migration = defineKind({
   collection: 'migrations',
   scope: 'workspace',
   aliases: ['move', 'moves'],
-  immutable: ['/instanceRef', '/toSite', '/toHost', '/mode', '/minPasses'],
+  immutable: ['/instanceRef', '/toSite', '/toHost', '/mode', '/minPasses', '/fallback'],
   actions: ['cancel'],
   summary: 'a move of an instance with its disks to another site',
   spec: Type.Object(
@@ -39,9 +40,11 @@ export const migration = defineKind({
       toSite: Zone,
       /** Absent: the host of the site that fits best. */
       toHost: Type.Optional(Name),
-      mode: Type.Union([Type.Literal('warm'), Type.Literal('cold')]),
+      mode: Type.Union([Type.Literal('live'), Type.Literal('warm'), Type.Literal('cold')]),
       /** Change-tracked passes before cut-over, the full copy not counted; warm only. */
       minPasses: Type.Optional(Type.Integer({ minimum: 1, maximum: 100 })),
+      /** What a live move may become where it is not possible; absent: it is refused there. */
+      fallback: Type.Optional(Type.Literal('warm')),
     },
     { additionalProperties: false },
   ),
@@ -49,9 +52,13 @@ export const migration = defineKind({
     phase: Type.Optional(oneOf(migrationPhases)),
     from: Type.Optional(Type.Object({ site: Zone, host: Type.Optional(Type.String()) })),
     to: Type.Optional(Type.Object({ site: Zone, host: Type.Optional(Type.String()) })),
+    /** How it is done; differs from what was asked for when it fell back. */
+    mode: Type.Optional(oneOf(['live', 'warm', 'cold'])),
+    /** Why a live move became a warm one. */
+    fallbackReason: Type.Optional(Type.String()),
     startedAt: Type.Optional(Type.String()),
     finishedAt: Type.Optional(Type.String()),
-    /** Source guest stopped → last byte durable at the target, measured by the source's agent. */
+    /** Source guest stopped → last byte durable at the target (live: → guest running there), measured by the source's agent. */
     pauseMs: Type.Optional(Type.Number()),
     /** Source guest stopped → guest process started at the target, by the control plane's clock. */
     handoverMs: Type.Optional(Type.Number()),

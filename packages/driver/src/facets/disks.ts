@@ -4,20 +4,27 @@ import type { Handle, Observation } from '../observation.js';
 
 export interface SendSpec {
   readonly host?: string;
-  readonly mode: 'warm' | 'cold';
+  readonly mode: 'live' | 'warm' | 'cold';
   readonly instance: Handle;
   readonly disks: readonly { readonly volume: Handle; readonly sizeBytes: number }[];
   readonly peer: { readonly name: string; readonly address: string; readonly port: number };
   readonly minPasses: number;
-  /** `copy` until told; `finish` stops the guest, sends the last changes and releases the permit; `abort` lets the guest run on. */
+  /**
+   * `copy` until told; `finish` stops the guest, sends the last changes and releases the permit; `abort` lets the guest run on. Live: a guest that
+   * was released and does not run at the target stands still under `abort`, and goes on under a permit of a later epoch.
+   */
   readonly goal: 'copy' | 'finish' | 'abort';
   readonly epoch: number;
+  /** Live: the guest was seen to run at the target, so that what is left of it here may go. */
+  readonly arrived?: boolean;
 }
 
 export interface ReceiveSpec {
   readonly host?: string;
   readonly disks: readonly { readonly volume: Handle; readonly sizeBytes: number }[];
   readonly peerName: string;
+  /** Live: the instance at this end whose memory comes. */
+  readonly instance?: Handle;
   readonly goal: 'receive' | 'abort';
 }
 

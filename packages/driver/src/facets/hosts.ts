@@ -6,6 +6,8 @@ export interface HostObservation {
   readonly connected: boolean;
   readonly observedAt: string | undefined;
   readonly inventory: HostInventory | undefined;
+  /** What its agent can do beyond the protocol's first form. */
+  readonly features?: readonly string[];
 }
 
 export interface HostsFacet {

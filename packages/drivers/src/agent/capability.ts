@@ -6,6 +6,6 @@ export const capabilities: Capabilities = {
   maxVolumesPerInstance: 65,
   maxNicsPerInstance: 17,
   firmwares: ['BIOS', 'UEFI'],
-  migrationModes: ['warm', 'cold'],
+  migrationModes: ['live', 'warm', 'cold'],
   enforcesPermits: true,
 };

@@ -26,8 +26,12 @@ export function createDisksFacet({ fleet, site, assertOpen }: SiteFleet): DisksF
     async send(spec, key) {
       assertOpen();
       const host = requireHost(spec.host);
-      const { mode, peer, minPasses, goal, epoch } = spec;
+      const { mode, peer, minPasses, goal, epoch, arrived } = spec;
       const instanceKey = keyOnHost(spec.instance, 'instance', host);
+      if (mode === 'live') {
+        const common = { id: key, role: 'send', mode, instanceKey, disks: disksOn(host, spec.disks), peer, goal, epoch } as const;
+        return await declare(host, arrived === undefined ? common : { ...common, arrived });
+      }
       return await declare(host, {
         id: key,
         role: 'send',
@@ -44,6 +48,18 @@ export function createDisksFacet({ fleet, site, assertOpen }: SiteFleet): DisksF
       assertOpen();
       const host = requireHost(spec.host);
       const { peerName, goal } = spec;
+      if (spec.instance !== undefined) {
+        const instanceKey = keyOnHost(spec.instance, 'instance', host);
+        return await declare(host, {
+          id: key,
+          role: 'receive',
+          mode: 'live',
+          instanceKey,
+          disks: disksOn(host, spec.disks),
+          peerName,
+          goal,
+        });
+      }
       return await declare(host, { id: key, role: 'receive', disks: disksOn(host, spec.disks), peerName, goal });
     },
     async find(key, host) {

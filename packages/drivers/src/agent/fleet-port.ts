@@ -44,4 +44,5 @@ export interface FleetHost {
   readonly connected: boolean;
   readonly observedAt: string | undefined;
   readonly inventory: HostInventory | undefined;
+  readonly features: readonly string[];
 }

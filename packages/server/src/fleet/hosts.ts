@@ -16,6 +16,8 @@ export interface HostStatus {
   readonly inventory: HostInventory | undefined;
   /** The agent is to start no guests. */
   readonly maintenance: boolean;
+  /** Of its newest hello. */
+  readonly features: readonly string[];
 }
 
 /** Sums over the hosts of a site that have reported an inventory, connected or not; what is claimed of it is not taken off. */
@@ -46,7 +48,7 @@ export function createFleetHosts(pool: Pool, silenceSeconds: number): FleetHosts
   const select = async (condition: string, value: unknown): Promise<readonly HostStatus[]> => {
     const found = await pool.query<HostRow>(
       `select host, site, link_id is not null and heard_at > clock_timestamp() - make_interval(secs => $2) as connected,
-              heard_at, inventory_at, agent_version, inventory, maintenance
+              heard_at, inventory_at, agent_version, inventory, maintenance, features
          from fleet.host left join fleet.link using (host) where ${condition} order by host`,
       [value, silenceSeconds],
     );
@@ -112,6 +114,7 @@ interface HostRow {
   readonly agent_version: string | null;
   readonly inventory: HostInventory | null;
   readonly maintenance: boolean;
+  readonly features: readonly string[] | null;
 }
 
 function statusFromRow(row: HostRow): HostStatus {
@@ -124,5 +127,6 @@ function statusFromRow(row: HostRow): HostStatus {
     agentVersion: row.agent_version ?? undefined,
     inventory: row.inventory ?? undefined,
     maintenance: row.maintenance,
+    features: row.features ?? [],
   };
 }

@@ -13,7 +13,7 @@ export { accessTarget } from './access.js';
 export { assertOpenHost, hostCandidates, placementFor, requirementOf, siteNames } from './candidates.js';
 export type { InstanceContext } from './instance-context.js';
 export { type InstanceParts, partsOfInstance } from './parts.js';
-export { currentPermit, grantPermit, recordSurrender } from './permits.js';
+export { currentPermit, grantPermit, promisePermit, recordSurrender } from './permits.js';
 export { instancePower, setInstancePower } from './power.js';
 export { accessPorts, type RealizationOverrides, realizationSpecOf } from './specification.js';
 export type { InstanceStatus } from './status.js';

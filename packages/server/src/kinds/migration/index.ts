@@ -204,7 +204,7 @@ async function admitMigration(
 ): Promise<Admission<MigrationStatus>> {
   if (previous !== undefined)
     throw new Problem('validation', 'a migration cannot be changed; make another one', { sources: [{ pointer: '' }] });
-  const { instanceRef, toSite, toHost, mode } = next.spec;
+  const { instanceRef, toSite, toHost, mode, fallback } = next.spec;
   const { target, reference } = await tx.resolve<InstanceSpec, InstanceStatus>(instance, instanceRef, address, '/spec/instanceRef');
   // Two moves of one instance that are asked for at once meet at its row.
   const moved = await tx.lock<InstanceSpec, InstanceStatus>(target.uid);
@@ -231,8 +231,10 @@ async function admitMigration(
   if (live?.state === 'stuck')
     throw new Problem('conflict', `instance ${name} is held by a stuck run of ${live.workflow} (${live.id}); it must be resumed first`);
   const activity = moved?.status.activity?.value;
-  if (mode === 'warm' && activity !== 'running')
-    throw new Problem('conflict', `instance ${name} is ${activity ?? 'not seen'}; a warm move needs it running, use cold`);
+  if (mode !== 'cold' && activity !== 'running')
+    throw new Problem('conflict', `instance ${name} is ${activity ?? 'not seen'}; a ${mode} move needs it running, use cold`);
+  if (mode !== 'live' && fallback !== undefined)
+    throw new Problem('validation', 'only a live move can fall back to a warm one', { sources: [{ pointer: '/spec/fallback' }] });
   return {
     references: [reference],
     status: {

@@ -1,7 +1,8 @@
-import { type Id, type Placement, Problem } from '@virt8ra/contract';
+import { type Id, type MigrationSpec, type Placement, Problem } from '@virt8ra/contract';
+import type { HostObservation, InstanceRealizationStatus } from '@virt8ra/driver';
 import type { StepContext } from '@virt8ra/engine';
 import { claimOnHost, releaseClaim } from '../../capacity/claims.js';
-import { explainRefusals, rankCandidates } from '../../placement/placement.js';
+import { explainRefusals, rankCandidates, type Verdict } from '../../placement/placement.js';
 import type { Realization } from '../../resources/ledger-types.js';
 import type { StoreTransaction } from '../../resources/store.js';
 import { blockStorageBytes, originOfVolume } from '../block-storage/index.js';
@@ -15,6 +16,7 @@ import {
   partsOfInstance,
   requirementOf,
 } from '../instance/index.js';
+import { type LiveQuestion, liveFault } from './live-fault.js';
 import { releaseNetworks } from './networks.js';
 import { type MoveInput, type MovePlan, type Place, plannedMove } from './plan.js';
 import { facetsAt, type SiteFacets, statusOf, write } from './site-facets.js';
@@ -23,6 +25,8 @@ import { showPhase, subjectsOf } from './subjects.js';
 /** What was found at the source before anything was decided. */
 interface Survey {
   readonly parts: InstanceParts;
+  /** What the guest began as. */
+  readonly status: LiveQuestion['status'];
   readonly instance: Found;
   readonly machine?: string;
   readonly cpuModel?: string;
@@ -45,20 +49,16 @@ export async function makePlan(context: KindContext, step: StepContext, input: M
   const { placement } = instance.status;
   if (placement?.host === undefined) throw new Problem('conflict', `instance ${instance.address.name} is not placed yet`);
   const from: Place = { site: placement.site, host: placement.host };
-  const { toSite, toHost, mode } = migration.spec;
+  const { toSite, toHost } = migration.spec;
   const source = await facetsAt(context, from.site);
   const target = await facetsAt(context, toSite);
-  for (const [site, { capabilities }] of [
-    [from.site, source],
-    [toSite, target],
-  ] as const) {
-    if (!capabilities.migrationModes.includes(mode)) throw new Problem('unsupported', `site ${site} cannot take part in a ${mode} move`);
-  }
-  const survey = await surveySource(context, source, input, mode);
+  const survey = await surveySource(context, source, input, migration.spec.mode);
   const candidates = (await hostCandidates(context, [toSite])).filter(({ host }) => host !== from.host && (toHost ?? host) === host);
   if (candidates.length === 0 && toHost !== undefined) throw new Problem('conflict', `site ${toSite} has no host ${toHost} to move it to`);
   const verdicts = rankCandidates(candidates, requirementOf(survey.parts, toSite, undefined));
-  const best = verdicts[0];
+  const fitting = verdicts.filter(({ fits }) => fits);
+  const { mode, host, fallbackReason } = await chooseMode(context, migration.spec, { from, survey, source, target, fitting });
+  const best = verdicts.find((verdict) => verdict.host === host);
   if (best?.fits !== true) throw new Problem('conflict', `nothing at ${toSite} can take it: ${explainRefusals(verdicts)}`);
   const to: Place = { site: toSite, host: best.host };
   const capacity = candidates.find(({ host }) => host === to.host)?.capacity;
@@ -71,9 +71,59 @@ export async function makePlan(context: KindContext, step: StepContext, input: M
     await assertOpenHost(tx, to.host);
     await claimOnHost(tx.client, to.host, capacity, incomingClaims(input.instance, survey.parts, to));
     const plan = await intendMove(tx, { input, survey, from, to, mode, minPasses: migration.spec.minPasses ?? 2, placement });
-    await tx.setStatus(input.migration, { phase: 'plan', from, to, startedAt: context.now().toISOString() });
+    const shown = { phase: 'plan', from, to, mode, startedAt: context.now().toISOString() } as const;
+    await tx.setStatus(input.migration, fallbackReason === undefined ? shown : { ...shown, fallbackReason });
     return plan;
   });
+}
+
+/**
+ * How it is done, and on which host: a live move goes to the best host that can take the guest's memory. Where there is none it is refused
+ * (Problem unsupported), or becomes a warm move if the caller consented to that.
+ */
+async function chooseMode(
+  context: KindContext,
+  { mode, toSite, fallback }: MigrationSpec,
+  found: {
+    readonly from: Place;
+    readonly survey: Survey;
+    readonly source: SiteFacets;
+    readonly target: SiteFacets;
+    readonly fitting: readonly Verdict[];
+  },
+): Promise<{ readonly mode: MovePlan['mode']; readonly host: string | undefined; readonly fallbackReason?: string }> {
+  const { from, survey, source, target, fitting } = found;
+  const lacking = (wanted: MovePlan['mode']): string | undefined =>
+    !source.capabilities.migrationModes.includes(wanted)
+      ? from.site
+      : !target.capabilities.migrationModes.includes(wanted)
+        ? toSite
+        : undefined;
+  const best = fitting[0]?.host;
+  let reason: string | undefined;
+  if (mode === 'live') {
+    const site = lacking('live');
+    reason = site === undefined ? undefined : `site ${site} cannot take part in a live move`;
+    if (reason === undefined) {
+      const hosts = await hostsAt(context, [from.site, toSite]);
+      const at = (name: string): HostObservation | undefined => hosts.find(({ host }) => host === name);
+      const faults = fitting.map(({ host }) => liveFault({ ...survey, source: at(from.host), target: at(host) }));
+      const able = faults.indexOf(undefined);
+      if (able >= 0 || best === undefined) return { mode, host: fitting[able]?.host };
+      reason = faults[0];
+    }
+    if (fallback === undefined)
+      throw new Problem('unsupported', `it cannot be moved live, because ${reason}; move it warm, or consent with fallback warm`);
+  }
+  const chosen = mode === 'live' ? 'warm' : mode;
+  const site = lacking(chosen);
+  if (site !== undefined) throw new Problem('unsupported', `site ${site} cannot take part in a ${chosen} move`);
+  return { mode: chosen, host: best, ...(reason === undefined ? {} : { fallbackReason: reason }) };
+}
+
+async function hostsAt(context: KindContext, sites: readonly string[]): Promise<readonly HostObservation[]> {
+  const lists = await Promise.all(sites.map(async (site) => await (await context.sites.connectionOf(site)).hosts?.list()));
+  return lists.flatMap((list) => list ?? []);
 }
 
 async function surveySource(context: KindContext, source: SiteFacets, input: MoveInput, mode: MovePlan['mode']): Promise<Survey> {
@@ -83,8 +133,8 @@ async function surveySource(context: KindContext, source: SiteFacets, input: Mov
   const found = await primaryOf(context, input.instance, 'instances', `instance ${name}`);
   const status = statusOf(await source.instances.observe(found.handle), `instance ${name}`);
   if (status === undefined) throw new Problem('unavailable', `the site does not tell how instance ${name} is`);
-  if (mode === 'warm' && status.activity !== 'running')
-    throw new Problem('conflict', `instance ${name} is ${status.activity}; a warm move needs it running, use mode cold`);
+  if (mode !== 'cold' && status.activity !== 'running')
+    throw new Problem('conflict', `instance ${name} is ${status.activity}; a ${mode} move needs it running, use mode cold`);
   const volumes: Survey['volumes'][number][] = [];
   for (const volume of parts.volumes) {
     const what = `block storage ${volume.address.name}`;
@@ -99,11 +149,16 @@ async function surveySource(context: KindContext, source: SiteFacets, input: Mov
   const cpuModel = status.cpuModel ?? textFact(found, 'cpuModel');
   return {
     parts,
+    status: { ...(machine === undefined ? {} : { machine }), ...(cpuModel === undefined ? {} : { cpuModel }), ...acceleratorOf(status) },
     instance: { id: found.id, handle: found.handle },
     volumes,
     ...(machine === undefined ? {} : { machine }),
     ...(cpuModel === undefined ? {} : { cpuModel }),
   };
+}
+
+function acceleratorOf({ accelerator }: InstanceRealizationStatus): { readonly accelerator?: string } {
+  return accelerator === undefined ? {} : { accelerator };
 }
 
 async function primaryOf(

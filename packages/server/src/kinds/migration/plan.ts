@@ -39,6 +39,7 @@ export interface PlannedVolume {
 
 /** Everything the steps of one move agree on. It is plain JSON, kept in the ledger with the transfer and in the run's journal. */
 export interface MovePlan {
+  /** As it is done: a live move may have become a warm one. */
   readonly mode: MigrationSpec['mode'];
   readonly minPasses: number;
   readonly from: Place;
@@ -66,6 +67,8 @@ export interface MovePlan {
 export interface Prepared {
   readonly volumes: readonly Handle[];
   readonly receiver: Handle;
+  /** Live: what receives the memory. */
+  readonly instance?: Handle;
 }
 
 /** The plan as the ledger keeps it; undefined before it was made and after it was dropped. */

@@ -3,9 +3,10 @@ import type { BlockStorageRealizationSpec } from '@virt8ra/driver';
 import type { Poll, StepContext } from '@virt8ra/engine';
 import type { KindContext } from '../context.js';
 import { currentPermit, grantPermit, type RealizationOverrides, recordSurrender } from '../instance/index.js';
-import type { MoveInput, MovePlan, PlannedVolume } from './plan.js';
+import type { MoveInput, MovePlan, PlannedVolume, Prepared } from './plan.js';
 import { call, facetsAt, lastStatusOf, statusOf, write } from './site-facets.js';
 import { showPhase, specificationAt } from './subjects.js';
+import { withdrawPromise } from './target.js';
 import { settleSender } from './transfer.js';
 
 /** What the source's disk is asked to be: as it was, plus a digest. */
@@ -64,9 +65,16 @@ export async function pollSourceStopped(
  * Undo of the cut-over: the source runs the instance again. Where it had not let go it simply goes on; where it had, it is granted the
  * next epoch against the newest surrender, its own or the target's. Raises `unavailable` until it is clear which of the two it is.
  */
-export async function returnToSource(context: KindContext, step: StepContext, input: MoveInput, plan: MovePlan): Promise<void> {
+export async function returnToSource(
+  context: KindContext,
+  step: StepContext,
+  input: MoveInput,
+  plan: MovePlan,
+  prepared: Prepared,
+): Promise<void> {
   await write(context, step, async (tx) => await showPhase(tx, input.migration, 'returning'));
   const ordered = await settleSender(context, step, plan);
+  await withdrawPromise(context, step, plan, prepared);
   const { uid, power } = plan.instance;
   const permit = await context.store.transaction(async (tx) => await currentPermit(tx.client, uid));
   if (permit === undefined) throw new Problem('internal', `instance ${plan.instance.name} has lost its run permit`);
@@ -108,7 +116,7 @@ async function goesOn(context: KindContext, step: StepContext, plan: MovePlan, l
     await write(context, step, async (tx) => await recordSurrender(tx.client, surrender));
     return false;
   }
-  if (!letGo && plan.mode === 'warm' && seen?.activity === 'running') return true;
+  if (!letGo && plan.mode !== 'cold' && seen?.activity === 'running') return true;
   throw new Problem('unavailable', `host ${plan.from.host} does not say yet whether it runs instance ${plan.instance.name}`, {
     retryAfterSeconds: 1,
   });

@@ -28,6 +28,8 @@ export interface MigrationStatus {
   readonly phase?: MigrationPhase;
   readonly from?: { readonly site: string; readonly host?: string };
   readonly to?: { readonly site: string; readonly host?: string };
+  readonly mode?: MigrationSpec['mode'];
+  readonly fallbackReason?: string;
   readonly startedAt?: string;
   readonly finishedAt?: string;
   readonly pauseMs?: number;

@@ -1,8 +1,8 @@
 import { Problem } from '@virt8ra/contract';
-import type { BlockStorageRealizationSpec, Handle } from '@virt8ra/driver';
+import type { BlockStorageRealizationSpec, Handle, InstanceRealizationStatus } from '@virt8ra/driver';
 import type { Poll, StepContext } from '@virt8ra/engine';
 import type { KindContext } from '../context.js';
-import { currentPermit, grantPermit, recordSurrender } from '../instance/index.js';
+import { currentPermit, grantPermit, promisePermit, recordSurrender } from '../instance/index.js';
 import type { MoveInput, MovePlan, PlannedVolume, Prepared } from './plan.js';
 import { call, facetsAt, lastStatusOf, removeByKey, statusOf, write } from './site-facets.js';
 import { showPhase, specificationAt } from './subjects.js';
@@ -23,7 +23,7 @@ export function incomingSpec(
 export async function prepareTarget(context: KindContext, step: StepContext, input: MoveInput, plan: MovePlan): Promise<Prepared> {
   await write(context, step, async (tx) => await showPhase(tx, input.migration, 'prepare'));
   const source = await facetsAt(context, plan.from.site);
-  const { blockStorages, disks } = await facetsAt(context, plan.to.site);
+  const { blockStorages, disks, instances } = await facetsAt(context, plan.to.site);
   // Building the specification makes the networks; the rest of it is built again at the start.
   await call(step, async () => await specificationAt(context, plan, plan.to, { power: 'off', volumes: [] }));
   const volumes: Handle[] = [];
@@ -33,12 +33,20 @@ export async function prepareTarget(context: KindContext, step: StepContext, inp
     await write(context, step, async (tx) => await tx.ledger.confirm(id, handle));
     volumes.push(handle);
   }
+  let instance: Handle | undefined;
+  if (plan.mode === 'live') {
+    const spec = await specificationAt(context, plan, plan.to, { power: 'on', volumes });
+    instance = await call(step, async () => await instances.create(spec, plan.instance.target.key));
+    const made = instance;
+    await write(context, step, async (tx) => await tx.ledger.confirm(plan.instance.target.id, made));
+  }
   const receiver = await call(
     step,
     async () =>
       await disks.receive(
         {
           host: plan.to.host,
+          ...(instance === undefined ? {} : { instance }),
           disks: plan.volumes.map(({ sizeBytes }, index) => ({ volume: at(volumes, index), sizeBytes })),
           peerName: source.disks.peerName(plan.from.host),
           goal: 'receive',
@@ -47,7 +55,7 @@ export async function prepareTarget(context: KindContext, step: StepContext, inp
       ),
   );
   await write(context, step, async (tx) => await tx.ledger.confirm(plan.transfer.id, receiver));
-  return { volumes, receiver };
+  return { volumes, receiver, ...(instance === undefined ? {} : { instance }) };
 }
 
 function at(handles: readonly Handle[], index: number): Handle {
@@ -58,7 +66,8 @@ function at(handles: readonly Handle[], index: number): Handle {
 
 /** Undo: nothing of the move is left at the target. Raises `unavailable` until that is so. */
 export async function clearTarget(context: KindContext, step: StepContext, plan: MovePlan): Promise<void> {
-  const { blockStorages, disks } = await facetsAt(context, plan.to.site);
+  const { blockStorages, disks, instances } = await facetsAt(context, plan.to.site);
+  if (plan.mode === 'live') await removeByKey(context, step, instances, plan.instance.target.key);
   await removeByKey(context, step, { ...disks, find: async (key) => await disks.find(key, plan.to.host) }, plan.transfer.key);
   for (const { target } of plan.volumes) await removeByKey(context, step, blockStorages, target.key);
 }
@@ -86,7 +95,32 @@ export async function startTarget(
   const spec = await specificationAt(context, plan, plan.to, { power, volumes: prepared.volumes, permit });
   const handle = await call(step, async () => await instances.create(spec, target.key));
   await write(context, step, async (tx) => await tx.ledger.confirm(target.id, handle));
+  // In a live move it is there already, with a permit that awaits what this one carries.
+  if (plan.mode === 'live') await call(step, async () => await instances.update(handle, spec));
   return { handle, epoch: permit.epoch };
+}
+
+/** Live: gives the target a permit that awaits the release of the source, which hands it over itself. */
+export async function promiseTarget(context: KindContext, step: StepContext, plan: MovePlan, prepared: Prepared): Promise<void> {
+  const { uid, power } = plan.instance;
+  const { from, to } = plan;
+  const permit = await write(
+    context,
+    step,
+    async (tx) => await promisePermit(tx.client, { instanceUid: uid, from: from.host, holder: to.host }),
+  );
+  const { instances } = await facetsAt(context, to.site);
+  const { instance } = prepared;
+  if (instance === undefined) throw new Problem('internal', 'a live move was prepared without its instance');
+  const spec = await specificationAt(context, plan, to, { power, volumes: prepared.volumes, permit });
+  await call(step, async () => await instances.update(instance, spec));
+}
+
+/** Undo of the promise: the target refuses the epoch, signed. Raises `unavailable` until it has. */
+export async function withdrawPromise(context: KindContext, step: StepContext, plan: MovePlan, prepared: Prepared): Promise<void> {
+  const current = await context.store.transaction(async (tx) => await currentPermit(tx.client, plan.instance.uid));
+  if (current?.nextHolder !== plan.to.host) return;
+  await surrenderAtTarget(context, step, plan, prepared, current.epoch + 1);
 }
 
 /** Undo: the target gives the instance up, signed, and then everything of it goes. Raises `unavailable` until that is so. */
@@ -94,23 +128,31 @@ export async function withdrawTarget(context: KindContext, step: StepContext, pl
   const { instances } = await facetsAt(context, plan.to.site);
   const { uid, target } = plan.instance;
   const permit = await context.store.transaction(async (tx) => await currentPermit(tx.client, uid));
-  if (permit?.holder === plan.to.host && permit.surrendered === undefined) {
-    // Made once more if it never arrived: only its host can promise that it never ran there.
-    const spec = await specificationAt(context, plan, plan.to, {
-      power: 'off',
-      volumes: prepared.volumes,
-      surrenderEpoch: permit.epoch,
-    });
-    const handle = await call(step, async () => await instances.create(spec, target.key));
-    await write(context, step, async (tx) => await tx.ledger.confirm(target.id, handle));
-    await call(step, async () => await instances.update(handle, spec));
-    const seen = lastStatusOf(await instances.observe(handle));
-    const surrender = seen === 'absent' ? undefined : seen?.surrender;
-    if (surrender?.epoch !== permit.epoch)
-      throw new Problem('unavailable', `host ${plan.to.host} has not given epoch ${permit.epoch} up yet`, { retryAfterSeconds: 1 });
-    await write(context, step, async (tx) => await recordSurrender(tx.client, surrender));
-  }
+  if (permit?.holder === plan.to.host && permit.surrendered === undefined)
+    await surrenderAtTarget(context, step, plan, prepared, permit.epoch);
+  await withdrawPromise(context, step, plan, prepared);
   await removeByKey(context, step, instances, target.key);
+}
+
+/** Has the target give an epoch up, or refuse it. Made once more if it never arrived: only its host can promise that it never ran there. */
+async function surrenderAtTarget(
+  context: KindContext,
+  step: StepContext,
+  plan: MovePlan,
+  prepared: Prepared,
+  epoch: number,
+): Promise<void> {
+  const { instances } = await facetsAt(context, plan.to.site);
+  const { target } = plan.instance;
+  const spec = await specificationAt(context, plan, plan.to, { power: 'off', volumes: prepared.volumes, surrenderEpoch: epoch });
+  const handle = await call(step, async () => await instances.create(spec, target.key));
+  await write(context, step, async (tx) => await tx.ledger.confirm(target.id, handle));
+  await call(step, async () => await instances.update(handle, spec));
+  const seen = lastStatusOf(await instances.observe(handle));
+  const surrender = seen === 'absent' ? undefined : seen?.surrender;
+  if (surrender?.epoch !== epoch)
+    throw new Problem('unavailable', `host ${plan.to.host} has not given epoch ${epoch} up yet`, { retryAfterSeconds: 1 });
+  await write(context, step, async (tx) => await recordSurrender(tx.client, surrender));
 }
 
 /** Waits for the guest to show life at the target, or to be there stopped when its owner had it off. Raises `conflict` when it does not come up. */
@@ -128,6 +170,12 @@ export async function pollTargetUp(
   const isUp =
     plan.instance.power === 'off'
       ? seen.type === 'present' && activity === 'stopped'
-      : activity === 'running' && boot !== undefined && (boot.readBytes >= bootedBytes || boot.serialBytes > 0);
+      : activity === 'running' &&
+        // A guest that came with its memory boots nothing.
+        (plan.mode === 'live' || isBooted(boot));
   return isUp ? { done: startedAt === undefined ? {} : { startedAt } } : { waitSeconds: 0.5 };
+}
+
+function isBooted(boot: InstanceRealizationStatus['boot']): boolean {
+  return boot !== undefined && (boot.readBytes >= bootedBytes || boot.serialBytes > 0);
 }

@@ -24,11 +24,13 @@ export interface Released {
 
 /** Waits for the receiver to say where it listens. */
 export async function pollListening(context: KindContext, plan: MovePlan, prepared: Prepared): Promise<Poll<Peer>> {
-  const { blockStorages, disks } = await facetsAt(context, plan.to.site);
+  const { blockStorages, disks, instances } = await facetsAt(context, plan.to.site);
   // A disk that cannot be made, as on a full host, would have the receiver wait for ever.
   for (const [index, handle] of prepared.volumes.entries()) {
     statusOf(await blockStorages.observe(handle), `block storage ${plan.volumes[index]?.name} at ${plan.to.host}`);
   }
+  if (prepared.instance !== undefined)
+    statusOf(await instances.observe(prepared.instance), `instance ${plan.instance.name} at ${plan.to.host}`);
   const status = statusOf(await disks.observe(prepared.receiver), 'the receiving end');
   assertGoingOn(status, 'receiving');
   const peer = peerOf(status);
@@ -36,7 +38,14 @@ export async function pollListening(context: KindContext, plan: MovePlan, prepar
 }
 
 /** Has the source copy to the receiver. Done again with another `goal` or `peer` it changes the same transfer. */
-export async function sendTo(context: KindContext, step: StepContext, plan: MovePlan, goal: SendSpec['goal'], peer: Peer): Promise<Handle> {
+export async function sendTo(
+  context: KindContext,
+  step: StepContext,
+  plan: MovePlan,
+  goal: SendSpec['goal'],
+  peer: Peer,
+  arrived?: true,
+): Promise<Handle> {
   const source = await facetsAt(context, plan.from.site);
   const target = await facetsAt(context, plan.to.site);
   // The peer first: an abort after a lost reply must be able to say it.
@@ -50,6 +59,7 @@ export async function sendTo(context: KindContext, step: StepContext, plan: Move
     minPasses: plan.mode === 'warm' ? plan.minPasses : 0,
     goal,
     epoch: plan.epoch,
+    ...(arrived === undefined ? {} : { arrived }),
   };
   const sender = await call(step, async () => await source.disks.send(spec, plan.transfer.key));
   await write(context, step, async (tx) => await tx.ledger.setFacts(plan.transfer.id, { sender }));
@@ -81,6 +91,11 @@ export async function orderFinish(context: KindContext, step: StepContext, input
 export async function pollReleased(context: KindContext, step: StepContext, plan: MovePlan, prepared: Prepared): Promise<Poll<Released>> {
   const again = { waitSeconds: 0.2 };
   const { sender, receiver } = await bothEnds(context, step, plan, prepared, 'finish');
+  if (plan.mode === 'live') {
+    // The word of the source is enough; the target may run already, or needs to be told.
+    if (!(await recordRelease(context, step, plan)) || sender === undefined) return again;
+    return { done: { roots: [], ...countersOf(sender) } };
+  }
   if (sender?.state !== 'finished' || receiver?.state !== 'finished') return again;
   const roots = sender.roots ?? [];
   if (roots.length !== plan.volumes.length || roots.some((root, index) => root !== receiver.roots?.[index])) {
@@ -88,22 +103,40 @@ export async function pollReleased(context: KindContext, step: StepContext, plan
       facts: { sent: roots, received: receiver.roots ?? [] },
     });
   }
+  if (!(await recordRelease(context, step, plan))) return again;
+  return { done: { roots, ...countersOf(sender) } };
+}
+
+/** Keeps the source's promise not to run it again; false while it has not made it. */
+async function recordRelease(context: KindContext, step: StepContext, plan: MovePlan): Promise<boolean> {
   const { instances } = await facetsAt(context, plan.from.site);
   const status = statusOf(await instances.observe(plan.instance.source.handle), `instance ${plan.instance.name} at ${plan.from.host}`);
   const surrender = status?.surrender;
-  if (surrender?.epoch !== plan.epoch) return again;
+  if (surrender?.epoch !== plan.epoch) return false;
   await write(context, step, async (tx) => await recordSurrender(tx.client, surrender));
-  const { pauseMs, pausedAt, bytes, resentBytes, passes } = sender;
+  return true;
+}
+
+function countersOf({ pauseMs, pausedAt, bytes, resentBytes, passes }: TransferStatus): Omit<Released, 'roots'> {
   return {
-    done: {
-      roots,
-      bytes,
-      resentBytes,
-      passes,
-      ...(pauseMs === undefined ? {} : { pauseMs }),
-      ...(pausedAt === undefined ? {} : { pausedAt }),
-    },
+    bytes,
+    resentBytes,
+    passes,
+    ...(pauseMs === undefined ? {} : { pauseMs }),
+    ...(pausedAt === undefined ? {} : { pausedAt }),
   };
+}
+
+/** Live, with the guest seen to run at the target: waits until nothing of it is left in the source's memory, whether the hosts reach each other or not. */
+export async function pollSourceEnded(context: KindContext, step: StepContext, plan: MovePlan): Promise<Poll<Released>> {
+  const { disks } = await facetsAt(context, plan.from.site);
+  const handle = await knownSender(context, plan);
+  if (handle === undefined) throw new Problem('not-found', 'the sending end is gone');
+  const sender = statusOf(await disks.observe(handle), 'the sending end');
+  if (sender?.state === 'finished') return { done: { roots: [], ...countersOf(sender) } };
+  assertGoingOn(sender, 'sending');
+  await sendTo(context, step, plan, 'finish', await knownPeer(context, plan), true);
+  return { waitSeconds: 0.5 };
 }
 
 /** Undo: the source goes on by itself. Raises `unavailable` until its end has stopped for good. */

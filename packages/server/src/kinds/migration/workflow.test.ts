@@ -82,6 +82,36 @@ describe('a move', () => {
     });
   });
 
+  it('goes live: one pause, the same proof, and nothing at the source', async () => {
+    const world = await createMigrationWorld(database.pool, { mode: 'live', power: 'on' });
+    expect((await move(world)).state).toBe('done');
+    expect(await world.snapshot()).toMatchObject({
+      violations: [],
+      permit: { holder: 'beta-1', surrendered: false },
+      sites: [
+        { guests: [], volumes: [], transfers: [] },
+        { guests: [{ activity: 'running' }], transfers: [] },
+      ],
+      done: { mode: 'live', epoch: 2, pauseMs: 5, digests: [{ equal: true }, { equal: true }] },
+    });
+  });
+
+  it('takes a promised epoch back by the target’s refusal, and lets nobody but the source have the next', async () => {
+    const world = await createMigrationWorld(database.pool, { mode: 'live', power: 'on' });
+    const before = await world.snapshot();
+    let asked = false;
+    const history = await move(world, 60, async (runner, { id, steps }) => {
+      if (asked || steps.at(-1)?.name !== 'released') return;
+      asked = true;
+      await runner.cancel(id, 'a change of mind');
+    });
+    expect(asked).toBe(true);
+    expect(history.state).toBe('undone');
+    expect(await world.snapshot()).toEqual(before);
+    const permit = await world.store.transaction(async (tx) => await currentPermit(tx.client, world.uids.instance));
+    expect(permit).toMatchObject({ epoch: 3, holder: 'alpha-1', permit: { evidence: { host: 'beta-1', epoch: 2 } } });
+  });
+
   it('leaves an instance off that was off', async () => {
     const world = await createMigrationWorld(database.pool, { mode: 'cold', power: 'off' });
     expect((await move(world)).state).toBe('done');
@@ -230,6 +260,14 @@ describe('a move under attack', () => {
       'finish',
     ]);
     expect(report.scenarios).toBeGreaterThan(250);
+  }, 600_000);
+
+  it('withstands every fault at every point, live', async () => {
+    const report = await expectTorture({
+      pool: database.pool,
+      world: async () => await createMigrationWorld(database.pool, { mode: 'live', power: 'on' }),
+    });
+    expect(report.points.map(({ name }) => name)).toContain('source-ended');
   }, 600_000);
 
   it('withstands every fault at every point, cold', async () => {

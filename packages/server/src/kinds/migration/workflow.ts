@@ -6,8 +6,8 @@ import type { MoveInput } from './plan.js';
 import { write } from './site-facets.js';
 import { pollSourceStopped, restoreSource, returnToSource, stopSource } from './source.js';
 import { showPhase } from './subjects.js';
-import { clearTarget, pollTargetUp, prepareTarget, startTarget, withdrawTarget } from './target.js';
-import { orderFinish, pollConverged, pollListening, pollReleased, removeSender, sendTo } from './transfer.js';
+import { clearTarget, pollTargetUp, prepareTarget, promiseTarget, startTarget, withdrawTarget } from './target.js';
+import { orderFinish, pollConverged, pollListening, pollReleased, pollSourceEnded, removeSender, sendTo } from './transfer.js';
 import { pollDigests, requestDigests, withdrawDigests } from './verify.js';
 
 /** Seconds until a wait counts as failed and the move is undone. */
@@ -26,7 +26,7 @@ const timeouts = {
 const patient = { attempts: 200 } as const;
 
 /**
- * `migration.move`: copies the disks while the instance runs (warm) or is off (cold), hands the run permit over, proves the target and
+ * `migration.move`: copies the disks while the instance runs (live, warm) or is off (cold), with its memory (live), hands the run permit over, proves the target and
  * clears the source. Until the target is proven every failure brings the instance back to the source. At most one side ever runs.
  */
 export function createMigrationWorkflow(context: KindContext): Workflow<MoveInput, null> {
@@ -73,10 +73,13 @@ export function createMigrationWorkflow(context: KindContext): Workflow<MoveInpu
       });
       await run.step(
         'cutover',
-        async (step) => await orderFinish(context, step, input, plan),
-        async (step) => await returnToSource(context, step, input, plan),
+        async (step) => {
+          if (plan.mode === 'live') await promiseTarget(context, step, plan, prepared);
+          await orderFinish(context, step, input, plan);
+        },
+        async (step) => await returnToSource(context, step, input, plan, prepared),
       );
-      const released = await run.wait('released', async (step) => await pollReleased(context, step, plan, prepared), {
+      let released = await run.wait('released', async (step) => await pollReleased(context, step, plan, prepared), {
         timeoutSeconds: timeouts.released,
       });
       const started = await run.step(
@@ -85,6 +88,11 @@ export function createMigrationWorkflow(context: KindContext): Workflow<MoveInpu
         async (step) => await withdrawTarget(context, step, plan, prepared),
       );
       const up = await run.wait('target-up', async () => await pollTargetUp(context, plan, started), { timeoutSeconds: timeouts.up });
+      if (plan.mode === 'live') {
+        released = await run.wait('source-ended', async (step) => await pollSourceEnded(context, step, plan), {
+          timeoutSeconds: timeouts.released,
+        });
+      }
       await run.step(
         'request-digests',
         async (step) => await requestDigests(context, step, input, plan, prepared),

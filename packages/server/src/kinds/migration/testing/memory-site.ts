@@ -11,6 +11,7 @@ import type {
   SendSpec,
   TransferStatus,
 } from '@virt8ra/driver';
+import { inventoryOf } from './memory-inventory.js';
 
 /** Sites that live in memory: what is asked for comes about one step at each `tick`, as at hosts with agents. */
 export interface MemorySites {
@@ -59,6 +60,8 @@ interface Site {
   readonly ends: Map<string, End>;
   /** Per instance. */
   readonly surrendered: Map<string, number>;
+  /** Per instance: the epoch whose release was handed over in a live move. */
+  readonly handed: Map<string, number>;
   guestsBroken: boolean;
   fillsAt: FillMoment | undefined;
 }
@@ -77,6 +80,7 @@ export function createMemorySites(names: readonly string[]): MemorySites {
         guests: new Map(),
         ends: new Map(),
         surrendered: new Map(),
+        handed: new Map(),
         guestsBroken: false,
         fillsAt: undefined,
       },
@@ -96,6 +100,7 @@ export function createMemorySites(names: readonly string[]): MemorySites {
   function isPermitted(site: Site, { instance, permit }: InstanceRealizationSpec): boolean {
     if (permit === undefined || permit.holder !== site.host) return false;
     if (permit.epoch <= (site.surrendered.get(instance) ?? 0)) return false;
+    if (permit.awaits !== undefined) return site.handed.get(instance) === permit.epoch - 1;
     return permit.epoch === 1 || permit.evidence?.epoch === permit.epoch - 1;
   }
 
@@ -163,6 +168,10 @@ export function createMemorySites(names: readonly string[]): MemorySites {
     else if (disks.every(({ volume }) => site.volumes.get(volumeKeyOf(volume))?.state === 'incoming')) end.state = 'listening';
   }
 
+  function isArmed(site: Site, { instance }: ReceiveSpec): boolean {
+    return instance !== undefined && site.guests.get(instance.value)?.spec.permit?.awaits !== undefined;
+  }
+
   function tickSender(site: Site, end: End, wanted: SendSpec): void {
     if (end.state === 'finished' || end.state === 'aborted') return;
     if (wanted.goal === 'abort') {
@@ -184,8 +193,10 @@ export function createMemorySites(names: readonly string[]): MemorySites {
     }
     if (end.state === 'preparing') end.state = 'copying';
     else if (end.state === 'copying') end.state = 'converged';
-    else if (end.state === 'converged' && wanted.goal === 'finish') end.state = 'finishing';
-    else if (end.state === 'finishing') {
+    else if (end.state === 'converged' && wanted.goal === 'finish') {
+      // A live move is not finished before the target has a permit that awaits it.
+      if (wanted.mode !== 'live' || isArmed(peer, receiver.spec.wanted)) end.state = 'finishing';
+    } else if (end.state === 'finishing') {
       const roots: string[] = [];
       for (const [index, { volume }] of wanted.disks.entries()) {
         const from = site.volumes.get(volumeKeyOf(volume));
@@ -199,6 +210,7 @@ export function createMemorySites(names: readonly string[]): MemorySites {
       Object.assign(receiver, { state: 'finished', roots });
       Object.assign(end, { state: 'finished', roots });
       surrender(site, guest, wanted.epoch);
+      if (wanted.mode === 'live') peer.handed.set(guest.spec.instance, wanted.epoch);
     }
   }
 
@@ -283,6 +295,7 @@ export function createMemorySites(names: readonly string[]): MemorySites {
           host: site.host,
           machine: 'pc-1',
           cpuModel: 'qemu64',
+          accelerator: 'tcg',
           startedAt: at,
           access: [],
           boot: { readBytes: site.guestsBroken ? 0 : ticksUp * 1e6, serialBytes: 0 },
@@ -320,14 +333,14 @@ export function createMemorySites(names: readonly string[]): MemorySites {
         peerName: (host) => `${host}.test`,
       },
       hosts: {
-        list: async () => [{ host: site.host, connected: true, observedAt: at, inventory: inventoryOf(site.host) }],
+        list: async () => [{ host: site.host, connected: true, observedAt: at, inventory: inventoryOf(site.host), features: ['live'] }],
       },
       capabilities: {
         settleSeconds: 0,
         maxVolumesPerInstance: 8,
         maxNicsPerInstance: 8,
         firmwares: ['BIOS'],
-        migrationModes: ['warm', 'cold'],
+        migrationModes: ['live', 'warm', 'cold'],
         enforcesPermits: true,
       },
       probe: async () => ({ healthy: true }),
@@ -371,23 +384,4 @@ export function createMemorySites(names: readonly string[]): MemorySites {
 
 function handleOf(key: string): Handle {
   return { driver: 'memory', version: 1, value: key };
-}
-
-function inventoryOf(hostname: string): NonNullable<Awaited<ReturnType<NonNullable<Connection['hosts']>['list']>>[number]['inventory']> {
-  return {
-    hostname,
-    bootId: 'boot',
-    architecture: 'x86_64',
-    kernel: '6',
-    cpu: { model: 'cpu', cores: 8, threads: 8, numaCells: 1 },
-    memoryMiB: 16_384,
-    memoryAvailableMiB: 16_384,
-    storage: { totalBytes: 1e12, freeBytes: 1e12 },
-    nics: [],
-    gpus: [],
-    hypervisor: { qemuVersion: '8.2', accelerator: 'tcg', reason: '', machines: [], cpuModels: [] },
-    network: { mode: 'user', reason: '' },
-    capacity: { vCPU: 8, memoryMiB: 16_384, storageBytes: 1e12 },
-    agent: { version: '0', rssMiB: 1, uptimeSeconds: 1 },
-  };
 }
