@@ -7,7 +7,7 @@ import { reasonOf } from './settled.js';
 
 export interface MoveOrder {
   readonly name: string;
-  readonly mode: 'warm' | 'cold';
+  readonly mode: 'live' | 'warm' | 'cold';
   readonly guest: Address;
   readonly from: string;
   readonly to: string;
@@ -58,15 +58,16 @@ export async function moveGuest(
   if (status?.phase !== 'done') throw new Problem('internal', `the ${what} did not succeed. ${reasonOf(status)}`);
   const placed = (await client.get(instance, guest, signal)).status?.placement?.site;
   if (placed !== to) throw new Problem('internal', `after the ${what} the guest is said to be at ${placed}`);
-  const after = await firstAnswerOfNewBoot();
-  const last = asking.answers.findLast((answer) => answer.at < after.at) ?? before;
+  const ended = performance.now();
+  const after = mode === 'live' ? await asking.next(ended, 60, signal) : await firstAnswerOfNewBoot();
+  const last = asking.answers.findLast((answer) => answer.at < (mode === 'live' ? ended : after.at)) ?? before;
   const digests = status.digests ?? [];
   return {
     mode,
     from,
     to,
     gapMs: Math.round(asking.longestGap(begin)),
-    pauseMs: mode === 'warm' ? (status.pauseMs ?? null) : null,
+    pauseMs: mode === 'cold' ? null : (status.pauseMs ?? null),
     bytes: status.bytes ?? null,
     digestEqual: digests.length > 0 && digests.every(({ equal, source, target }) => equal && source === target),
     sameBoot: after.bootId === before.bootId,
@@ -113,9 +114,13 @@ export async function moveGuest(
 /** A move in a line or two. */
 export function tellMove(narrator: Narrator, move: Move): void {
   const pause = move.pauseMs === null ? '' : `paused ${spanText(move.pauseMs)}, `;
-  const boot = move.pauseMs === null ? '' : ` (pause ${spanText(move.pauseMs)} + boot ${spanText(Math.max(0, move.gapMs - move.pauseMs))})`;
+  const boot =
+    move.pauseMs === null || move.mode === 'live'
+      ? ''
+      : ` (pause ${spanText(move.pauseMs)} + boot ${spanText(Math.max(0, move.gapMs - move.pauseMs))})`;
   const passes = move.mode === 'warm' ? ` in ${move.resource.status?.passes ?? 'unknown'} passes` : '';
-  narrator.done(`${move.mode} move ${move.from} → ${move.to}: ${pause}disks ${move.digestEqual ? 'identical' : 'DIFFER'}`);
+  const same = move.mode === 'live' ? `, boot id ${move.sameBoot ? 'the same' : 'CHANGED'}` : '';
+  narrator.done(`${move.mode} move ${move.from} → ${move.to}: ${pause}disks ${move.digestEqual ? 'identical' : 'DIFFER'}${same}`);
   narrator.note(
     `${sizeText(move.bytes ?? 0)} carried${passes}; the client missed ${spanText(move.gapMs)}${boot}; counter ${move.counterBefore} → ${move.counterAfter}`,
   );

@@ -10,18 +10,22 @@ export interface Report {
 }
 
 export interface MoveReport {
-  readonly mode: 'warm' | 'cold';
+  readonly mode: 'live' | 'warm' | 'cold';
   readonly from: string;
   readonly to: string;
   /** The longest time without an answer that the client saw. */
   readonly gapMs: number;
-  /** Source guest stopped → last byte durable at the target; null for a cold move. */
+  /** Source guest stopped → last byte durable at the target, or in a live move → guest running there; null for a cold move. */
   readonly pauseMs: number | null;
   readonly bytes: number | null;
   readonly digestEqual: boolean;
   readonly sameBoot: boolean;
   readonly counterBefore: number;
   readonly counterAfter: number;
+  /** Live: bytes that the guest wrote to its disks since it runs at the target, by the hypervisor's own count. */
+  readonly writtenBytes?: number;
+  /** Live, where the guest has an address of its own: one TCP connection was open all the while and went on. */
+  readonly connectionSurvived?: boolean;
 }
 
 export interface KillReport {

@@ -4,6 +4,7 @@ import { type Client, createClient } from '@virt8ra/cli';
 import { instance, transferChunkBytes, transferStreams } from '@virt8ra/contract';
 import { type AskingClient, startAsking } from './asking-client.js';
 import { fullDisk, guestDisk, importImage } from './images.js';
+import { openLongAnswer } from './long-answer.js';
 import type { LongProcess } from './long-process.js';
 import { type MoveSighting, moveGuest, tellMove } from './move-guest.js';
 import { type Narrator, sizeText, spanText } from './narrator.js';
@@ -23,6 +24,7 @@ import {
   sitesAreReady,
   tenant,
 } from './world.js';
+import { writtenByGuest } from './written-by-guest.js';
 
 /** Of the data disk: enough that a copy can be interrupted. */
 const dataBytes = 256 * 1024 * 1024;
@@ -119,6 +121,9 @@ export function createTour({ root, state, asRoot, narrator, signal }: TourOption
     narrator.title('The server is killed with -9 while a disk is copied');
     await moveThroughKill(ring);
 
+    narrator.title('The same guest, moved live: its memory goes along');
+    await moveLive(home, ring[1] ?? '', address);
+
     narrator.begin('check what the client saw');
     if (asking.stepsBack > 0) throw new Error(`the counter or the boots went back ${asking.stepsBack} times`);
     narrator.done(`${asking.answers.length} answers at one address; the counter, synced to disk each second, never went back`);
@@ -127,7 +132,7 @@ export function createTour({ root, state, asRoot, narrator, signal }: TourOption
 
   async function move(
     name: string,
-    mode: 'warm' | 'cold',
+    mode: 'live' | 'warm' | 'cold',
     ring: readonly string[],
     at: number,
     onSighting?: (sighting: MoveSighting) => Promise<void>,
@@ -138,10 +143,24 @@ export function createTour({ root, state, asRoot, narrator, signal }: TourOption
     const order = { name, mode, guest, from, to, withinSeconds: 240 };
     const done = await moveGuest(order, { client: api, asking, narrator, signal }, onSighting);
     const { resource, resentBytes, ...told } = done;
-    report.moves.push(told);
+    if (mode !== 'live') report.moves.push(told);
     tellMove(narrator, done);
     if (!done.digestEqual) throw new Error('the disks at both sites differ');
     return done;
+  }
+
+  async function moveLive(from: string, to: string, address: string): Promise<void> {
+    const connection = asRoot ? await openLongAnswer(`${address}/cgi-bin/ticks`) : undefined;
+    const { resource: _, resentBytes: __, ...told } = await move('fourth-move', 'live', [from, to], 0);
+    const targetHost = sites.find(({ name }) => name === to)?.host ?? '';
+    const writtenBytes = await writtenByGuest(join(state, targetHost), { signal, withinSeconds: 30 });
+    const connectionSurvived = await connection?.goesOn(20);
+    connection?.close();
+    report.moves.push({ ...told, writtenBytes, ...(connectionSurvived === undefined ? {} : { connectionSurvived }) });
+    if (!told.sameBoot) throw new Error('the guest was booted anew');
+    const tcp = connectionSurvived === undefined ? '' : `; an open TCP connection ${connectionSurvived ? 'went on' : 'BROKE'}`;
+    narrator.note(`at ${to} it has written ${sizeText(writtenBytes)} to its disks${tcp}`);
+    if (connectionSurvived === false) throw new Error('an open connection did not survive the live move');
   }
 
   async function moveThroughKill(ring: readonly string[]): Promise<void> {

@@ -3,6 +3,7 @@ import { readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 
 const longestPauseMs = 1000;
+const longestLiveGapMs = 2000;
 
 /** One line per broken promise; none when the report is good. */
 export function broken(report) {
@@ -16,7 +17,7 @@ export function broken(report) {
   expect(new Set(report.sites).size === 3, `three sites are expected, not ${JSON.stringify(report.sites)}`);
   expect(guest?.bootId, 'no guest told its boot id');
   expect(guest?.bootSeconds > 0, "the guest's boot was not measured");
-  for (const mode of ['warm', 'cold'])
+  for (const mode of ['warm', 'cold', 'live'])
     expect(
       moves.some((move) => move.mode === mode),
       `no ${mode} move was made`,
@@ -25,7 +26,13 @@ export function broken(report) {
     const what = `move ${index + 1} (${move.mode}, ${move.from} to ${move.to})`;
     expect(move.digestEqual === true, `${what}: the disks differ`);
     expect(move.counterAfter >= move.counterBefore, `${what}: the counter went from ${move.counterBefore} to ${move.counterAfter}`);
-    if (move.mode === 'warm')
+    if (move.mode === 'live') {
+      expect(move.sameBoot === true, `${what}: the guest was booted anew`);
+      expect(move.gapMs <= longestLiveGapMs, `${what}: the client missed ${move.gapMs} ms, ${longestLiveGapMs} are allowed`);
+      expect(move.writtenBytes > 0, `${what}: the guest has written nothing at the target`);
+      expect(move.connectionSurvived !== false, `${what}: an open connection broke`);
+    }
+    if (move.mode !== 'cold')
       expect(
         typeof move.pauseMs === 'number' && move.pauseMs <= longestPauseMs,
         `${what}: paused ${move.pauseMs} ms, ${longestPauseMs} are allowed`,

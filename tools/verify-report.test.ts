@@ -12,11 +12,12 @@ const move = {
   counterBefore: 3,
   counterAfter: 4,
 };
+const live = { ...move, mode: 'live', gapMs: 700, sameBoot: true, writtenBytes: 65_536, connectionSurvived: true };
 const good = {
   readySeconds: 9,
   sites: ['a', 'b', 'c'],
   guest: { bootSeconds: 4, bootId: 'x', accelerator: 'tcg' },
-  moves: [move, { ...move, mode: 'cold', pauseMs: null }],
+  moves: [move, { ...move, mode: 'cold', pauseMs: null }, live],
   killed: { chunkBytes: 1 << 20, streams: 4, resentBytes: 4 << 20, resumedSeconds: 2 },
 };
 
@@ -37,6 +38,23 @@ describe('a report of the demo', () => {
       title: 'the pause is unknown',
       report: { ...good, moves: [{ ...move, pauseMs: undefined }, good.moves[1]] },
       says: 'paused undefined',
+    },
+    { title: 'no live move was made', report: { ...good, moves: good.moves.slice(0, 2) }, says: 'no live move' },
+    {
+      title: 'the live guest was booted anew',
+      report: { ...good, moves: [...good.moves, { ...live, sameBoot: false }] },
+      says: 'booted anew',
+    },
+    {
+      title: 'the client missed it for long',
+      report: { ...good, moves: [...good.moves, { ...live, gapMs: 2001 }] },
+      says: 'missed 2001 ms',
+    },
+    { title: 'it wrote nothing there', report: { ...good, moves: [...good.moves, { ...live, writtenBytes: 0 }] }, says: 'written nothing' },
+    {
+      title: 'a connection broke',
+      report: { ...good, moves: [...good.moves, { ...live, connectionSurvived: false }] },
+      says: 'connection broke',
     },
     { title: 'nothing was killed', report: { ...good, killed: null }, says: 'kill of the server' },
     { title: 'too much was sent again', report: { ...good, killed: { ...good.killed, resentBytes: (4 << 20) + 1 } }, says: 'sent again' },

@@ -177,7 +177,12 @@ function addWorkCommands(program: Command, withSession: WithSession): void {
     .argument('<instance>')
     .requiredOption('--to <site>', 'where to')
     .option('--host <host>', 'which host of it; needed to move within a site')
-    .addOption(new Option('--mode <mode>', 'warm: short pause; cold: stopped while it is copied').choices(['warm', 'cold']).default('warm'))
+    .addOption(
+      new Option('--mode <mode>', 'live: memory goes along; warm: short pause, then a boot; cold: stopped while it is copied')
+        .choices(['live', 'warm', 'cold'])
+        .default('warm'),
+    )
+    .addOption(new Option('--fallback <mode>', 'what a live move becomes where it is not possible; refused without').choices(['warm']))
     .option('--name <name>', 'name of the migration; one that exists is followed')
     .option('--min-passes <count>', 'change-tracked passes before cut-over (warm)')
     .option('--detach', 'do not follow it')

@@ -15,24 +15,23 @@ export interface StillGuest {
 
 /** Lets a guest run if its permit allows it now: judged, journaled, and only then told to. */
 export async function resumeGuest(context: HostContext, still: StillGuest): Promise<PermitVerdict> {
-  const { permits } = context;
+  const { networking, permits } = context;
   const { desired, guest, record, handed } = still;
   const { instance, permit } = desired;
   const verdict = permits.judge(instance, permit, record.anchor, handed);
   if (!verdict.ok || permit === undefined) return verdict;
   await permits.hold(instance, permit.epoch, permit.evidence === undefined ? handed : undefined);
   await guest.monitor.run('cont');
+  // Its neighbours look for it where it was last heard.
+  if (networking.mode === 'bridge') guest.monitor.run('announce-self', { initial: 50, max: 550, rounds: 5, step: 100 }).catch(() => {});
   return verdict;
 }
 
-/** Writes down that a guest has begun to run here, and tells its neighbours. */
+/** Writes down that a guest has begun to run here. */
 export async function noteStart(context: HostContext, store: InstanceStore, { desired, guest }: StillGuest): Promise<void> {
-  const { clock, log, networking } = context;
+  const { clock, log } = context;
   const { instance, key, permit } = desired;
   const record = store.get(key);
   if (record?.launch !== undefined) await store.write({ ...record, startedAt: new Date(clock.wallMs()).toISOString() });
   log.info('a guest was started', { instance, key, pid: guest.process.pid, epoch: permit?.epoch });
-  if (networking.mode === 'bridge') {
-    await guest.monitor.run('announce-self', { initial: 50, max: 550, rounds: 5, step: 100 }).catch(() => {});
-  }
 }

@@ -8,7 +8,16 @@ import { type Channel, openChannel } from './channel.js';
 import { CopyMeter } from './copy-meter.js';
 import type { LiveEnd, LiveParts } from './live-end.js';
 import { machineShape } from './machine-shape.js';
-import { type CopyProgress, clearSource, endMirrors, mirrorDisks, mirrorsStand, sendLast, sendMemory } from './source.js';
+import {
+  type CopyProgress,
+  clearSource,
+  dropMergedOverlays,
+  endMirrors,
+  mirrorDisks,
+  mirrorsStand,
+  sendLast,
+  sendMemory,
+} from './source.js';
 
 /** A copy that breaks begins from nothing again, so often and after such pauses. */
 const attempts = 5;
@@ -140,7 +149,9 @@ export class LiveSender implements LiveEnd {
       const options = { signal, onProgress: (progress: CopyProgress) => report.progress(meter.measure(progress), meter.bytes) };
       const watch = this.#watch(channel, signal);
       try {
-        await mirrorDisks(guest, await this.#nodes(guest), peers, options);
+        const nodes = await this.#nodes(guest);
+        await dropMergedOverlays(guest, nodes);
+        await mirrorDisks(guest, nodes, peers, options);
         report.observe({ state: 'converged', bytes: meter.bytes });
         await this.#awaitOrder(guest, signal);
         await this.#awaitArmed(channel, signal);

@@ -1,4 +1,5 @@
 import { Problem } from '@virt8ra/contract';
+import { diskNode } from '../qemu/command-line.js';
 import type { Guest } from '../qemu/guest.js';
 import type { MonitorEvent } from '../qemu/monitor.js';
 import { credentialsId, takeKey } from './attempt-key.js';
@@ -42,6 +43,18 @@ const peerOf = (disk: number) => `${peerPrefix}${disk}`;
 const stoppedStepMs = 5_000;
 /** Pause for the last of the memory that is aimed at; it grows as long as a busy guest's memory does not get small enough. */
 const downtimeMs = { least: 100, most: 1_000, growsAfter: 10_000 } as const;
+
+/**
+ * Lets go of overlays that were merged under this guest: nothing uses them any more, but as long as they are there the disk below counts as a part of
+ * them and cannot be copied by itself.
+ */
+export async function dropMergedOverlays(guest: Guest, nodes: readonly string[]): Promise<void> {
+  for (const [disk, node] of nodes.entries()) {
+    const overlay = diskNode(disk);
+    if (node === overlay) continue;
+    for (const name of [overlay, `${overlay}-file`]) await guest.monitor.run('blockdev-del', { 'node-name': name }).catch(() => {});
+  }
+}
 
 /** Copies the disks into the target's and returns when both are equal; from then on every write goes to both. Raises Problem unavailable, internal. */
 export async function mirrorDisks(guest: Guest, nodes: readonly string[], peer: Beginning, options: CopyOptions): Promise<void> {

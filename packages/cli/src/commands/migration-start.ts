@@ -12,7 +12,8 @@ import { addressOf, type Session, type Target, titleOf } from '../session.js';
 export interface MigrateFlags {
   readonly to: string;
   readonly host?: string;
-  readonly mode: 'warm' | 'cold';
+  readonly mode: MigrationSpec['mode'];
+  readonly fallback?: 'warm';
   readonly name?: string;
   readonly minPasses?: string;
   readonly detach?: boolean;
@@ -35,6 +36,7 @@ export async function migrationStart(session: Session, instanceName: string, fla
     ...(flags.host === undefined ? {} : { toHost: flags.host }),
     mode: flags.mode,
     ...(minPasses === undefined ? {} : { minPasses }),
+    ...(flags.fallback === undefined ? {} : { fallback: flags.fallback }),
   };
   const target: Target = {
     kind: migration,
@@ -123,12 +125,14 @@ function summaryText(target: Target, instanceName: string, ended: Migration, wat
     startedAt === undefined || finishedAt === undefined ? watchedSeconds : (Date.parse(finishedAt) - Date.parse(startedAt)) / 1000;
   const host = status?.to?.host === undefined ? '' : ` on ${status.to.host}`;
   const lines = [
-    `${instanceName} runs at ${status?.to?.site ?? spec.toSite}${host} after ${durationText(seconds)} (${titleOf(target)}, ${spec.mode})`,
+    `${instanceName} runs at ${status?.to?.site ?? spec.toSite}${host} after ${durationText(seconds)} (${titleOf(target)}, ${status?.mode ?? spec.mode})`,
   ];
+  if (status?.fallbackReason !== undefined) lines.push(`  warm      not live, because ${status.fallbackReason}`);
   if (status?.pauseMs !== undefined) lines.push(`  pause     ${pauseText(status.pauseMs)}`);
   if (status?.handoverMs !== undefined) lines.push(`  handover  ${pauseText(status.handoverMs)}`);
   if (status?.bytes !== undefined) {
-    const passes = status.passes === undefined ? '' : ` in ${status.passes} pass${status.passes === 1 ? '' : 'es'}`;
+    const passes =
+      status.passes === undefined || status.mode === 'live' ? '' : ` in ${status.passes} pass${status.passes === 1 ? '' : 'es'}`;
     const resent = status.resentBytes === undefined || status.resentBytes === 0 ? '' : `, ${bytesText(status.resentBytes)} sent again`;
     lines.push(`  bytes     ${bytesText(status.bytes)}${passes}${resent}`);
   }

@@ -64,7 +64,9 @@ async function flagValues(terminal: Terminal, flags: GlobalFlags, flag: string):
     case '--context':
       return Object.keys((await readContexts(terminal.environment.configFolder)).contexts);
     case '--mode':
-      return ['warm', 'cold'];
+      return ['live', 'warm', 'cold'];
+    case '--fallback':
+      return ['warm'];
     case '--format':
       return ['qcow2', 'raw'];
     case '--arch':
