@@ -5,7 +5,7 @@ import type { NextLook } from '../desired/converger.js';
 import { type HostContext, troubleFrom } from '../host-context.js';
 import { sweepTaps, tapName } from '../network/taps.js';
 import type { PermitVerdict } from '../permits/permit-book.js';
-import { bytesRead, type Guest, guestStatus, isStoppedByMove, quitGuest, shutDownGuest } from '../qemu/guest.js';
+import { bytesRead, type Guest, guestStatus, isStoppedByMove, lastWords, quitGuest, shutDownGuest } from '../qemu/guest.js';
 import { tendSerialLog } from '../qemu/serial-log.js';
 import type { VolumeStore } from '../storage/volume-store.js';
 import { Exclusive } from '../system/exclusive.js';
@@ -205,6 +205,8 @@ export class InstanceReconciler {
     if (record?.launch === undefined) return;
     const guest = this.#guests.get(key);
     if (guest !== undefined && (await isAlive(guest.process))) return;
+    const said = await lastWords(guestPaths(this.#context, this.#store, key).log);
+    if (this.#claims.isArriving(key)) this.#context.log.warn('a receiving process ended by itself', { instance: desired.instance, said });
     await this.#gone(key);
     const left = this.#store.get(key);
     if (left === undefined || this.#claims.isArriving(key)) return;

@@ -110,7 +110,9 @@ export async function sendMemory(guest: Guest, peer: Beginning, options: CopyOpt
     'downtime-limit': limit,
     'max-bandwidth': 0,
   });
-  const found = awaitState(
+  // Only then is what it says of this attempt and not of the one before.
+  await monitor.run('migrate', { uri: `tcp:${hostOf(peer.address)}:${peer.memoryPort}` });
+  await awaitState(
     monitor,
     'the memory is sent',
     async () => {
@@ -130,9 +132,6 @@ export async function sendMemory(guest: Guest, peer: Beginning, options: CopyOpt
     },
     options,
   );
-  found.catch(() => {});
-  await monitor.run('migrate', { uri: `tcp:${hostOf(peer.address)}:${peer.memoryPort}` });
-  await found;
 }
 
 /** Ends the copying of the stopped guest's disks at the point where both are equal, and lets go of the target's. */
