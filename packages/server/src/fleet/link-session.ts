@@ -96,11 +96,14 @@ export function openLinkSession(options: LinkSessionOptions): LinkSession {
     setTimeout(() => socket.terminate(), 1000).unref();
   };
 
+  const removed = `host ${link.host} is no longer part of this control plane`;
+  const isRemoved = async (): Promise<boolean> => (await store.desiredState(link.host).catch(() => 'not known')) === undefined;
+
   const pushNewest = async (): Promise<void> => {
     while (pushAgain && socket.readyState === WebSocket.OPEN) {
       pushAgain = false;
       const state = await store.desiredState(link.host);
-      if (state === undefined) return await refuse('removed', `host ${link.host} is no longer part of this control plane`);
+      if (state === undefined) return await refuse('removed', removed);
       if (state.generation <= sentGeneration) continue;
       sentGeneration = state.generation;
       await send({ type: 'desired', epoch: options.epoch, state });
@@ -178,6 +181,8 @@ export function openLinkSession(options: LinkSessionOptions): LinkSession {
       .catch(async (error: unknown) => {
         const problem = toProblem(error);
         if (problem.kind === 'invalid-request') return await refuse('malformed', problem.message);
+        // A host that was just removed is told so, whatever it was about to say.
+        if (await isRemoved()) return await refuse('removed', removed);
         // Agents send changes only: one that could not be stored is told again after a new link.
         log.warn('a frame could not be stored', { problem: problem.message });
         end(`a frame could not be stored: ${problem.message}`);
