@@ -107,6 +107,22 @@ describe('the receiver’s journal', () => {
     await last.close();
   });
 
+  it('counts the chunks that were being journaled when a checkpoint was made', async () => {
+    const journal = await open();
+    await Promise.all([
+      journal.append(chunk(0, 1, 'a')),
+      journal.append(chunk(0, 2, 'b')),
+      journal.append({ ...chunk(0, 4, ''), digest: journal.tables[0]?.zero(4) ?? digest('') }),
+      journal.checkpoint(journal.mark),
+      journal.append(chunk(1, 3, 'c')),
+    ]);
+    expect(journal.bytes).toBe(2 * chunkBytes + 512);
+    await journal.close();
+    const again = await open();
+    expect(again.bytes).toBe(journal.bytes);
+    await again.close();
+  });
+
   it('belongs to one transfer with disks of certain sizes', async () => {
     await (await open()).close();
     await expect(ReceiveJournal.open(path, 't2', sizes, false, blank)).rejects.toMatchObject({ kind: 'conflict' });

@@ -56,6 +56,8 @@ export class ReceiveJournal {
   #appended = 0;
   /** Places written since the last checkpoint, with the number of the record. */
   #sinceCheckpoint: { readonly number: number; readonly disk: number; readonly index: number }[] = [];
+  /** `bytes` as it will be when everything that queues is written: a checkpoint stands behind that in the file. */
+  #queuedBytes = 0;
   #queue: Queued[] = [];
   #writing = false;
   #broken: Problem | undefined;
@@ -95,6 +97,7 @@ export class ReceiveJournal {
     for (const table of tables) table.setZeros(0, table.count);
     const journal = new ReceiveJournal(path, file, header, tables);
     await journal.#replay();
+    journal.#queuedBytes = journal.bytes;
     if (lostCache && journal.#sinceCheckpoint.length > 0) {
       for (const { disk, index } of journal.#sinceCheckpoint) tables[disk]?.clear(index);
       await journal.#rewrite();
@@ -175,12 +178,18 @@ export class ReceiveJournal {
     if (table === undefined) return;
     table.set(index, digest);
     this.pass = Math.max(this.pass, pass);
-    if (!table.isZero(index)) this.bytes += chunkLength(table.sizeBytes, index);
+    this.bytes += this.#contentBytes(disk, index, digest);
     this.#sinceCheckpoint.push({ number, disk, index });
+  }
+
+  #contentBytes(disk: number, index: number, digest: Buffer): number {
+    const table = this.tables[disk];
+    return table === undefined || table.zero(index).equals(digest) ? 0 : chunkLength(table.sizeBytes, index);
   }
 
   /** Journals a chunk that the target has taken; its digest counts as held when this returns. Raises Problem exhausted or internal. */
   async append(chunk: HeldChunk): Promise<void> {
+    this.#queuedBytes += this.#contentBytes(chunk.disk, chunk.index, chunk.digest);
     await this.#append({ type: recordType.chunk, ...chunk }, (number) => this.#note(chunk, number));
   }
 
@@ -195,7 +204,7 @@ export class ReceiveJournal {
 
   /** The target was flushed after `mark` was read: what was journaled before it will outlive a power loss. */
   async checkpoint(mark: number): Promise<void> {
-    await this.#append(checkpointRecord(this.pass, mark, this.bytes));
+    await this.#append(checkpointRecord(this.pass, mark, this.#queuedBytes));
     await this.#sync();
     this.#sinceCheckpoint = this.#sinceCheckpoint.filter(({ number }) => number >= mark);
     if (this.#appended > longestTail && this.isCheckpointed && this.#queue.length === 0 && !this.#writing) await this.#rewrite();
