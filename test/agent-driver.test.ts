@@ -1,5 +1,7 @@
 import { Problem } from '@virt8ra/contract';
 import type {
+  BackupRealizationSpec,
+  BackupRealizationStatus,
   BlockStorageRealizationSpec,
   BlockStorageRealizationStatus,
   Handle,
@@ -94,6 +96,16 @@ async function openAgentWorld(): Promise<ConformanceWorld> {
           },
         ],
       }),
+      facetCase<BackupRealizationSpec, BackupRealizationStatus>({
+        facet: 'backups',
+        open: (of) => of.backups,
+        spec: { host: 'alpha', volumes: [volume] },
+        refused: [
+          { title: 'a backup of nothing', spec: { host: 'alpha', volumes: [] } },
+          { title: 'a backup without host', spec: { volumes: [volume] } },
+          { title: 'a backup of a block storage on another host', spec: { host: 'beta', volumes: [volume] } },
+        ],
+      }),
       facetCase<InstanceRealizationSpec, InstanceRealizationStatus>({
         facet: 'instances',
         open: (of) => of.instances,
@@ -167,7 +179,7 @@ function instanceOn(volume: Handle, network: Handle, group: Handle): InstanceRea
 
 if ((await hasPostgres('debian')) || (await hasPostgres('embedded'))) {
   conformance('agent', openAgentWorld, {
-    facets: ['blockStorages', 'networks', 'securityGroups', 'instances'],
+    facets: ['blockStorages', 'networks', 'securityGroups', 'instances', 'backups'],
     runner: { describe, it, beforeAll: (body) => beforeAll(body, 60_000), afterAll: (body) => afterAll(body, 60_000) },
   });
 } else {

@@ -15,6 +15,7 @@ const meaning = {
   disks: 'disks that are copied: moves from and to it',
   hosts: 'hosts with inventory and capacity',
   streams: 'consoles, screens and ports of instances',
+  backups: 'backups into the artifact store',
 };
 
 /** Per driver: a configuration to open it with. */

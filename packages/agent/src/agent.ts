@@ -2,6 +2,9 @@ import { createHash, X509Certificate } from 'node:crypto';
 import { chmod } from 'node:fs/promises';
 import { join } from 'node:path';
 import { type DesiredState, Problem } from '@virt8ra/contract';
+import { backupHolds } from './backups/backup-holds.js';
+import { BackupReconciler } from './backups/backup-reconciler.js';
+import { BackupStore } from './backups/backup-store.js';
 import type { AgentConfig } from './config.js';
 import { Board } from './desired/board.js';
 import { Converger } from './desired/converger.js';
@@ -9,6 +12,7 @@ import { listDesired } from './desired/first-look.js';
 import { type HostObject, objectId, objectsOf } from './desired/host-object.js';
 import { openLedger } from './desired/ledger.js';
 import { makeDirectory, sweepUnfinished } from './disk/atomic-file.js';
+import { settleBallast } from './disk/ballast.js';
 import { openQuarantine } from './disk/quarantine.js';
 import { lockState } from './disk/state-lock.js';
 import type { HostContext } from './host-context.js';
@@ -22,7 +26,7 @@ import { type Link, openLink } from './link/link.js';
 import { keepRenewed } from './link/renewal.js';
 import { LiveReconciler } from './live/live-reconciler.js';
 import type { Log } from './log.js';
-import { spawnedFetcher, spawnedMovers } from './mover/spawn.js';
+import { spawnedFetcher, spawnedMovers, spawnedUploader } from './mover/spawn.js';
 import { NetworkReconciler } from './network/network-reconciler.js';
 import { probeBridging, tapName } from './network/taps.js';
 import { PermitBook } from './permits/permit-book.js';
@@ -69,6 +73,7 @@ export async function enrolHost(config: AgentConfig, log: Log): Promise<Identity
  */
 export async function startAgent(config: AgentConfig, log: Log): Promise<RunningAgent> {
   await makeStateDirectory(config);
+  await settleBallast(config.stateDirectory);
   const lock = await lockState(config.stateDirectory);
   try {
     return await assemble(config, log, lock.release);
@@ -151,14 +156,28 @@ async function assemble(config: AgentConfig, log: Log, unlock: () => Promise<voi
     () => self,
     (progress) => link?.progress(progress),
   );
+  const backupStore = await BackupStore.open(state('backups'), quarantine);
+  const holds = backupHolds(backupStore);
+  const moves = (volumeKey: string) => transfers.moves(volumeKey) || holds.copies(volumeKey);
   const instances = new InstanceReconciler(context, instanceStore, volumeStore, {
     claimOn: (key) => transfers.claimOn(key) ?? live.claimOn(key),
     keeps: (key) => live.keeps(key),
     isArriving: (key) => live.isArriving(key),
+    moves,
+    keepsFromGuests: holds.keepsFromGuests,
   });
   transfers.useInstances(instances);
   live.useInstances(instances);
-  const volumes = new VolumeReconciler(context, volumeStore, images, instances, transfers, transfers.rootDigest);
+  const volumes = new VolumeReconciler(context, volumeStore, images, instances, { moves }, transfers.rootDigest);
+  const backups = new BackupReconciler(
+    context,
+    backupStore,
+    volumeStore,
+    instances,
+    transfers,
+    spawnedUploader(() => self, log),
+    (progress) => link?.progress(progress),
+  );
   const networks = await NetworkReconciler.open(context, instances, quarantine);
 
   const converger = new Converger(async ({ type, key }, signal) => {
@@ -173,6 +192,8 @@ async function assemble(config: AgentConfig, log: Log, unlock: () => Promise<voi
         return await (live.owns(key) ? live : transfers).pass(key);
       case 'filter':
         return undefined;
+      case 'backup':
+        return await backups.pass(key, signal);
     }
   }, log);
   const present = (): HostObject[] => [
@@ -180,6 +201,7 @@ async function assemble(config: AgentConfig, log: Log, unlock: () => Promise<voi
     ...volumes.keys().map((key) => ({ type: 'volume', key }) as const),
     ...instances.keys().map((key) => ({ type: 'instance', key }) as const),
     ...transferStore.all().map(({ id }) => ({ type: 'transfer', key: id }) as const),
+    ...backups.keys().map((key) => ({ type: 'backup', key }) as const),
   ];
   const everything = () => [
     ...new Map([...objectsOf(ledger.state), ...present(), ...board.objects()].map((object) => [objectId(object), object])).values(),
@@ -293,6 +315,7 @@ function describe(state: DesiredState): [string, string][] {
     ...state.instances.map((instance) => [objectId({ type: 'instance', key: instance.key }), JSON.stringify(instance)] as [string, string]),
     ...state.transfers.map((transfer) => [objectId({ type: 'transfer', key: transfer.id }), JSON.stringify(transfer)] as [string, string]),
     ...(state.filters ?? []).map((filter) => [objectId({ type: 'filter', key: filter.key }), JSON.stringify(filter)] as [string, string]),
+    ...(state.backups ?? []).map((backup) => [objectId({ type: 'backup', key: backup.key }), JSON.stringify(backup)] as [string, string]),
   ];
 }
 

@@ -17,6 +17,7 @@ import type { GlobalFlags, Session } from './session.js';
 import { addStreamCommands } from './stream-commands.js';
 import type { Terminal } from './terminal.js';
 import { cliVersion } from './version.js';
+import { addVolumeCommands } from './volume-commands.js';
 
 /** Commands are loaded when they are called, so that help and completion answer at once. */
 
@@ -93,6 +94,7 @@ function buildProgram(terminal: Terminal, surroundings: Surroundings): Command {
   addStreamCommands(program, withSession, (code) => {
     surroundings.exitCode = code;
   });
+  addVolumeCommands(program, withSession);
   addTopologyCommands(program, withSession);
   addContextCommands(program, terminal);
   addSelfCommands(program, terminal);
@@ -214,7 +216,7 @@ function addWorkCommands(program: Command, withSession: WithSession): void {
     );
   program
     .command('cancel')
-    .description('call off a migration (or image-import/NAME, or the drain of host/NAME)')
+    .description('call off a migration (or image-import/NAME, backup/NAME, or the drain of host/NAME)')
     .argument('<migration>')
     .option('--wait', 'end when it has returned')
     .action((name: string, options: { readonly wait?: boolean }, command: Command) =>

@@ -1,3 +1,4 @@
+import type { BackupsFacet } from './facets/backups.js';
 import type { BlockStoragesFacet } from './facets/block-storages.js';
 import type { DisksFacet } from './facets/disks.js';
 import type { HostsFacet } from './facets/hosts.js';
@@ -27,12 +28,13 @@ export interface Connection {
   readonly disks?: DisksFacet;
   readonly hosts?: HostsFacet;
   readonly streams?: StreamsFacet;
+  readonly backups?: BackupsFacet;
   readonly capabilities: Capabilities;
   probe(): Promise<{ readonly healthy: boolean; readonly reason?: string }>;
   close(): Promise<void>;
 }
 
-export const facetNames = ['instances', 'blockStorages', 'networks', 'securityGroups', 'disks', 'hosts', 'streams'] as const;
+export const facetNames = ['instances', 'blockStorages', 'networks', 'securityGroups', 'disks', 'hosts', 'streams', 'backups'] as const;
 export type FacetName = (typeof facetNames)[number];
 
 /** Finer limits, as facts that placement and the migration planner read. Units are in the names. */

@@ -1,5 +1,6 @@
 /** What a provider technology must fulfil to be driven. Interfaces only; the rules as tests are in `@virt8ra/driver/testing`. */
 export * from './driver.js';
+export * from './facets/backups.js';
 export * from './facets/block-storages.js';
 export * from './facets/disks.js';
 export * from './facets/hosts.js';

@@ -6,6 +6,8 @@ import type { AccessEndpoints } from './access/access-endpoints.js';
 import type { SiteConnections } from './accounts/site-connections.js';
 import type { ArtifactStore } from './artifacts/artifact-store.js';
 import type { Fleet } from './fleet/fleet.js';
+import { createBackupBehaviour, createBackupWorkflow } from './kinds/backup/index.js';
+import { createBackupScheduleBehaviour } from './kinds/backup-schedule/index.js';
 import type { KindBehaviour } from './kinds/behaviour.js';
 import { createBlockStorageBehaviour } from './kinds/block-storage/index.js';
 import { catalogueBehaviours } from './kinds/catalogue/index.js';
@@ -58,6 +60,7 @@ export function composeKinds(parts: {
   const acceptWorkflow = createAcceptWorkflow(context, artifacts);
   const migrationWorkflow = createMigrationWorkflow(context);
   const drainWorkflow = createDrainWorkflow(context);
+  const backupWorkflow = createBackupWorkflow(context, artifacts);
   return {
     behaviours: [
       workspaceBehaviour as KindBehaviour,
@@ -76,8 +79,10 @@ export function composeKinds(parts: {
       createBlockStorageBehaviour(context) as KindBehaviour,
       createInstanceBehaviour(context) as KindBehaviour,
       createMigrationBehaviour(context, migrationWorkflow) as KindBehaviour,
+      createBackupBehaviour(context, backupWorkflow) as KindBehaviour,
+      createBackupScheduleBehaviour(context) as KindBehaviour,
     ],
-    workflows: [acceptWorkflow as Workflow, migrationWorkflow as Workflow, drainWorkflow as Workflow],
+    workflows: [acceptWorkflow as Workflow, migrationWorkflow as Workflow, drainWorkflow as Workflow, backupWorkflow as Workflow],
     bindRunner(runner) {
       bound = runner;
     },

@@ -25,6 +25,7 @@ import { createHttpServer, type HttpServer } from './http/http-server.js';
 import { type AdminToken, ensureAdminToken } from './identity/admin-token.js';
 import { createAuthenticate } from './identity/authenticate.js';
 import { type Issuer, openIssuer } from './identity/issuer.js';
+import { recordBackupProgress } from './kinds/backup/index.js';
 import { seedCatalogue } from './kinds/catalogue/index.js';
 import { accessTarget, instanceMigrations, openInstanceStream } from './kinds/instance/index.js';
 import { recordTransferProgress } from './kinds/migration/index.js';
@@ -197,6 +198,7 @@ async function openFleet(parts: {
       size: async (sha256) => (await artifacts.find(sha256))?.fileBytes,
       read: async (sha256, start, end) => await artifacts.open(sha256, { start, end: end + 1 }),
     },
+    contents: artifacts,
     log,
     async onObserved(objects) {
       const keys = await workKeysOfRealizations(
@@ -209,7 +211,10 @@ async function openFleet(parts: {
       const keys = await workKeysOnHost(pool, host);
       if (keys.length > 0) await queue.nudge(keys);
     },
-    onProgress: async (progress) => await recordTransferProgress(store, progress),
+    async onProgress(progress) {
+      await recordTransferProgress(store, progress);
+      await recordBackupProgress(store, progress);
+    },
     onSamples: async (host, taken) => await samples.take(host, taken),
   });
 }

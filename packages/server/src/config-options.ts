@@ -95,10 +95,20 @@ const rows = {
   'artifacts.directory': {
     type: 'text',
     fallback: 'STATE/artifacts',
-    meaning: 'Directory of the images, by content. Replicas on several hosts share it.',
+    meaning: 'Directory of images and backups, by content. Replicas on several hosts share it.',
   },
-  'artifacts.maxImageGB': { type: 'number', default: 100, least: 1, meaning: 'Largest image file accepted, in GB (10^9 bytes).' },
-  'artifacts.maxVirtualGB': { type: 'number', default: 2000, least: 1, meaning: 'Largest disk an image may describe, in GB (10^9 bytes).' },
+  'artifacts.maxImageGB': {
+    type: 'number',
+    default: 100,
+    least: 1,
+    meaning: 'Largest file of an image or of a disk in a backup, in GB (10^9 bytes).',
+  },
+  'artifacts.maxVirtualGB': {
+    type: 'number',
+    default: 2000,
+    least: 1,
+    meaning: 'Largest disk that an image or a backup may describe, in GB (10^9 bytes).',
+  },
   'imports.allowPrivate': {
     type: 'switch',
     default: false,

@@ -77,7 +77,10 @@ describe('control plane', { timeout: 90_000 }, () => {
     const { body } = await plane.call('GET', '/providers/virt8ra.topology/v1beta1/accounts/test');
     const { status } = body as { status: { facets: unknown[]; healthy: { observedAt: string } } };
     expect(status.facets).toEqual(
-      ['instances', 'blockStorages', 'networks', 'securityGroups', 'disks', 'hosts', 'streams'].map((name) => ({ name, supported: true })),
+      ['instances', 'blockStorages', 'networks', 'securityGroups', 'disks', 'hosts', 'streams', 'backups'].map((name) => ({
+        name,
+        supported: true,
+      })),
     );
     expect(status.healthy).toMatchObject({ value: true, source: 'account/test' });
     expect(Date.parse(status.healthy.observedAt)).toBeGreaterThan(before);
@@ -163,6 +166,117 @@ describe('control plane', { timeout: 90_000 }, () => {
     expect(seen(await plane.call('GET', `${disks}/root`)).status?.placement?.site).toBe('alpha');
     expect((await plane.call('DELETE', `${disks}/root`)).status).toBe(409);
     expect((await plane.call('DELETE', `${nics}/web`)).status).toBe(409);
+  });
+
+  it('gives a running instance a data volume, lets it grow, and frees it when the guest has let go of it', async () => {
+    const agent = agents.get('alpha');
+    await put(`${disks}/data`, { sizeGB: 2, skuRef: 'skus/rd100' });
+    await put(`${disks}/away`, { sizeGB: 2, skuRef: 'skus/rd100' }, { 'virt8ra.site': 'beta' });
+    await put(`${disks}/vast`, { sizeGB: 90_000, skuRef: 'skus/rd100' });
+    const spec = {
+      zone: 'alpha',
+      skuRef: 'skus/seca.xs',
+      bootVolume: { deviceRef: 'block-storages/root' },
+      primaryNicRef: 'nics/web',
+    };
+    const ask = async (...names: string[]): Promise<Answer> =>
+      await plane.call('PUT', `${instances}/web`, {
+        spec: { ...spec, dataVolumes: names.map((name) => ({ deviceRef: `block-storages/${name}` })) },
+      });
+    const volumes = async () =>
+      (seen(await plane.call('GET', `${instances}/web`)).status as { volumes?: { deviceRef: { resource: string }; state: string }[] })
+        .volumes;
+
+    expect(await ask('away')).toMatchObject({
+      status: 409,
+      body: { detail: expect.stringMatching(/away is at beta .* virt8ra migrate web --to beta/) },
+    });
+    expect(await ask('vast')).toMatchObject({ status: 409, body: { detail: expect.stringMatching(/no room left/) } });
+    expect((await ask('data')).status).toBe(200);
+    await plane.until(
+      `${instances}/web`,
+      (answer) => active(answer) && (seen(answer).status as { volumes?: unknown[] } | undefined)?.volumes?.length === 2,
+    );
+    expect((await volumes())?.map(({ state }) => state)).toEqual(['attached', 'attached']);
+
+    expect((await plane.call('PUT', `${disks}/data`, { spec: { sizeGB: 90_000, skuRef: 'skus/rd100' } })).status).toBe(409);
+    expect((await plane.call('PUT', `${disks}/data`, { spec: { sizeGB: 3, skuRef: 'skus/rd100' } })).status).toBe(200);
+    await plane.until(
+      `${disks}/data`,
+      (answer) => active(answer) && (seen(answer).status as { sizeGB?: number } | undefined)?.sizeGB === 3,
+    );
+
+    const key = agent?.all('instance')[0]?.disks?.[1]?.volumeKey ?? '';
+    agent?.cling(key, true);
+    expect((await ask()).status).toBe(200);
+    await plane.until(`${instances}/web`, (answer) =>
+      seen(answer).status?.conditions.some((condition) => JSON.stringify(condition).includes('does not let go of it')),
+    );
+    expect((await volumes())?.find(({ deviceRef }) => deviceRef.resource.endsWith('/data'))?.state).toBe('detaching');
+    const move = await plane.call('PUT', `${migrations}/early`, { spec: { instanceRef: 'instances/web', toSite: 'beta', mode: 'warm' } });
+    expect(move).toMatchObject({ status: 409, body: { detail: expect.stringMatching(/detaching block storage data/) } });
+    agent?.cling(key, false);
+    await plane.until(`${instances}/web`, active);
+    expect((await volumes())?.length).toBe(1);
+    for (const name of ['data', 'away', 'vast']) {
+      await plane.call('DELETE', `${disks}/${name}`);
+      await plane.until(`${disks}/${name}`, ({ status }) => status === 404);
+    }
+  });
+
+  it('backs a running instance up, restores a disk from it elsewhere, and keeps as many as its schedule says', async () => {
+    const backups = `/providers/virt8ra.backup/v1beta1/tenants/default/workspaces/shop`;
+    const done = (answer: Answer): Seen | false => seen(answer).status?.phase === 'done' && seen(answer);
+    agents.get('alpha')?.unplug();
+    await put(`${backups}/backups/first`, { instanceRef: 'instances/web' });
+    expect((await plane.call('PUT', `${backups}/backups/second`, { spec: { instanceRef: 'instances/web' } })).status).toBe(409);
+    const move = { spec: { instanceRef: 'instances/web', toSite: 'beta', mode: 'warm' } };
+    expect(await plane.call('PUT', `${migrations}/early`, move)).toMatchObject({ status: 409 });
+    await agents.get('alpha')?.plug();
+    const made = await plane.until(`${backups}/backups/first`, done);
+    expect(made.status).toMatchObject({ consistency: 'crash', volumes: [{ sizeBytes: 1_000_341_504, sha256: expect.any(String) }] });
+    await agents.get('alpha')?.until('the host has forgotten it', () => agents.get('alpha')?.all('backup').length === 0);
+
+    await put(`${disks}/restored`, { sizeGB: 2, skuRef: 'skus/rd100' }, { 'virt8ra.backup': 'first', 'virt8ra.site': 'beta' });
+    expect(
+      (
+        await plane.call('PUT', `${disks}/small`, {
+          spec: { sizeGB: 1, skuRef: 'skus/rd100' },
+          extensions: { 'virt8ra.backup': 'first/nothing' },
+        })
+      ).status,
+    ).toBe(422);
+    expect(await plane.call('DELETE', `${backups}/backups/first`)).toMatchObject({
+      status: 409,
+      body: { detail: expect.stringMatching(/restored is still to be made/) },
+    });
+    await put(`${instances}/copy`, { zone: 'any', skuRef: 'skus/seca.xs', bootVolume: { deviceRef: 'block-storages/restored' } });
+    await plane.until(`${instances}/copy`, active);
+    const [volume] = agents.get('beta')?.all('volume') ?? [];
+    expect(volume).toMatchObject({ state: 'ready', sizeBytes: 2_000_683_008 });
+    expect(seen(await plane.call('GET', `${disks}/restored`)).status).toMatchObject({ restoredFrom: { backup: 'first' } });
+
+    const schedule = { of: { instanceRef: 'instances/web' }, every: { hours: 1 }, keep: 1 };
+    await put(`${backups}/backup-schedules/hourly`, schedule);
+    await plane.until(`${backups}/backup-schedules/hourly`, (answer) => (seen(answer).status as { lastAt?: string } | undefined)?.lastAt);
+    const listed = async () =>
+      ((await plane.call('GET', `${backups}/backups?labels=virt8ra.schedule=hourly`)).body as { items: Seen[] }).items;
+    await plane.until(`${backups}/backups?labels=virt8ra.schedule=hourly`, ({ body }) =>
+      (body as { items: Seen[] }).items.every((item) => item.status?.phase === 'done'),
+    );
+    expect(await listed()).toHaveLength(1);
+    expect(seen(await plane.call('GET', `${backups}/backup-schedules/hourly`)).status).toMatchObject({ nextAt: expect.any(String) });
+
+    for (const path of [
+      `${instances}/copy`,
+      `${disks}/restored`,
+      `${backups}/backup-schedules/hourly`,
+      `${backups}/backups/first`,
+      ...(await listed()).map((item) => `${backups}/backups/${(item as unknown as { metadata: { name: string } }).metadata.name}`),
+    ]) {
+      expect((await plane.call('DELETE', path)).status, path).toBe(202);
+      await plane.until(path, ({ status }) => status === 404);
+    }
   });
 
   it('shows what it cannot see as unknown, and as running again when the host is back', async () => {

@@ -25,6 +25,16 @@ export function listDesired(board: Board, state: DesiredState, mode: 'bridge' | 
   for (const { key } of state.filters ?? []) {
     if (board.get('filter', key) === undefined) board.post('filter', key, { key, state: 'creating' });
   }
+  for (const { key, volumes } of state.backups ?? []) {
+    if (board.get('backup', key) !== undefined) continue;
+    const sizes = new Map(state.volumes.map((volume) => [volume.key, volume.sizeBytes]));
+    board.post('backup', key, {
+      key,
+      state: 'waiting',
+      waitingFor: 'the first look',
+      volumes: volumes.map(({ volumeKey }) => ({ volumeKey, sizeBytes: sizes.get(volumeKey) ?? 0 })),
+    });
+  }
   for (const { id, role } of state.transfers) {
     if (board.get('transfer', id) !== undefined) continue;
     board.post('transfer', id, {

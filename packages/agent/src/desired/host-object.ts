@@ -25,5 +25,6 @@ export function objectsOf(state: DesiredState): HostObject[] {
     ...state.instances.map(({ key }) => ({ type: 'instance', key }) as const),
     ...state.transfers.map(({ id }) => ({ type: 'transfer', key: id }) as const),
     ...(state.filters ?? []).map(({ key }) => ({ type: 'filter', key }) as const),
+    ...(state.backups ?? []).map(({ key }) => ({ type: 'backup', key }) as const),
   ];
 }

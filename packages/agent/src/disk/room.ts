@@ -49,6 +49,17 @@ function keptBytes(totalBytes: number): number {
   return Math.min(64 * mib, totalBytes / 16);
 }
 
+/**
+ * Why a guest that was stopped because a write found no room must wait still; undefined: there is room again. The agent, too, needs some to write
+ * down what it is told.
+ */
+export async function stillFull(directory: string): Promise<string | undefined> {
+  const { freeBytes, totalBytes } = await roomAt(directory);
+  const needed = keptBytes(totalBytes);
+  if (freeBytes >= needed) return undefined;
+  return `the guest is paused because the disk of its host is full: ${sized(freeBytes)} of ${sized(totalBytes)} are free; it goes on by itself, and has lost nothing, when ${sized(needed)} are`;
+}
+
 /** Watches over the room that a long write eats up, so that it ends before the last bytes are gone. Writes may overlap. */
 export class RoomGauge {
   readonly #directory: string;

@@ -5,7 +5,7 @@ import { attachGuest, type Guest, guestStatus } from '../qemu/guest.js';
 import { signalProcess } from '../system/process-identity.js';
 import { guestPaths } from './guest-starter.js';
 import type { InstanceStore } from './instance-store.js';
-import { rebuildRecords } from './rebuild-records.js';
+import { rebuildRecords, recallPlaces } from './rebuild-records.js';
 
 /** Taps of what is desired here, and of what runs here whether desired or not. `counts` leaves instances out. */
 export function tapsInUse({ agentId, ledger }: HostContext, store: InstanceStore, counts: (key: string) => boolean): ReadonlySet<string> {
@@ -24,7 +24,7 @@ const startingMs = 2_000;
 export async function adoptGuests(context: HostContext, store: InstanceStore): Promise<Map<string, Guest>> {
   const { agentId, clock, ledger, log, networking } = context;
   const guests = new Map<string, Guest>();
-  await rebuildRecords(context, store);
+  const rebuilt = await rebuildRecords(context, store);
   for (const { key, instance, launch } of store.all()) {
     if (launch === undefined || launch.bootId !== clock.bootId) continue;
     const process =
@@ -33,6 +33,7 @@ export async function adoptGuests(context: HostContext, store: InstanceStore): P
       const guest = await attachGuest(launch.id, guestPaths(context, store, key), process, startingMs);
       if (guest === undefined) continue;
       guests.set(key, guest);
+      if (rebuilt.includes(key)) await recallPlaces(context, store, key, guest);
       // One that stands still may have been given up, with its memory sent away; one that runs was not.
       if (launch.epoch > 0 && (await guestStatus(guest).catch(() => 'silent')) === 'running')
         await context.permits.prove(instance, launch.epoch);

@@ -6,7 +6,8 @@ import { makeDirectory } from '../disk/atomic-file.js';
 import type { HostContext } from '../host-context.js';
 import { createTap, deleteTap, tapName } from '../network/taps.js';
 import { freePort, type PortForward, userNetdev } from '../network/user-network.js';
-import { type GuestDisk, type GuestNic, type GuestPaths, netdevId } from '../qemu/command-line.js';
+import { type GuestNic, type GuestPaths, netdevId } from '../qemu/command-line.js';
+import type { GuestDisk } from '../qemu/disk-devices.js';
 import { prepareFirmware } from '../qemu/firmware.js';
 import { type Guest, launchGuest } from '../qemu/guest.js';
 import { type GuestUser, guestUid, kvmGroup, requireReachable } from '../qemu/guest-user.js';
@@ -123,7 +124,7 @@ export async function dropTaps(context: HostContext, nicKeys: readonly string[])
   for (const nicKey of nicKeys) await deleteTap(tapName(context.agentId, nicKey));
 }
 
-/** The user that a guest's process has; undefined: that of the agent. */
+/** The user that a guest’s process has; undefined: that of the agent. */
 export async function guestUser(root: boolean, key: string): Promise<GuestUser | undefined> {
   if (!root) return undefined;
   const kvmGid = await kvmGroup();
@@ -131,7 +132,8 @@ export async function guestUser(root: boolean, key: string): Promise<GuestUser |
   return { uid, gid: uid, ...(kvmGid === undefined ? {} : { kvmGid }) };
 }
 
-async function guestDisk(volumes: VolumeStore, volumeKey: string): Promise<GuestDisk> {
+/** The files of a volume that a guest may have. Raises Problem unavailable when it is not ready. */
+export async function guestDisk(volumes: VolumeStore, volumeKey: string): Promise<GuestDisk> {
   const record = volumes.get(volumeKey);
   const { base, overlay } = volumes.files(volumeKey);
   if (record?.stage === 'incoming') return { volumeKey, base, incoming: true };

@@ -2,30 +2,33 @@ import { rm } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { type DesiredInstance, type ObservedInstance, type Surrender, toProblem } from '@virt8ra/contract';
 import type { NextLook } from '../desired/converger.js';
+import { stillFull } from '../disk/room.js';
 import { type HostContext, troubleFrom } from '../host-context.js';
 import { sweepTaps } from '../network/taps.js';
 import type { PermitVerdict } from '../permits/permit-book.js';
-import { bytesRead, type Guest, guestStatus, isStoppedByMove, quitGuest, shutDownGuest } from '../qemu/guest.js';
-import { tendSerialLog } from '../qemu/serial-log.js';
+import { type Guest, guestStatus, isStoppedByMove, quitGuest, shutDownGuest } from '../qemu/guest.js';
 import type { VolumeStore } from '../storage/volume-store.js';
 import { Exclusive } from '../system/exclusive.js';
 import { isAlive } from '../system/process-identity.js';
 import { adoptGuests, tapsInUse } from './adoption.js';
+import { DiskTender } from './disk-tender.js';
+import { GuestSights } from './guest-sights.js';
 import { dropTaps, guestPaths, startGuest } from './guest-starter.js';
 import type { InstanceRecord, InstanceStore } from './instance-store.js';
-import { type InstanceNow, observedInstance } from './instance-view.js';
+import { type InstanceNow, observedInstance, runningProblem } from './instance-view.js';
 import { recordOf } from './record-of.js';
 import { restartVerdict, withEnd, withoutEnds } from './restart-policy.js';
 import { noteStart, resumeGuest } from './resume-guest.js';
 import { differencesOf } from './started-with.js';
+import { stillMissing } from './still-missing.js';
 import type { TransferClaims } from './transfer-claims.js';
+import { VolumeHolders } from './volume-holders.js';
 
 /** Longest wait for a guest's own shutdown when its permit goes: the other side waits for the promise. */
 const surrenderGraceMs = 10_000;
 /** QEMU's words for a guest that `cont` would let run; the last two are of one that was sent away and stays. */
 const stillStates: readonly string[] = ['prelaunch', 'paused', 'io-error', 'postmigrate', 'finish-migrate'];
 const youngMs = 2 * 60_000;
-const processLogBytes = 256 * 1024;
 
 /** Starts, stops, watches and gives up the guests of this host. */
 export class InstanceReconciler {
@@ -35,13 +38,20 @@ export class InstanceReconciler {
   readonly #claims: TransferClaims;
   readonly #guests = new Map<string, Guest>();
   readonly #exclusive = new Exclusive();
-  readonly #life = new Map<string, { readBytes: number; serialBytes: number }>();
+  readonly #holders: VolumeHolders;
+  readonly #sights: GuestSights;
 
   constructor(context: HostContext, store: InstanceStore, volumes: VolumeStore, claims: TransferClaims) {
     this.#context = context;
     this.#store = store;
     this.#volumes = volumes;
     this.#claims = claims;
+    this.#holders = new VolumeHolders(context, store, volumes, this.#guests, claims);
+    const rules = {
+      missing: (volumeKey: string) => this.#holders.missing(volumeKey),
+      moves: (volumeKey: string) => claims.moves(volumeKey),
+    };
+    this.#sights = new GuestSights(store, new DiskTender(context, store, volumes, rules));
   }
 
   /** Takes over the guests that an earlier agent left running. Once, before the first pass. */
@@ -60,16 +70,12 @@ export class InstanceReconciler {
   }
 
   /** The running guest that has a volume as one of its disks. */
-  guestWith(volumeKey: string): { readonly key: string; readonly guest: Guest; readonly index: number } | undefined {
-    for (const [key, guest] of this.#guests) {
-      const index = this.#store.get(key)?.launch?.volumeKeys.indexOf(volumeKey) ?? -1;
-      if (index >= 0) return { key, guest, index };
-    }
-    return undefined;
+  guestWith(volumeKey: string): ReturnType<VolumeHolders['guestWith']> {
+    return this.#holders.guestWith(volumeKey);
   }
 
   usesVolume(volumeKey: string): boolean {
-    return this.#store.all().some(({ launch }) => launch?.volumeKeys.includes(volumeKey) === true);
+    return this.#holders.uses(volumeKey);
   }
 
   usesNetwork(networkKey: string): boolean {
@@ -245,18 +251,11 @@ export class InstanceReconciler {
 
   /** What a guest still needs before it may start. */
   #missing(desired: DesiredInstance, disks: 'whole' | 'incoming'): string | undefined {
-    if (this.#context.ledger.state.maintenance === true) return 'the end of the maintenance of this host';
-    if (this.#claims.claimOn(desired.key) !== undefined) return 'the transfer of its disks';
-    for (const volumeKey of desired.volumeKeys) {
-      const stage = this.#volumes.get(volumeKey)?.stage;
-      if (disks === 'incoming' ? stage !== 'incoming' : stage !== 'ready' && stage !== 'arrived') return `volume ${volumeKey}`;
-      if (this.#context.board.get('volume', volumeKey)?.state === 'settling' && this.guestWith(volumeKey) === undefined)
-        return `volume ${volumeKey} to settle`;
-    }
-    for (const nic of desired.nics) {
-      if (this.#context.board.get('network', nic.networkKey)?.state !== 'ready') return `network ${nic.networkKey}`;
-    }
-    return undefined;
+    return stillMissing(this.#context, this.#volumes, desired, {
+      disks,
+      claimed: this.#claims.claimOn(desired.key) !== undefined,
+      missingVolume: (volumeKey) => this.#holders.missing(volumeKey),
+    });
   }
 
   async #keepRunning(desired: DesiredInstance, guest: Guest | undefined): Promise<NextLook> {
@@ -278,38 +277,23 @@ export class InstanceReconciler {
       return 0;
     }
     const held = this.#claims.claimOn(key) === 'paused';
-    if (stillStates.includes(status) && !held && record !== undefined) {
+    let starved = status === 'io-error' ? await stillFull(this.#context.config.stateDirectory) : undefined;
+    if (stillStates.includes(status) && !held && starved === undefined && record !== undefined) {
       const still = { desired, guest, record };
       if (!(await resumeGuest(this.#context, still)).ok) return 0;
       if (status === 'prelaunch') await noteStart(this.#context, this.#store, still);
       status = await guestStatus(guest);
     }
-    await this.#lookForLife(key, guest);
+    const disksMs = await this.#sights.look(desired, guest, held);
     const pausedState: ObservedInstance['state'] = status === 'running' ? 'running' : 'paused';
-    const ioError =
-      status === 'io-error'
-        ? { code: 'exhausted', message: 'the guest is paused because its disk could not be written; it goes on when there is room' }
-        : undefined;
-    const behind = differencesOf(record?.launch?.started, desired).length > 0;
-    const problem =
-      ioError ??
-      (behind ? { code: 'conflict', message: 'the guest runs as it was started; a restart brings it to what is desired now' } : undefined);
+    if (status === 'io-error') starved ??= 'the guest is paused because its disk could not be written; it is tried again';
+    const problem = runningProblem(starved, differencesOf(record?.launch?.started, desired).length > 0);
     this.#post(desired, { state: pausedState, ...(problem === undefined ? {} : { problem }) });
     const startedAt = Date.parse(this.#store.get(key)?.startedAt ?? '');
     const young = clock.wallMs() - startedAt < youngMs;
     const expiryMs = desired.permit === undefined ? 0 : permits.remainingMs(desired.permit, record?.anchor);
-    return Math.max(Math.min(ioError === undefined ? (young ? 1_000 : 15_000) : 5_000, expiryMs), 1);
-  }
-
-  async #lookForLife(key: string, guest: Guest): Promise<void> {
-    const { bytes, dropped } = await tendSerialLog(guest.paths.serial);
-    await tendSerialLog(guest.paths.log, processLogBytes);
-    const record = this.#store.get(key);
-    if (record === undefined) return;
-    const serialDropped = record.serialDropped + dropped;
-    if (dropped > 0) await this.#store.write({ ...record, serialDropped });
-    const readBytes = await bytesRead(guest);
-    this.#life.set(key, { readBytes, serialBytes: serialDropped + bytes });
+    const nextMs = Math.min(starved === undefined ? (young ? 1_000 : 15_000) : 2_000, disksMs ?? 15_000);
+    return Math.max(Math.min(nextMs, expiryMs), 1);
   }
 
   async #stop(key: string, desired: DesiredInstance, graceMs: number): Promise<void> {
@@ -338,7 +322,7 @@ export class InstanceReconciler {
   async #gone(key: string, nicKeys?: readonly string[]): Promise<void> {
     const guest = this.#guests.get(key);
     this.#guests.delete(key);
-    this.#life.delete(key);
+    this.#sights.forget(key);
     guest?.monitor.close();
     const record = this.#store.get(key);
     await dropTaps(this.#context, nicKeys ?? record?.launch?.nicKeys ?? this.#desired(key)?.nics.map((nic) => nic.key) ?? []);
@@ -377,9 +361,10 @@ export class InstanceReconciler {
     this.#guests.set(key, guest);
     const look = () => this.#context.nudge({ type: 'instance', key });
     guest.monitor.onEvent(({ event }) => {
-      if (['SHUTDOWN', 'STOP', 'RESUME', 'RESET', 'BLOCK_IO_ERROR'].includes(event)) look();
-      if (event === 'JOB_STATUS_CHANGE')
-        for (const volumeKey of this.#store.get(key)?.launch?.volumeKeys ?? []) this.#context.nudge({ type: 'volume', key: volumeKey });
+      if (['SHUTDOWN', 'STOP', 'RESUME', 'RESET', 'BLOCK_IO_ERROR', 'DEVICE_DELETED', 'DEVICE_UNPLUG_GUEST_ERROR'].includes(event)) look();
+      if (event !== 'JOB_STATUS_CHANGE') return;
+      for (const volumeKey of this.#store.get(key)?.launch?.volumeKeys ?? [])
+        if (volumeKey !== null) this.#context.nudge({ type: 'volume', key: volumeKey });
     });
     void guest.monitor.closed.then(look);
   }
@@ -390,6 +375,7 @@ export class InstanceReconciler {
   }
 
   #observed(record: InstanceRecord, now: InstanceNow, desired?: DesiredInstance): ObservedInstance {
-    return observedInstance(this.#context, { record, desired, guest: this.#guests.get(record.key), life: this.#life.get(record.key) }, now);
+    const { key } = record;
+    return observedInstance(this.#context, { record, desired, guest: this.#guests.get(key), ...this.#sights.of(key) }, now);
   }
 }

@@ -16,8 +16,8 @@ export interface Launch {
   readonly started?: StartedWith;
   /** Of which its taps are named. */
   readonly nicKeys?: readonly string[];
-  /** In the order of the guest's disks. */
-  readonly volumeKeys: readonly string[];
+  /** By the place of the guest's disks, the boot disk first; null: a place that is free again. A key stands here as long as the guest may have the volume. */
+  readonly volumeKeys: readonly (string | null)[];
   readonly networkKeys: readonly string[];
   readonly pid?: number;
   readonly startTicks?: number;

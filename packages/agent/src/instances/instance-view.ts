@@ -13,12 +13,14 @@ export interface InstanceFacts {
   readonly desired: DesiredInstance | undefined;
   readonly guest: Guest | undefined;
   readonly life: { readonly readBytes: number; readonly serialBytes: number } | undefined;
+  /** Of a guest that runs. */
+  readonly disks: ObservedInstance['disks'] | undefined;
 }
 
 /** An instance as the control plane hears of it. */
 export function observedInstance(context: HostContext, facts: InstanceFacts, now: InstanceNow): ObservedInstance {
   const { board, clock, permits } = context;
-  const { record, desired, guest, life } = facts;
+  const { record, desired, guest, life, disks } = facts;
   const { key, instance, machine, cpuModel, accelerator, startedAt, restarts } = record;
   const before = board.get('instance', key);
   const surrender = permits.lastSurrender(instance);
@@ -43,8 +45,16 @@ export function observedInstance(context: HostContext, facts: InstanceFacts, now
     ...(counted === 0 ? {} : { endsCounted: counted }),
     ...(differences.length === 0 ? {} : { differences }),
     ...(life === undefined ? {} : { boot: { ...life } }),
+    ...(guest === undefined || disks === undefined ? {} : { disks }),
     access: guest === undefined || desired === undefined ? [] : accessTo(context, record, desired),
   };
+}
+
+/** What is to be said of a guest that is up; `starved`: why it is paused, `behind`: it runs as it was started. */
+export function runningProblem(starved: string | undefined, behind: boolean): InstanceNow['problem'] {
+  if (starved !== undefined) return { code: 'exhausted', message: starved };
+  if (!behind) return undefined;
+  return { code: 'conflict', message: 'the guest runs as it was started; a restart brings it to what is desired now' };
 }
 
 /** Where each exposed port is reached: through the host without a bridge, else at the guest's own address. */

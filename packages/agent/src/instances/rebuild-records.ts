@@ -1,6 +1,10 @@
+import { realpath } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
+import { toProblem } from '@virt8ra/contract';
 import type { HostContext } from '../host-context.js';
-import { factsFromCommand, type GuestProcessFacts, listQemuProcesses, type QemuProcess } from '../qemu/guest-process.js';
+import type { Guest } from '../qemu/guest.js';
+import { diskFiles } from '../qemu/guest-disks.js';
+import { factsFromCommand, type GuestProcessFacts, listQemuProcesses, openFiles, type QemuProcess } from '../qemu/guest-process.js';
 import type { InstanceRecord, InstanceStore } from './instance-store.js';
 import { factsFromLaunchName, type LaunchFacts } from './launch-name.js';
 
@@ -29,7 +33,8 @@ export async function rebuildRecords(context: HostContext, store: InstanceStore)
       log.error('a guest runs here of which nothing else is known; it is left alone', { key, pid: found.running.process.pid });
       continue;
     }
-    await store.write(recordOf(context, key, launch, found.running, found.facts));
+    const volumeKeys = await volumesOf(context, found.running, found.facts);
+    await store.write(recordOf(context, key, launch, found.running, { ...found.facts, volumeKeys }));
     rebuilt.push(key);
     log.warn('the record of a running guest was made again from its process', {
       instance: launch.instance,
@@ -45,11 +50,11 @@ function recordOf(
   key: string,
   { instance, epoch }: LaunchFacts,
   { process }: QemuProcess,
-  { launchId, machine, cpuModel, accelerator, vCPU, memoryMiB, disks, forwards }: GuestProcessFacts,
+  facts: GuestProcessFacts & { readonly volumeKeys: readonly (string | null)[] },
 ): InstanceRecord {
+  const { launchId, machine, cpuModel, accelerator, vCPU, memoryMiB, volumeKeys, forwards } = facts;
   const desired = context.ledger.state.instances.find((each) => each.key === key);
   const at = new Date(context.clock.wallMs()).toISOString();
-  const volumeKeys = disks.map((files) => basename(dirname(files[0] ?? '')));
   return {
     version: 1,
     key,
@@ -75,4 +80,36 @@ function recordOf(
       ...process,
     },
   };
+}
+
+/**
+ * The volumes of a guest: those that its command line names and that it still has open, and behind them those that came later, whose place its
+ * command line does not tell. Where nothing can be seen of its files it may have all that it was started with.
+ */
+async function volumesOf(
+  context: HostContext,
+  { process }: QemuProcess,
+  { disks }: GuestProcessFacts,
+): Promise<readonly (string | null)[]> {
+  const open = await openFiles(process);
+  const started = disks.map(([file = '']) => (open.size === 0 || open.has(file) ? basename(dirname(file)) : null));
+  const root = join(await realpath(context.config.stateDirectory), 'volumes');
+  const later = [...open].filter((file) => basename(file) === 'base.qcow2' && dirname(dirname(file)) === root);
+  return [...started, ...later.map((file) => basename(dirname(file))).filter((key) => !started.includes(key))];
+}
+
+/** Writes down at which places such a guest has its disks, as its hypervisor says. One that does not answer keeps what its process says. */
+export async function recallPlaces(context: HostContext, store: InstanceStore, key: string, guest: Guest): Promise<void> {
+  const record = store.get(key);
+  if (record?.launch === undefined) return;
+  try {
+    const files = await diskFiles(guest);
+    const volumeKeys = Array.from({ length: Math.max(-1, ...files.keys()) + 1 }, (_, place) => {
+      const file = files.get(place);
+      return file === undefined ? null : basename(dirname(file));
+    });
+    await store.write({ ...record, launch: { ...record.launch, volumeKeys } });
+  } catch (error) {
+    context.log.warn('a guest does not tell where its disks are', { key, problem: toProblem(error).message });
+  }
 }

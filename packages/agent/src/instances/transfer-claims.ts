@@ -6,4 +6,8 @@ export interface TransferClaims {
   keeps(instanceKey: string): boolean;
   /** True while its memory is to come by a live move: its process receives, permit or not, and runs nothing. */
   isArriving(instanceKey: string): boolean;
+  /** True while a transfer that is not over reads or fills the volume, or a backup copies it. */
+  moves(volumeKey: string): boolean;
+  /** True while a volume that no guest has is copied for a backup. */
+  keepsFromGuests(volumeKey: string): boolean;
 }

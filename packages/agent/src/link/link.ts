@@ -196,7 +196,7 @@ function openSession(options: LinkOptions, on: { greeted: () => void; ended: (re
       host: identity.host,
       bootId: options.bootId,
       generation: options.generation(),
-      features: ['maintenance', 'live', 'restart-policy', 'stop-time', ...options.features],
+      features: ['maintenance', 'live', 'restart-policy', 'stop-time', 'backup', 'limits', ...options.features],
     });
   });
   socket.on('message', (data, binary) => {

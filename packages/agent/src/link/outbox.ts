@@ -105,6 +105,7 @@ export class Outbox {
       instances: of('instance'),
       transfers: of('transfer'),
       filters: of('filter'),
+      ...withBackups(of('backup')),
       removed: [...this.#removed.values()].map(({ type, key }) => ({ type, key })),
     });
     this.#changed.clear();
@@ -116,4 +117,9 @@ export class Outbox {
     for (const progress of this.#progress.values()) this.#wire.send({ type: 'progress', ...progress });
     this.#progress.clear();
   }
+}
+
+/** Control planes that never ask for backups need not know that there are any. */
+function withBackups(backups: ObservedByType['backup'][]): { readonly backups?: ObservedByType['backup'][] } {
+  return backups.length === 0 ? {} : { backups };
 }

@@ -16,7 +16,7 @@ type DesiredLive = DesiredLiveSend | DesiredLiveReceive;
 const lookMs = 1_000;
 
 /** Live moves of this host: one end for each, at work in this process, since the bytes go from hypervisor to hypervisor. */
-export class LiveReconciler implements TransferClaims {
+export class LiveReconciler implements Pick<TransferClaims, 'claimOn' | 'keeps' | 'isArriving'> {
   readonly #context: HostContext;
   readonly #store: TransferStore;
   readonly #volumes: VolumeStore;

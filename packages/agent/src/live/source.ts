@@ -1,5 +1,5 @@
 import { Problem } from '@virt8ra/contract';
-import { diskNode } from '../qemu/command-line.js';
+import { diskNode } from '../qemu/disk-devices.js';
 import type { Guest } from '../qemu/guest.js';
 import type { MonitorEvent } from '../qemu/monitor.js';
 import { credentialsId, takeKey } from './attempt-key.js';

@@ -7,6 +7,7 @@ import { runDigest } from './run-digest.js';
 import { runFetch } from './run-fetch.js';
 import { runReceive } from './run-receive.js';
 import { runSend } from './run-send.js';
+import { runUpload } from './run-upload.js';
 import type { MoverRole } from './spawn.js';
 
 /**
@@ -28,6 +29,8 @@ function main(): void {
         return await runReceive({ config: role.config, ...common });
       case 'fetch':
         return await runFetch({ config: role.config, ...common });
+      case 'upload':
+        return await runUpload({ config: role.config, ...common });
       case 'digest':
         return await runDigest({ config: role.config, ...common });
     }

@@ -6,18 +6,21 @@ import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
 import { Problem } from '@virt8ra/contract/plain';
+import type { BackupUploader, UploadProgress } from '../backups/backup-reconciler.js';
 import type { Log } from '../log.js';
 import type { ImageFetcher } from '../storage/image-cache.js';
 import { kindFromCode, type Mover, type MoverNotice, type MoverPort, type ReceiveConfig, type SendConfig } from '../transfer/mover-port.js';
 import { chunkBytes } from './chunks.js';
 import type { DigestConfig } from './run-digest.js';
 import type { FetchConfig } from './run-fetch.js';
+import type { UploadConfig } from './run-upload.js';
 
 export type MoverRole =
   | { readonly type: 'send'; readonly config: SendConfig }
   | { readonly type: 'receive'; readonly config: ReceiveConfig }
   | { readonly type: 'digest'; readonly config: DigestConfig }
-  | { readonly type: 'fetch'; readonly config: FetchConfig };
+  | { readonly type: 'fetch'; readonly config: FetchConfig }
+  | { readonly type: 'upload'; readonly config: UploadConfig };
 
 export interface SpawnedMover extends Mover {
   readonly pid: number | undefined;
@@ -109,12 +112,29 @@ export function spawnedFetcher(identity: () => FetchConfig['credentials'] & Pick
   };
 }
 
+/** Sends the content of a backup's volume in a process of its own; answers its digest. */
+export function spawnedUploader(identity: () => FetchConfig['credentials'] & Pick<FetchConfig, 'server'>, log: Log): BackupUploader {
+  return async ({ file, path }, onProgress, signal) => {
+    const { server, certificate, privateKey, ca } = identity();
+    const config = { file, path, server, credentials: { certificate, privateKey, ca } };
+    const [sha256] = await lastWordOf({ type: 'upload', config }, signal, log, onProgress);
+    if (sha256 === undefined) throw new Problem('internal', 'an upload ended without a digest');
+    return sha256;
+  };
+}
+
 /** Has a mover do its work to the end; raises the Problem that it failed with, or cancelled. */
-async function lastWordOf(role: MoverRole, signal: AbortSignal, log: Log): Promise<readonly string[]> {
+async function lastWordOf(
+  role: MoverRole,
+  signal: AbortSignal,
+  log: Log,
+  onProgress: (progress: UploadProgress) => void = () => {},
+): Promise<readonly string[]> {
   return await new Promise((resolve, reject) => {
     const cancelled = () => reject(new Problem('cancelled', `a ${role.type} was cancelled`));
     const onNotice = (notice: MoverNotice) => {
-      if (notice.type === 'finished') resolve(notice.roots);
+      if (notice.type === 'progress') onProgress(notice);
+      else if (notice.type === 'finished') resolve(notice.roots);
       else if (notice.type === 'failed') reject(new Problem(kindFromCode(notice.code), notice.message));
       else if (notice.type === 'aborted') cancelled();
     };

@@ -1,5 +1,6 @@
 import { expect, it } from 'vitest';
 import { type GuestPlan, qemuCommand, stableUuid } from './command-line.js';
+import { diskPortCount } from './disk-devices.js';
 import { pciAddress } from './pci-address.js';
 
 const plan: GuestPlan = {
@@ -41,14 +42,25 @@ it('lets no path end a value early', () => {
 
 it('gives every possible device a place of its own on the bus', () => {
   const all = [
-    ...Array.from({ length: 65 }, (_, index) => pciAddress('disk', index)),
+    pciAddress('bootDisk'),
+    ...Array.from({ length: 64 }, (_, index) => pciAddress('port', index)),
     ...Array.from({ length: 17 }, (_, index) => pciAddress('nic', index)),
     pciAddress('rng'),
     pciAddress('screen'),
     pciAddress('seed'),
   ];
   expect(new Set(all).size).toBe(all.length);
-  expect(pciAddress('disk', 64)).toMatch(/^addr=0xe\.0x0/);
+  expect(pciAddress('port', 63)).toMatch(/^addr=0xe\.0x7/);
+});
+
+it('puts the boot disk on the bus itself and every other disk behind a port of its own, with ports to spare', () => {
+  const volumes = Array.from({ length: 6 }, (_, index) => ({ volumeKey: `v${index}`, base: `/a/${index}.qcow2` }));
+  const command = qemuCommand({ ...plan, disks: volumes });
+  const devices = command.filter((word) => word.startsWith('virtio-blk-pci,id=vd'));
+  expect(devices[0]).toContain('bootindex=0,addr=0x6.0x0');
+  expect(devices.slice(1).map((device) => /bus=(port\d+)/.exec(device)?.[1])).toEqual(['port1', 'port2', 'port3', 'port4', 'port5']);
+  expect(command.filter((word) => word.startsWith('pcie-root-port,'))).toHaveLength(16);
+  expect([1, 5, 6, 13, 14, 65].map(diskPortCount)).toEqual([8, 8, 16, 16, 24, 64]);
 });
 
 it('gives a screen where the machine can have one', () => {

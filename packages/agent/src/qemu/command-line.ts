@@ -1,15 +1,6 @@
 import { createHash } from 'node:crypto';
+import { deviceOptions, diskDeviceAt, diskNodesAt, diskPorts, type GuestDisk } from './disk-devices.js';
 import { pciAddress } from './pci-address.js';
-
-/** One disk of a guest: the files of its volume, newest on top. */
-export interface GuestDisk {
-  readonly volumeKey: string;
-  readonly base: string;
-  /** Takes the writes while `base` stays frozen. */
-  readonly overlay?: string;
-  /** A live move fills `base` before anything runs; the overlay is put above it then. */
-  readonly incoming?: boolean;
-}
 
 export interface GuestNic {
   readonly mac: string;
@@ -30,6 +21,7 @@ export interface GuestPlan {
   readonly accelerator: 'kvm' | 'tcg';
   readonly vCPU: number;
   readonly memoryMiB: number;
+  /** The boot disk first; each has the place of its position. */
   readonly disks: readonly GuestDisk[];
   readonly seed: string;
   readonly nics: readonly GuestNic[];
@@ -50,16 +42,6 @@ export interface GuestPaths {
   readonly vnc: string;
   /** What QEMU itself says. */
   readonly log: string;
-}
-
-/** Name of the block node that is disk `index` at start; `…-base` is the frozen file below an overlay. */
-export function diskNode(index: number): string {
-  return `disk${index}`;
-}
-
-/** Name of the device of disk `index`. */
-export function diskDevice(index: number): string {
-  return `vd${index}`;
 }
 
 const sandbox = 'on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny';
@@ -87,6 +69,7 @@ export function qemuCommand(plan: GuestPlan): string[] {
     ...(arm ? [] : ['-device', `VGA,${pciAddress('screen')}`, '-vnc', `unix:${escaped(plan.paths.vnc)}`]),
     ...['-object', 'rng-random,id=random0,filename=/dev/urandom', '-device', `virtio-rng-pci,rng=random0,${pciAddress('rng')}`],
     ...firmwareNodes(plan.firmware),
+    ...diskPorts(plan.disks.length).flatMap((port) => ['-device', port]),
     ...plan.disks.flatMap(diskArguments),
     ...blockdev({
       driver: 'raw',
@@ -113,46 +96,8 @@ function monitor(id: string, socket: string): string[] {
   return ['-chardev', `socket,id=${id},server=on,wait=off,path=${escaped(socket)}`, '-mon', `chardev=${id},mode=control`];
 }
 
-function diskArguments(disk: GuestDisk, index: number): string[] {
-  const node = diskNode(index);
-  const top = { 'node-name': node, driver: 'qcow2', discard: 'unmap', 'detect-zeroes': 'unmap' };
-  const nodes =
-    disk.overlay === undefined
-      ? [
-          { 'node-name': `${node}-file`, driver: 'file', filename: disk.base, discard: 'unmap' },
-          { ...top, file: `${node}-file`, backing: null },
-        ]
-      : [
-          {
-            'node-name': `${node}-base-file`,
-            driver: 'file',
-            filename: disk.base,
-            'auto-read-only': true,
-            discard: 'unmap',
-          },
-          {
-            'node-name': `${node}-base`,
-            driver: 'qcow2',
-            file: `${node}-base-file`,
-            backing: null,
-            'read-only': true,
-            discard: 'unmap',
-          },
-          { 'node-name': `${node}-file`, driver: 'file', filename: disk.overlay, discard: 'unmap' },
-          { ...top, file: `${node}-file`, backing: `${node}-base` },
-        ];
-  // Named as it will be once the overlay is there.
-  const alone = [
-    { 'node-name': `${node}-base-file`, driver: 'file', filename: disk.base, 'auto-read-only': true, discard: 'unmap' },
-    { ...top, 'node-name': `${node}-base`, file: `${node}-base-file`, backing: null },
-  ];
-  const serial = createHash('sha256').update(disk.volumeKey).digest('hex').slice(0, 20);
-  const boot = index === 0 ? 'bootindex=0,' : '';
-  return [
-    ...(disk.incoming === true ? alone : nodes).flatMap(blockdev),
-    '-device',
-    `virtio-blk-pci,id=${diskDevice(index)},drive=${disk.incoming === true ? `${node}-base` : node},${boot}discard=on,serial=${serial},${pciAddress('disk', index)}`,
-  ];
+function diskArguments(disk: GuestDisk, place: number): string[] {
+  return [...diskNodesAt(disk, place).flatMap(blockdev), '-device', deviceOptions(diskDeviceAt(disk, place))];
 }
 
 function firmwareNodes(firmware: GuestPlan['firmware']): string[] {

@@ -1,7 +1,7 @@
-import { readdir, readFile } from 'node:fs/promises';
-import { basename } from 'node:path';
+import { readdir, readFile, readlink } from 'node:fs/promises';
+import { basename, join } from 'node:path';
 import { type ProcessIdentity, readProcessIdentity } from '../system/process-identity.js';
-import { diskNode } from './command-line.js';
+import { diskNode } from './disk-devices.js';
 
 /** A QEMU process of this machine, whoever started it. */
 export interface QemuProcess {
@@ -42,6 +42,14 @@ export async function listQemuProcesses(): Promise<QemuProcess[]> {
     if (process !== undefined) found.push({ process, command });
   }
   return found;
+}
+
+/** Files that a process has open, as far as this process may know: disks that came after its start stand in no command line. */
+export async function openFiles({ pid }: Pick<ProcessIdentity, 'pid'>): Promise<ReadonlySet<string>> {
+  const directory = `/proc/${pid}/fd`;
+  const names = await readdir(directory).catch((): string[] => []);
+  const files = await Promise.all(names.map(async (name) => await readlink(join(directory, name)).catch(() => '')));
+  return new Set(files.filter((file) => file.startsWith('/')));
 }
 
 /** Undefined for a command line that no agent made. */

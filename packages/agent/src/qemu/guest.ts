@@ -4,8 +4,9 @@ import { dirname } from 'node:path';
 import { Problem } from '@virt8ra/contract';
 import { makeDirectory, readText } from '../disk/atomic-file.js';
 import { awaitExit, isAlive, type ProcessIdentity, readProcessIdentity, signalProcess } from '../system/process-identity.js';
-import { diskDevice, type GuestPaths, type GuestPlan, qemuCommand } from './command-line.js';
+import { type GuestPaths, type GuestPlan, qemuCommand } from './command-line.js';
 import { deafMonitor } from './deaf-monitor.js';
+import { diskDevice } from './disk-devices.js';
 import { type GuestUser, unprivileged } from './guest-user.js';
 import { connectMonitor, type Monitor } from './monitor.js';
 
@@ -185,7 +186,7 @@ export async function quitGuest(guest: Guest, patienceMs = quitMs): Promise<void
   guest.monitor.close();
 }
 
-/** Name of the block node that disk `index` is on now: it changes when an overlay is merged under a running guest. */
+/** Name of the block node that the disk at a place is on now: it changes when an overlay is merged under a running guest. Undefined: there is no disk. */
 export async function currentNode(guest: Guest, index: number): Promise<string | undefined> {
   const answer = (await guest.monitor.run('query-block')) as { qdev?: string; inserted?: { 'node-name'?: string } }[];
   return answer.find((entry) => entry.qdev?.includes(`/${diskDevice(index)}/`) === true)?.inserted?.['node-name'];

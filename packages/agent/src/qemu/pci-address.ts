@@ -1,8 +1,9 @@
 /**
  * Where devices sit on the guest's PCI bus. Fixed by kind and position, eight to a slot, so that one more disk renames no network
- * interface and both ends of a move agree. Slots 0, 1 and 31 belong to the chipset.
+ * interface and both ends of a move agree. Slots 0, 1 and 31 belong to the chipset. Behind each `port` is one disk that may come and go while the
+ * guest runs; only the boot disk is on the bus itself.
  */
-const firstSlot = { nic: 0x02, rng: 0x05, disk: 0x06, screen: 0x1d, seed: 0x1e } as const;
+const firstSlot = { nic: 0x02, rng: 0x05, bootDisk: 0x06, port: 0x07, screen: 0x1d, seed: 0x1e } as const;
 
 /** Device options that place the `index`th device of a kind. */
 export function pciAddress(kind: keyof typeof firstSlot, index = 0): string {

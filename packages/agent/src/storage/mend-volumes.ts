@@ -1,7 +1,7 @@
 import { stat } from 'node:fs/promises';
 import { toProblem } from '@virt8ra/contract';
 import type { HostContext } from '../host-context.js';
-import { factsFromCommand, listQemuProcesses } from '../qemu/guest-process.js';
+import { factsFromCommand, listQemuProcesses, openFiles } from '../qemu/guest-process.js';
 import { runCommand } from '../system/run-command.js';
 import { inspectImage } from './qemu-img.js';
 import type { VolumeStage, VolumeStore } from './volume-store.js';
@@ -12,9 +12,13 @@ import type { VolumeStage, VolumeStore } from './volume-store.js';
  */
 export async function mendVolumes(context: HostContext, store: VolumeStore): Promise<void> {
   if (store.damaged().length === 0) return;
-  const guests = (await listQemuProcesses()).flatMap(({ command }) => factsFromCommand(command) ?? []);
-  const filesOf = (receives: boolean) =>
-    new Set(guests.filter((guest) => guest.receives === receives).flatMap(({ disks }) => disks.flat()));
+  const guests: { readonly receives: boolean; readonly files: readonly string[] }[] = [];
+  for (const { command, process } of await listQemuProcesses()) {
+    const facts = factsFromCommand(command);
+    if (facts === undefined) continue;
+    guests.push({ receives: facts.receives, files: [...facts.disks.flat(), ...(await openFiles(process))] });
+  }
+  const filesOf = (receives: boolean) => new Set(guests.filter((guest) => guest.receives === receives).flatMap(({ files }) => files));
   const open = filesOf(false);
   const received = filesOf(true);
   for (const key of store.damaged()) {

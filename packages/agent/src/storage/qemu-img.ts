@@ -58,6 +58,11 @@ export async function convertImage(from: string, format: ImageFormat, to: string
   await runCommand('nice', ['-n', '5', 'qemu-img', 'convert', '-f', format, '-O', 'qcow2', from, to], { timeoutMs: longMs, signal });
 }
 
+/** A compressed qcow2 copy of a qcow2 file and what is below it; it depends on nothing. */
+export async function convertCompressed(from: string, to: string, signal: AbortSignal): Promise<void> {
+  await runCommand('nice', ['-n', '5', 'qemu-img', 'convert', '-c', '-f', 'qcow2', '-O', 'qcow2', from, to], { timeoutMs: longMs, signal });
+}
+
 /** Grows a qcow2 file. */
 export async function growImage(path: string, bytes: number): Promise<void> {
   await runCommand('qemu-img', ['resize', '-q', '-f', 'qcow2', path, String(bytes)]);

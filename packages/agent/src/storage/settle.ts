@@ -1,5 +1,5 @@
 import type { DesiredVolume } from '@virt8ra/contract';
-import { diskNode } from '../qemu/command-line.js';
+import { diskNode } from '../qemu/disk-devices.js';
 import { currentNode, type Guest } from '../qemu/guest.js';
 import { commitOverlay } from './qemu-img.js';
 import type { VolumeStore } from './volume-store.js';
@@ -23,7 +23,10 @@ export async function settleUnderGuest(volumes: VolumeStore, key: string, guest:
   const node = diskNode(index);
   const jobId = `settle-${index}`;
   const find = async () => ((await monitor.run('query-jobs')) as JobFacts[]).find(({ id }) => id === jobId);
-  if ((await currentNode(guest, index)) !== node) {
+  const current = await currentNode(guest, index);
+  // On its way into the guest or out of it, or with something above it for a while: which of its files is in charge cannot be seen now.
+  if (current !== node && current !== `${node}-base`) return 'settling';
+  if (current !== node) {
     if (volumes.get(key)?.stage === 'arrived') await volumes.update(key, { stage: 'ready' });
     await volumes.dropOverlay(key);
     return 'settled';
@@ -48,6 +51,22 @@ export async function settleUnderGuest(volumes: VolumeStore, key: string, guest:
     await monitor.run('job-finalize', { id: jobId });
   }
   return 'settling';
+}
+
+/**
+ * Leads a merge to its end whose disk the guest has let go of meanwhile, one step at a call. True when there is none (any more): the disk's nodes
+ * may go.
+ */
+export async function endMergeWithoutGuest(volumes: VolumeStore, key: string, guest: Guest, index: number): Promise<boolean> {
+  const { monitor } = guest;
+  const job = ((await monitor.run('query-jobs')) as JobFacts[]).find(({ id }) => id === `settle-${index}`);
+  if (job === undefined) return true;
+  if (job.status === 'ready') await monitor.run('job-complete', { id: job.id });
+  else if (job.status === 'pending') {
+    await volumes.update(key, { stage: 'ready' });
+    await monitor.run('job-finalize', { id: job.id });
+  }
+  return false;
 }
 
 /** Is there a merge under this guest for disk `index`? A transfer must not begin before it is over. */

@@ -31,6 +31,7 @@ export type RootDigest = (
 ) => Promise<{ readonly root: string; readonly chunkBytes: number }>;
 
 const settleLookMs = 300;
+const measureMs = 30_000;
 const blankBytes = 1024 * 1024;
 
 /** Makes, fills, merges, measures and removes the volumes of this host. */
@@ -98,7 +99,8 @@ export class VolumeReconciler {
       await this.#measure(desired, request, signal);
       await this.#post(desired);
     }
-    return undefined;
+    // A guest writes and trims: what the volume takes changes without anybody's order.
+    return this.#users.usesVolume(key) ? measureMs : undefined;
   }
 
   /** Nothing is done to it, whatever is desired but its removal. */
@@ -156,15 +158,18 @@ export class VolumeReconciler {
     const { key, sizeBytes } = desired;
     const reserve = this.#context.config.reserveStorageBytes;
     requireSpace(await storageSpace(this.#context.config.stateDirectory, this.#store, reserve), record.sizeBytes, sizeBytes, 0, reserve);
+    if (this.#transfers.moves(key)) return record;
     const used = this.#users.guestWith(key);
     if (used !== undefined) {
       return await this.#users.exclusive(used.key, async () => {
         const node = await currentNode(used.guest, used.index);
+        // On its way into the guest or out of it.
+        if (node === undefined) return record;
         await used.guest.monitor.run('block_resize', { 'node-name': node, size: sizeBytes });
         return await this.#store.update(key, { sizeBytes });
       });
     }
-    if (this.#users.usesVolume(key) || this.#transfers.moves(key)) return record;
+    if (this.#users.usesVolume(key)) return record;
     await growImage(this.#store.files(key).base, sizeBytes);
     return await this.#store.update(key, { sizeBytes });
   }

@@ -30,6 +30,7 @@ export interface VolumeFiles {
 }
 
 const removedPrefix = '.removed-';
+const mib = 1024 * 1024;
 
 /** The volumes on this host's disk: `volumes/KEY/{volume.json,base.qcow2,overlay.qcow2}`. */
 export class VolumeStore {
@@ -145,10 +146,11 @@ export class VolumeStore {
     return (await fileBytes(this.files(key).overlay)) !== undefined;
   }
 
-  /** Bytes the volume's files take on disk. */
+  /** Bytes the volume's files take on disk, rounded up to whole MiB: what is said of them changes less often. */
   async allocatedBytes(key: string): Promise<number> {
     const { base, overlay } = this.files(key);
-    return ((await fileBytes(base)) ?? 0) + ((await fileBytes(overlay)) ?? 0);
+    const bytes = ((await fileBytes(base)) ?? 0) + ((await fileBytes(overlay)) ?? 0);
+    return Math.ceil(bytes / mib) * mib;
   }
 
   /** Removes a volume for good. */

@@ -25,3 +25,8 @@ export function smallInstance(key: string, volumeKey: string, permit: Permit, ch
     ...change,
   };
 }
+
+/** An empty volume. */
+export function blankVolume(key: string, sizeBytes: number): DesiredVolume {
+  return { key, sizeBytes, source: { type: 'blank' }, settle: false };
+}

@@ -10,6 +10,7 @@ import {
   carrierFromSocket,
   type DesiredState,
   type EnrolRequest,
+  type ObservedBackup,
   type ObservedInstance,
   type ObservedNetwork,
   type ObservedTransfer,
@@ -38,6 +39,7 @@ export interface HostView {
   readonly volumes: Map<string, ObservedVolume>;
   readonly instances: Map<string, ObservedInstance>;
   readonly transfers: Map<string, ObservedTransfer>;
+  readonly backups: Map<string, ObservedBackup>;
   readonly progress: AgentMessageOf<'progress'>[];
   connections: number;
 }
@@ -52,6 +54,10 @@ export class FakeControlPlane {
   readonly artifacts = new Map<string, Buffer>();
   /** Bytes served of artifacts. */
   artifactBytes = 0;
+  /** What agents sent of backups, by path. */
+  readonly uploads = new Map<string, { sha256: string; content: Buffer }>();
+  /** Connections are cut after so many bytes of an upload came, once. */
+  cutUploadAfter: number | undefined;
   /** Artifact answers are cut after this many bytes, once. */
   cutArtifactAfter: number | undefined;
   epoch = 'epoch-1';
@@ -139,6 +145,7 @@ export class FakeControlPlane {
       volumes: new Map(),
       instances: new Map(),
       transfers: new Map(),
+      backups: new Map(),
       progress: [],
       connections: 0,
     };
@@ -252,16 +259,17 @@ export class FakeControlPlane {
     else if (message.type === 'progress') view.progress.push(message);
     else if (message.type === 'samples') view.samples = message;
     else {
-      const { full, generation, networks, volumes, instances, transfers } = message;
+      const { full, generation, networks, volumes, instances, transfers, backups = [] } = message;
       view.generation = generation;
       if (full) {
         view.fulls += 1;
-        for (const map of [view.networks, view.volumes, view.instances, view.transfers]) map.clear();
+        for (const map of [view.networks, view.volumes, view.instances, view.transfers, view.backups]) map.clear();
       }
       for (const entry of networks) view.networks.set(entry.key, entry);
       for (const entry of volumes) view.volumes.set(entry.key, entry);
       for (const entry of instances) view.instances.set(entry.key, entry);
       for (const entry of transfers) view.transfers.set(entry.id, entry);
+      for (const entry of backups) view.backups.set(entry.key, entry);
     }
   }
 
@@ -287,6 +295,7 @@ export class FakeControlPlane {
       this.renewals += 1;
       return json(200, await this.#issue(csr, host));
     }
+    if (request.url?.startsWith('/agent/v1/backups/') === true) return await this.#takeUpload(request, request.url);
     const artifact = this.artifacts.get(request.url?.replace('/agent/v1/artifacts/', '') ?? '');
     if (artifact === undefined) return json(404, { code: 'not-found', detail: `no ${request.url}` });
     const from = Number(/^bytes=(\d+)-$/.exec(request.headers.range ?? '')?.[1] ?? 0);
@@ -299,6 +308,23 @@ export class FakeControlPlane {
       headers: from > 0 ? { 'content-range': `bytes ${from}-${artifact.length - 1}/${artifact.length}` } : {},
       body,
     };
+  }
+
+  async #takeUpload(request: IncomingMessage, path: string) {
+    const held = this.uploads.get(path);
+    const answer = (status: number, offset: number) => ({ status, headers: { 'upload-offset': String(offset) }, body: '' });
+    if (request.method === 'HEAD') return held === undefined ? { status: 404, headers: {}, body: '' } : answer(204, held.content.length);
+    const sha256 = String(request.headers['upload-sha256']);
+    const upload = held?.sha256 === sha256 ? held : { sha256, content: Buffer.alloc(0) };
+    this.uploads.set(path, upload);
+    if (upload.content.length !== Number(request.headers['upload-offset'])) return answer(409, upload.content.length);
+    for await (const piece of request) {
+      upload.content = Buffer.concat([upload.content, piece as Buffer]);
+      if (this.cutUploadAfter === undefined || upload.content.length < this.cutUploadAfter) continue;
+      this.cutUploadAfter = undefined;
+      request.socket.destroy();
+    }
+    return answer(204, upload.content.length);
   }
 
   async #issue(csr: string, host: string) {

@@ -2,7 +2,7 @@ import { Problem } from '@virt8ra/contract';
 import { awaitGoal } from '../await-resource.js';
 import { type Session, targetFromWords, titleOf } from '../session.js';
 
-/** Calls off a move (or, as `image-import/NAME`, an import, as `host/NAME` a drain). With `wait`, ends when it has returned. */
+/** Calls off a move (or, as `image-import/NAME`, an import, as `backup/NAME` a backup, as `host/NAME` a drain). With `wait`, ends when it has returned. */
 export async function migrationCancel(session: Session, word: string, flags: { readonly wait?: boolean }): Promise<void> {
   const target = targetFromWords(session, word.includes('/') ? [word] : ['migration', word]);
   if (!target.kind.actions.includes('cancel')) throw new Problem('invalid-request', `a ${target.kind.kind} cannot be cancelled`);

@@ -1,4 +1,4 @@
-import { type Condition, migration, type Observed, type Placement, type Progress, type Resource } from '@virt8ra/contract';
+import { backup, type Condition, migration, type Observed, type Placement, type Progress, type Resource } from '@virt8ra/contract';
 import { paintFor, toneOf } from '../output/colour.js';
 import { printResources } from '../output/print-resources.js';
 import { progressText } from '../output/progress-text.js';
@@ -16,7 +16,8 @@ export async function resourceDescribe(session: Session, words: readonly string[
       await printResources(session, target.kind, [resource], { single: true });
       continue;
     }
-    const progress = target.kind === migration ? await session.client.progress(target.kind, target.address) : undefined;
+    const progress =
+      target.kind === migration || target.kind === backup ? await session.client.progress(target.kind, target.address) : undefined;
     if (index > 0) session.terminal.out('\n');
     session.terminal.out(await describeText(session, target, resource, progress));
   }

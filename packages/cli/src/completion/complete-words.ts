@@ -30,6 +30,10 @@ const kindOfCommand: Readonly<Record<string, string>> = {
   ssh: 'instance',
   'port-forward': 'instance',
   resize: 'instance',
+  attach: 'instance',
+  backup: 'instance',
+  restore: 'backup',
+  detach: 'instance',
   cancel: 'migration',
   cordon: 'host',
   uncordon: 'host',
@@ -107,6 +111,7 @@ async function positionals(
   if (subcommands.length > 0 && first === undefined) return subcommands;
   if (command === 'context') return Object.keys((await readContexts(terminal.environment.configFolder)).contexts);
   if (command === 'completion') return shells;
+  if ((command === 'attach' || command === 'detach') && first !== undefined) return namesOf(terminal, flags, kindFromNoun('disk'));
   const noun = kindOfCommand[command];
   if (noun !== undefined) return namesOf(terminal, flags, kindFromNoun(noun));
   if (!commands.kindCommands.includes(command)) return [];

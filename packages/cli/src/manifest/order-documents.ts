@@ -20,6 +20,8 @@ const order: readonly string[] = [
   'block-storage',
   'instance',
   'migration',
+  'backup',
+  'backup-schedule',
 ];
 
 /** These two need each other, so that each document's own references decide. */

@@ -1,5 +1,7 @@
 import type {
   account,
+  backup,
+  backupSchedule,
   blockStorage,
   host,
   image,
@@ -110,6 +112,12 @@ const columnsOfKind: Readonly<Record<string, readonly Column[]>> = {
     column<typeof instance>('SITE', (_spec, status) => status.placement?.site),
     column<typeof instance>('ADDRESSES', (_spec, status) => status.addresses),
     column<typeof instance>('SKU', (spec) => referenceName(spec.skuRef)),
+    column<typeof instance>(
+      'VOLUMES',
+      (_spec, status) =>
+        status.volumes?.map((each) => `${referenceName(each.deviceRef)}${each.state === 'attached' ? '' : ` (${each.state})`}`),
+      true,
+    ),
     column<typeof instance>('ZONE', (spec) => spec.zone, true),
     column<typeof instance>('HOST', (_spec, status) => status.placement?.host, true),
     column<typeof instance>('ACCESS', (_spec, status) => status.access?.map((each) => `${each.port}→${each.address}`), true),
@@ -131,6 +139,11 @@ const columnsOfKind: Readonly<Record<string, readonly Column[]>> = {
   'block-storage': [
     state,
     column<typeof blockStorage>('SIZE', (spec) => `${spec.sizeGB} GB`),
+    column<typeof blockStorage>(
+      'USED',
+      (_spec, status) => (status.allocatedBytes === undefined ? undefined : bytesText(status.allocatedBytes)),
+      true,
+    ),
     column<typeof blockStorage>('SITE', (_spec, status) => status.placement?.site),
     column<typeof blockStorage>('ATTACHED', (_spec, status) => referenceName(status.attachedTo)),
     column<typeof blockStorage>('SKU', (spec) => referenceName(spec.skuRef), true),
@@ -229,6 +242,26 @@ const columnsOfKind: Readonly<Record<string, readonly Column[]>> = {
     column<typeof host>('DRAIN', (_spec, status) => status.drain?.phase, true),
     column<typeof host>('INSTANCES', (_spec, status) => status.instances),
     column<typeof host>('AGENT', (_spec, status) => status.agentVersion, true),
+  ],
+  backup: [
+    state,
+    column<typeof backup>('OF', (spec) => referenceName('instanceRef' in spec ? spec.instanceRef : spec.blockStorageRef)),
+    column<typeof backup>('PHASE', (_spec, status) => status.phase),
+    column<typeof backup>('TAKEN', (_spec, status) => status.takenAt),
+    column<typeof backup>('CONSISTENCY', (_spec, status) => status.consistency),
+    column<typeof backup>('BYTES', (_spec, status) => {
+      const sizes = status.volumes?.map((each) => each.fileBytes ?? 0) ?? [];
+      return sizes.some((size) => size > 0) ? bytesText(sizes.reduce((sum, size) => sum + size, 0)) : undefined;
+    }),
+    column<typeof backup>('PROBLEM', (_spec, status) => status.problem, true),
+  ],
+  'backup-schedule': [
+    state,
+    column<typeof backupSchedule>('OF', ({ of }) => referenceName('instanceRef' in of ? of.instanceRef : of.blockStorageRef)),
+    column<typeof backupSchedule>('EVERY', ({ every }) => ('hours' in every ? `${every.hours} h` : `day at ${every.dailyAt}`)),
+    column<typeof backupSchedule>('KEPT', (spec, status) => `${status.kept ?? 0}/${spec.keep}`),
+    column<typeof backupSchedule>('NEXT', (_spec, status) => status.nextAt),
+    column<typeof backupSchedule>('LAST', (_spec, status) => referenceName(status.lastBackupRef), true),
   ],
   migration: [
     state,

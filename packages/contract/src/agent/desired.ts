@@ -89,6 +89,16 @@ export const VolumeSource = Type.Union([
 ]);
 export type VolumeSource = Static<typeof VolumeSource>;
 
+/** What a guest may ask of a disk in a second; more is allowed for a short while after a rest. Absent: as much as there is. */
+export const VolumeLimits = Type.Object(
+  {
+    iops: Type.Optional(Type.Integer({ minimum: 1, maximum: 1_000_000_000 })),
+    bytesPerSecond: Type.Optional(Type.Integer({ minimum: 65_536, maximum: 1_000_000_000_000 })),
+  },
+  closed,
+);
+export type VolumeLimits = Static<typeof VolumeLimits>;
+
 export const DesiredVolume = Type.Object(
   {
     key: Key,
@@ -98,6 +108,8 @@ export const DesiredVolume = Type.Object(
     settle: Type.Boolean(),
     /** Set: read the frozen image once and report its root digest under this request name. */
     digestRequest: Type.Optional(Type.String({ maxLength: 96 })),
+    /** Only for agents that said `limits` among their features. */
+    limits: Type.Optional(VolumeLimits),
   },
   closed,
 );
@@ -302,6 +314,19 @@ export function isLiveTransfer(transfer: DesiredTransfer): transfer is DesiredLi
   return 'mode' in transfer && transfer.mode === 'live';
 }
 
+/**
+ * The content of volumes at one point in time, copied and sent to the control plane's artifact store. The volumes are those of one guest, or of
+ * none. What is absent again is forgotten, and what it left in a guest is taken away.
+ */
+export const DesiredBackup = Type.Object(
+  {
+    key: Key,
+    volumes: Type.Array(Type.Object({ volumeKey: Key }, closed), { minItems: 1, maxItems: 65 }),
+  },
+  closed,
+);
+export type DesiredBackup = Static<typeof DesiredBackup>;
+
 export const DesiredState = Type.Object(
   {
     /** Grows with every change; an agent never goes back to a smaller one of the same epoch. */
@@ -314,11 +339,13 @@ export const DesiredState = Type.Object(
     maintenance: Type.Optional(Type.Boolean()),
     /** Only for agents with feature `filters`. */
     filters: Type.Optional(Type.Array(DesiredFilter)),
+    /** Only for agents that said `backup` among their features. */
+    backups: Type.Optional(Type.Array(DesiredBackup)),
   },
   closed,
 );
 export type DesiredState = Static<typeof DesiredState>;
 
 /** The kinds of object on a host, each with its key. */
-export const hostObjectTypes = ['network', 'volume', 'instance', 'transfer', 'filter'] as const;
+export const hostObjectTypes = ['network', 'volume', 'instance', 'transfer', 'filter', 'backup'] as const;
 export type HostObjectType = (typeof hostObjectTypes)[number];

@@ -1,6 +1,6 @@
-import type { DesiredInstance, DesiredNetwork, DesiredTransfer, DesiredVolume, HostObjectType } from './desired.js';
+import type { DesiredBackup, DesiredInstance, DesiredNetwork, DesiredTransfer, DesiredVolume, HostObjectType } from './desired.js';
 import type { DesiredFilter, ObservedFilter } from './filter.js';
-import type { ObservedInstance, ObservedNetwork, ObservedTransfer, ObservedVolume } from './observed.js';
+import type { ObservedBackup, ObservedInstance, ObservedNetwork, ObservedTransfer, ObservedVolume } from './observed.js';
 
 /** The desired shape of each type of object on a host. */
 export interface DesiredByType {
@@ -9,6 +9,7 @@ export interface DesiredByType {
   readonly instance: DesiredInstance;
   readonly transfer: DesiredTransfer;
   readonly filter: DesiredFilter;
+  readonly backup: DesiredBackup;
 }
 
 /** What an agent reports of each type of object. */
@@ -18,6 +19,7 @@ export interface ObservedByType {
   readonly instance: ObservedInstance;
   readonly transfer: ObservedTransfer;
   readonly filter: ObservedFilter;
+  readonly backup: ObservedBackup;
 }
 
 /** One object on one host. */

@@ -1,5 +1,7 @@
 import { type Static, Type } from 'typebox';
-import { oneOf } from '../shape.js';
+import { backupConsistencies } from '../kinds/backup.js';
+import { oneOf, Sha256 } from '../shape.js';
+import { VolumeLimits } from './desired.js';
 import { Surrender } from './permit.js';
 
 /** What an agent saw, by key. Times are the agent's clock; the control plane adds its own receipt time. */
@@ -62,6 +64,8 @@ export type ObservedNic = Static<typeof ObservedNic>;
 export const instanceEnds = ['shutdown', 'forced', 'guest', 'process', 'host'] as const;
 export type InstanceEnd = (typeof instanceEnds)[number];
 
+export const volumeAttachmentStates = ['attached', 'attaching', 'detaching'] as const;
+
 /** What a running guest has that is not what is desired of it now; the values as texts. */
 export const Difference = Type.Object({
   field: Type.String({ maxLength: 64 }),
@@ -98,6 +102,21 @@ export const ObservedInstance = Type.Object({
   restarts: Type.Integer(),
   /** Signs of life since this process started: bytes the guest read from its disks and wrote to its serial console. */
   boot: Type.Optional(Type.Object({ readBytes: Type.Integer(), serialBytes: Type.Integer() })),
+  /**
+   * Of a guest that runs: the volumes it has as disks. `attaching`: it should have it and has not yet. `detaching`: it should not and still has it;
+   * until then its files are the guest's. `reason`: what is in the way.
+   */
+  disks: Type.Optional(
+    Type.Array(
+      Type.Object({
+        volumeKey: Type.String(),
+        state: oneOf(volumeAttachmentStates),
+        reason: Type.Optional(Type.String({ maxLength: 1024 })),
+        /** Limits in force. */
+        limits: Type.Optional(VolumeLimits),
+      }),
+    ),
+  ),
   /** Exposed guest port → where it is reached on this host. */
   access: Type.Array(Type.Object({ port: Type.Integer(), address: Type.String(), hostPort: Type.Integer() })),
   /** NICs of the running guest as the kernel has them. */
@@ -146,6 +165,27 @@ export const ObservedTransfer = Type.Object({
   problem: Type.Optional(Trouble),
 });
 export type ObservedTransfer = Static<typeof ObservedTransfer>;
+
+export const backupStates = ['waiting', 'copying', 'sending', 'sent', 'failed'] as const;
+export const ObservedBackup = Type.Object({
+  key: Type.String(),
+  /** `copying`: the point in time is taken. `sent`: all of it is in the control plane's hands. `failed`: repeating cannot mend it. */
+  state: oneOf(backupStates),
+  waitingFor: Type.Optional(Type.String({ maxLength: 1024 })),
+  /** The point in time. */
+  takenAt: Type.Optional(Type.String()),
+  consistency: Type.Optional(oneOf(backupConsistencies)),
+  /** In the order of the desired ones; digest and length of each file once it is sent. */
+  volumes: Type.Array(
+    Type.Object({
+      volumeKey: Type.String(),
+      sizeBytes: Type.Integer(),
+      file: Type.Optional(Type.Object({ sha256: Sha256, bytes: Type.Integer() })),
+    }),
+  ),
+  problem: Type.Optional(Trouble),
+});
+export type ObservedBackup = Static<typeof ObservedBackup>;
 
 /** Facts about the host. `reason` says why a better thing is not used. */
 export const HostInventory = Type.Object({

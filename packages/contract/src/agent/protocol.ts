@@ -3,7 +3,7 @@ import { oneOf } from '../shape.js';
 import { StreamTarget } from '../stream/note.js';
 import { DesiredState, hostObjectTypes } from './desired.js';
 import { ObservedFilter } from './filter.js';
-import { HostInventory, ObservedInstance, ObservedNetwork, ObservedTransfer, ObservedVolume } from './observed.js';
+import { HostInventory, ObservedBackup, ObservedInstance, ObservedNetwork, ObservedTransfer, ObservedVolume } from './observed.js';
 import { AgentSamples } from './samples.js';
 
 /**
@@ -13,6 +13,7 @@ import { AgentSamples } from './samples.js';
  * Other paths of the agents' listener: `POST /agent/v1/enrol` (token + CSR → certificate; the only one without a client certificate),
  * `POST /agent/v1/renew` (CSR → certificate; an expired, unrevoked certificate may still renew), `GET /agent/v1/artifacts/SHA256` (Range),
  * `GET /agent/v1/streams/TICKET` (WebSocket, see `stream/note.ts`).
+ * `HEAD` and `PATCH /agent/v1/backups/KEY/N` (content of the Nth volume of a backup, with `upload-offset`, `upload-length`, `upload-sha256`).
  */
 export const agentProtocols = [{ number: 1, name: 'desired state, run permits, disk transfers' }] as const;
 
@@ -34,6 +35,8 @@ export const agentFeatures = [
   'streams',
   'restart-policy',
   'stop-time',
+  'backup',
+  'limits',
 ] as const;
 export type AgentFeature = (typeof agentFeatures)[number];
 
@@ -75,6 +78,7 @@ export const AgentObserved = Type.Object(
     transfers: Type.Array(ObservedTransfer),
     /** Absent from agents without feature `filters`. */
     filters: Type.Optional(Type.Array(ObservedFilter)),
+    backups: Type.Optional(Type.Array(ObservedBackup)),
     removed: Type.Array(Type.Object({ type: oneOf(hostObjectTypes), key: Type.String() }, closed)),
   },
   closed,
@@ -83,6 +87,7 @@ export const AgentObserved = Type.Object(
 export const AgentProgress = Type.Object(
   {
     type: Type.Literal('progress'),
+    /** Key of a transfer or of a backup. */
     transferId: Type.String({ maxLength: 96 }),
     phase: Type.String({ maxLength: 64 }),
     pass: Type.Integer({ minimum: 0 }),

@@ -1,5 +1,6 @@
 /** The catalogue of kinds, by hand. */
 import type { Kind } from '../kind.js';
+import { backup, backupSchedule } from './backup.js';
 import { blockStorage } from './block-storage.js';
 import { image, imageImport } from './image.js';
 import { instance } from './instance.js';
@@ -37,8 +38,11 @@ export const kinds: readonly Kind[] = [
   site,
   host,
   migration,
+  backup,
+  backupSchedule,
 ];
 
+export * from './backup.js';
 export * from './block-storage.js';
 export * from './image.js';
 export * from './instance.js';

@@ -1,5 +1,5 @@
 import { type Static, Type } from 'typebox';
-import { Difference, instanceEnds } from '../agent/observed.js';
+import { Difference, instanceEnds, volumeAttachmentStates } from '../agent/observed.js';
 import { defineKind } from '../kind.js';
 import { observedShape, oneOf, Placement, Reference, statusShape, Timestamp, Zone } from '../shape.js';
 
@@ -52,6 +52,21 @@ export const instance = defineKind({
     lastEnd: Type.Optional(Type.Object({ at: Timestamp, how: oneOf(instanceEnds) })),
     /** What its guest has that is not what is wanted now; a restart brings it. */
     differences: Type.Optional(Type.Array(Difference)),
+    /**
+     * Block storages that the running guest has or should have. `detaching`: it is asked to let go of it and has it still. `reason`: what is in the way.
+     */
+    volumes: Type.Optional(
+      Type.Array(
+        Type.Object({
+          deviceRef: Reference,
+          state: oneOf(volumeAttachmentStates),
+          reason: Type.Optional(Type.String({ maxLength: 1024 })),
+          /** Limits in force: operations and bytes in a second. */
+          iops: Type.Optional(Type.Integer()),
+          bytesPerSecond: Type.Optional(Type.Integer()),
+        }),
+      ),
+    ),
   }),
 });
 export type InstanceSpec = Static<typeof instance.spec>;

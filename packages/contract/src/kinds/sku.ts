@@ -1,4 +1,4 @@
-import { Type } from 'typebox';
+import { type Static, Type } from 'typebox';
 import { defineKind } from '../kind.js';
 
 /** SKUs are our own catalogue: a promise of size that every account maps to what it sells. Read-only. */
@@ -32,6 +32,8 @@ export const storageSku = defineKind({
   }),
   status: undefined,
 });
+
+export type StorageSkuSpec = Static<typeof storageSku.spec>;
 
 export const networkSku = defineKind({
   kind: 'network-sku',

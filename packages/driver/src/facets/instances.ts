@@ -1,4 +1,13 @@
-import type { DesiredInstance, DesiredRestart, Difference, InstanceActivity, ObservedInstance, Permit, Surrender } from '@virt8ra/contract';
+import type {
+  DesiredInstance,
+  DesiredRestart,
+  Difference,
+  InstanceActivity,
+  ObservedInstance,
+  Permit,
+  Surrender,
+  VolumeLimits,
+} from '@virt8ra/contract';
 import type { Facet, Handle } from '../observation.js';
 
 /** An instance as a site is asked for it. Networks and volumes are named by the handles of their realizations at the same site. */
@@ -59,12 +68,19 @@ export interface InstanceRealizationStatus {
   readonly accelerator?: string;
   readonly startedAt?: string;
   readonly restarts?: number;
-  /** Why it is not as it should be, where the site can tell. */
+  /** Why it is not as it should be, where the site can tell; `exhausted`: its guest waits for room on its host’s disk. */
   readonly trouble?: { readonly code: string; readonly message: string };
   readonly lastEnd?: ObservedInstance['lastEnd'];
   readonly differences?: readonly Difference[];
   /** Signs that the guest really came up, when the site can tell. */
   readonly boot?: ObservedInstance['boot'];
+  /** Disks of a guest that runs, by the keys of their realizations; absent when the site does not tell. */
+  readonly disks?: readonly {
+    readonly key: string;
+    readonly state: 'attached' | 'attaching' | 'detaching';
+    readonly reason?: string;
+    readonly limits?: VolumeLimits;
+  }[];
   readonly access: readonly { readonly port: number; readonly address: string; readonly hostPort: number }[];
 }
 

@@ -5,12 +5,13 @@ import { assertSame, createObjectFacet, type ObjectTranslation, type SiteFleet }
 
 const translation: ObjectTranslation<'volume', BlockStorageRealizationSpec, BlockStorageRealizationStatus> = {
   type: 'volume',
-  toDesired: ({ sizeBytes, source, settle, digestRequest }, { key }) => ({
+  toDesired: ({ sizeBytes, source, settle, digestRequest, limits }, { key }) => ({
     key,
     sizeBytes,
     source,
     settle,
     ...(digestRequest === undefined ? {} : { digestRequest }),
+    ...(limits === undefined ? {} : { limits }),
   }),
   assertChangeable: (from, to) => {
     assertSame('a block storage', from, to, ['source']);
@@ -18,8 +19,15 @@ const translation: ObjectTranslation<'volume', BlockStorageRealizationSpec, Bloc
     if (from.settle && !to.settle) throw new Problem('unsupported', 'a settled block storage cannot be unsettled');
   },
   awaited: ({ source, sizeBytes }, host) => ({ state: source.type === 'incoming' ? 'incoming' : 'creating', sizeBytes, host }),
-  read: ({ state, sizeBytes, digest, problem }, desired, host) => ({
-    status: { state, sizeBytes, host, ...(digest === undefined ? {} : { digest }) },
+  read: ({ state, sizeBytes, allocatedBytes, digest, problem }, desired, host) => ({
+    status: {
+      state,
+      sizeBytes,
+      host,
+      ...(allocatedBytes === undefined ? {} : { allocatedBytes }),
+      ...(digest === undefined ? {} : { digest }),
+      ...(problem === undefined ? {} : { problem }),
+    },
     changing:
       state === 'creating' ||
       state === 'incoming' ||

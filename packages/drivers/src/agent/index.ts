@@ -1,6 +1,7 @@
 /** Sites whose hosts run our own agent. Everything is declared through `AgentFleet`; this folder never talks to a host by itself. */
 import { type AgentFeature, Problem } from '@virt8ra/contract';
 import type { Connection, Driver, HostNetworking } from '@virt8ra/driver';
+import { createBackupsFacet } from './backups.js';
 import { createBlockStoragesFacet } from './block-storages.js';
 import { capabilities } from './capability.js';
 import { createDisksFacet } from './disks.js';
@@ -59,6 +60,7 @@ function openSite(fleet: AgentFleet, site: string): Connection {
     blockStorages: createBlockStoragesFacet(context),
     networks: createNetworksFacet(context),
     securityGroups: createSecurityGroupsFacet(context),
+    backups: createBackupsFacet(context),
     disks: createDisksFacet(context),
     hosts: {
       async list() {

@@ -87,7 +87,7 @@ function nicFromSpec(nic: NicRealizationSpec, host: string, features: ReadonlySe
 }
 
 function statusFromObserved(observed: ObservedInstance, desired: DesiredInstance | undefined, host: string): InstanceRealizationStatus {
-  const { since, waitingFor, permitEpoch, surrender, machine, cpuModel, accelerator, startedAt, restarts, boot, access } = observed;
+  const { since, waitingFor, permitEpoch, surrender, machine, cpuModel, accelerator, startedAt, restarts, boot, disks, access } = observed;
   const { problem: trouble, lastEnd, differences } = observed;
   return {
     activity: activityFromObserved(observed, desired),
@@ -105,6 +105,7 @@ function statusFromObserved(observed: ObservedInstance, desired: DesiredInstance
     ...(lastEnd === undefined ? {} : { lastEnd }),
     ...(differences === undefined ? {} : { differences }),
     ...(boot === undefined ? {} : { boot }),
+    ...(disks === undefined ? {} : { disks: disks.map(({ volumeKey, ...disk }) => ({ key: volumeKey, ...disk })) }),
     access,
   };
 }
@@ -132,5 +133,12 @@ function isChanging(observed: ObservedInstance, desired: DesiredInstance | undef
   if (desired === undefined) return false;
   if (desired.power === 'off' && (state === 'running' || state === 'paused')) return true;
   if (desired.power === 'on' && desired.restarts > observed.restarts) return true;
+  if (state === 'running' && !hasItsDisks(observed, desired)) return true;
   return desired.surrenderEpoch !== undefined && (observed.surrender?.epoch ?? 0) < desired.surrenderEpoch;
+}
+
+/** An agent that does not tell of its guests’ disks gives them what is desired at their next start. */
+function hasItsDisks({ disks }: ObservedInstance, { volumeKeys }: DesiredInstance): boolean {
+  if (disks === undefined) return true;
+  return disks.every(({ state }) => state === 'attached') && volumeKeys.every((key) => disks.some(({ volumeKey }) => volumeKey === key));
 }

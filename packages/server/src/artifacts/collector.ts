@@ -1,4 +1,5 @@
 import { toProblem } from '@virt8ra/contract';
+import { backupContentKey } from '@virt8ra/driver';
 import type { Log } from '@virt8ra/engine';
 import type { Pool } from 'pg';
 import type { ArtifactStore } from './artifact-store.js';
@@ -24,7 +25,7 @@ export function startCollector(options: {
   return () => clearInterval(timer);
 }
 
-/** Images by their digest, imports under way, and what the volumes of hosts are still being made from. */
+/** Images and backups by their digests, imports and backups under way, and what the volumes of hosts are made from or still to be made from. */
 export async function usedArtifacts(pool: Pool): Promise<{ readonly digests: ReadonlySet<string>; readonly keys: ReadonlySet<string> }> {
   const images = await pool.query<{ sha256: string }>(
     `select distinct status ->> 'sha256' as sha256 from resource where kind = 'image' and status ? 'sha256'`,
@@ -35,6 +36,23 @@ export async function usedArtifacts(pool: Pool): Promise<{ readonly digests: Rea
   const volumes = await pool.query<{ sha256: string }>(
     `select distinct object -> 'source' ->> 'sha256' as sha256 from fleet.desired where type = 'volume' and object -> 'source' ? 'sha256'`,
   );
-  const digests = [...images.rows, ...imports.rows, ...volumes.rows].flatMap(({ sha256 }) => (sha256 === null ? [] : [sha256]));
-  return { digests: new Set(digests), keys: new Set(imports.rows.map(({ uid }) => uid)) };
+  const backups = await pool.query<{ sha256: string | null }>(
+    `select distinct volume ->> 'sha256' as sha256 from resource, jsonb_array_elements(status -> 'volumes') as volume
+      where kind = 'backup' and jsonb_typeof(status -> 'volumes') = 'array'`,
+  );
+  const restores = await pool.query<{ sha256: string | null }>(
+    `select distinct status #>> '{restoredFrom,sha256}' as sha256 from resource
+      where kind = 'block-storage' and status ? 'restoredFrom'
+        and not exists (select 1 from realization where realization.resource_uid = resource.uid)`,
+  );
+  const arriving = await pool.query<{ key: string; volumes: number }>(
+    `select key, jsonb_array_length(facts #> '{plan,volumes}') as volumes from realization where facet = 'backups' and facts ? 'plan'`,
+  );
+  const contents = arriving.rows.flatMap(({ key, volumes: count }) =>
+    Array.from({ length: count }, (_, position) => backupContentKey(key, position)),
+  );
+  const digests = [...images.rows, ...imports.rows, ...volumes.rows, ...backups.rows, ...restores.rows].flatMap(({ sha256 }) =>
+    sha256 === null ? [] : [sha256],
+  );
+  return { digests: new Set(digests), keys: new Set([...imports.rows.map(({ uid }) => uid), ...contents]) };
 }

@@ -200,6 +200,7 @@ describe.skipIf(!(await postgresIsThere()))('enrolment', () => {
 
   it('refuses to serve the agents of a database with another CA', async () => {
     const { pool } = database;
+    const none = async () => await Promise.reject(new Error('none'));
     const options = {
       pool,
       epoch: 'e',
@@ -207,6 +208,7 @@ describe.skipIf(!(await postgresIsThere()))('enrolment', () => {
       listen: { host: '127.0.0.1', port: 0 },
       log: fixture.log,
       artifacts: { size: async () => undefined, read: () => Promise.reject(new Error('none')) },
+      contents: { received: async () => undefined, begin: none, append: none },
       onObserved: () => undefined,
       onHostChanged: () => undefined,
       onProgress: () => undefined,

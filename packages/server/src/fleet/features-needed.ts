@@ -5,6 +5,8 @@ export function featuresNeeded<Type extends HostObjectType>(type: Type, desired:
   switch (type) {
     case 'filter':
       return ['filters'];
+    case 'backup':
+      return ['backup'];
     case 'network':
       return ofNetwork(desired as DesiredNetwork);
     case 'instance':

@@ -8,6 +8,7 @@ import type { Log, Queryable } from '@virt8ra/engine';
 import type { Pool } from 'pg';
 import { type ArtifactReader, createArtifactRoute } from './artifact-route.js';
 import { type Authority, openAuthority } from './authority.js';
+import { type ContentIntake, createBackupRoute } from './backup-route.js';
 import { createEnrolments } from './enrolments.js';
 import { createHostObjects } from './host-objects.js';
 import { createFleetHosts, type FleetHosts, type HostStatus } from './hosts.js';
@@ -34,6 +35,8 @@ export interface FleetOptions extends FleetEvents {
   /** A host that is not heard for so long is silent: nothing it reported is current any more. */
   readonly silenceSeconds?: number;
   readonly artifacts: ArtifactReader;
+  /** Where backups come in. */
+  readonly contents: ContentIntake;
   readonly log: Log;
 }
 
@@ -96,6 +99,7 @@ export async function createFleet(options: FleetOptions): Promise<Fleet> {
     enrolments,
     links,
     artifact: createArtifactRoute(pool, options.artifacts),
+    backup: createBackupRoute(pool, options.contents),
     log,
   });
   return {

@@ -2,6 +2,7 @@ import {
   type AgentFeature,
   agentFeatures,
   agentFrameBytes,
+  DesiredBackup,
   type DesiredByType,
   DesiredFilter,
   DesiredInstance,
@@ -39,6 +40,7 @@ const shapes = {
   instance: Compile(DesiredInstance),
   transfer: Compile(DesiredTransfer),
   filter: Compile(DesiredFilter),
+  backup: Compile(DesiredBackup),
 } as const;
 
 export interface HostObjectsOptions {

@@ -1,4 +1,4 @@
-import type { AgentMessageOf, DesiredState, HostObject, HostObjectType } from '@virt8ra/contract';
+import type { AgentMessageOf, DesiredBackup, DesiredState, DesiredVolume, HostObject, HostObjectType } from '@virt8ra/contract';
 import type { Pool } from 'pg';
 import type { LinkIdentity } from './intake.js';
 import { tellFleet } from './signals.js';
@@ -100,8 +100,8 @@ export function createLinkStore(pool: Pool, silenceSeconds: number): LinkStore {
     },
 
     async desiredState(host) {
-      const found = await pool.query<{ generation: string; maintenance: boolean; type: HostObjectType | null; object: unknown }>(
-        `select host.generation, host.maintenance and link.features ? 'maintenance' as maintenance, desired.type, desired.object
+      const found = await pool.query<DesiredRow>(
+        `select host.generation, host.maintenance, coalesce(link.features, '[]') as features, desired.type, desired.object
            from fleet.host left join fleet.link using (host)
            left join fleet.desired on desired.host = host.host and desired.object is not null
           where host.host = $1 order by desired.type, desired.key`,
@@ -111,15 +111,31 @@ export function createLinkStore(pool: Pool, silenceSeconds: number): LinkStore {
       if (first === undefined) return undefined;
       // What stands there was checked when it was declared.
       const of = <Entry>(type: HostObjectType): Entry[] => found.rows.filter((row) => row.type === type).map((row) => row.object as Entry);
+      const backups = of<DesiredBackup>('backup');
       return {
         generation: Number(first.generation),
         networks: of('network'),
-        volumes: of('volume'),
+        volumes: first.features.includes('limits') ? of('volume') : of<DesiredVolume>('volume').map(withoutLimits),
         instances: of('instance'),
         transfers: of('transfer'),
-        ...(first.maintenance ? { maintenance: true } : {}),
+        ...(first.maintenance && first.features.includes('maintenance') ? { maintenance: true } : {}),
         ...(found.rows.some(({ type }) => type === 'filter') ? { filters: of('filter') } : {}),
+        // Agents that know none are never told of any.
+        ...(backups.length === 0 ? {} : { backups }),
       };
     },
   };
+}
+
+interface DesiredRow {
+  readonly generation: string;
+  readonly maintenance: boolean;
+  readonly features: readonly string[];
+  readonly type: HostObjectType | null;
+  readonly object: unknown;
+}
+
+/** An agent that knows no limits would take them for a fault; its guests go on without. */
+function withoutLimits({ limits: _, ...volume }: DesiredVolume): DesiredVolume {
+  return volume;
 }

@@ -21,6 +21,7 @@ import { Compile, type Validator } from 'typebox/compile';
 import { WebSocketServer } from 'ws';
 import type { createArtifactRoute } from './artifact-route.js';
 import type { Authority } from './authority.js';
+import type { createBackupRoute } from './backup-route.js';
 import type { Enrolments } from './enrolments.js';
 import { createFailureLimit } from './failure-limit.js';
 import type { LinkPeer } from './link-session.js';
@@ -38,6 +39,7 @@ export interface AgentListenerOptions {
   readonly links: Links;
   readonly streams: FleetStreams;
   readonly artifact: ReturnType<typeof createArtifactRoute>;
+  readonly backup: ReturnType<typeof createBackupRoute>;
   readonly log: Log;
 }
 
@@ -126,6 +128,11 @@ export function createAgentListener(options: AgentListenerOptions): AgentListene
     if (request.method === 'GET' && artifact !== undefined) {
       const { host } = await peerOf(request.socket);
       return await options.artifact(request, response, host, artifact);
+    }
+    const [, key, position] = /^\/agent\/v1\/backups\/([a-z0-9][a-z0-9_.-]{0,95})\/(\d{1,2})$/.exec(path) ?? [];
+    if ((request.method === 'HEAD' || request.method === 'PATCH') && key !== undefined) {
+      const { host } = await peerOf(request.socket);
+      return await options.backup(request, response, host, key, Number(position));
     }
     throw new Problem('not-found', `agents have no ${request.method} ${path.slice(0, 200)} here`);
   };

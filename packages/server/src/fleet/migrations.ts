@@ -112,4 +112,11 @@ alter table fleet.desired add constraint desired_type_check check (type in ('net
 alter table fleet.link add column clock_offset_seconds double precision;
 `,
   },
+  {
+    name: '0005-backups',
+    sql: `
+alter table fleet.desired drop constraint desired_type_check;
+alter table fleet.desired add constraint desired_type_check check (type in ('network', 'volume', 'instance', 'transfer', 'filter', 'backup'));
+`,
+  },
 ];

@@ -4,4 +4,5 @@ export { type FleetFixture, startFleetFixture } from '../fleet/testing/fleet-fix
 export { type SimulatedAgent, type SimulatedAgentOptions, startSimulatedAgent } from '../fleet/testing/simulated-agent.js';
 export { createSimulatedHosts, type SimulatedHosts } from '../fleet/testing/simulated-hosts.js';
 export { dialSimulatedStream, echoPlace, type SimulatedPlace } from '../fleet/testing/simulated-streams.js';
+export { type Answer, type ControlPlane, startControlPlane } from './control-plane.js';
 export { tableCounts } from './table-counts.js';

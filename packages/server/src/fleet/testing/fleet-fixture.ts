@@ -3,8 +3,9 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Readable } from 'node:stream';
-import type { HostObject } from '@virt8ra/contract';
+import { type HostObject, Problem } from '@virt8ra/contract';
 import { createRecordedLog, type RecordedLog, type TestDatabase } from '@virt8ra/engine/testing';
+import type { ContentIntake } from '../backup-route.js';
 import { createFleet, type Fleet, type FleetOptions } from '../fleet.js';
 import type { TransferProgress } from '../progress-gate.js';
 import { type SimulatedAgent, type SimulatedAgentOptions, startSimulatedAgent } from './simulated-agent.js';
@@ -20,6 +21,8 @@ export interface FleetFixture {
   readonly hostChanges: string[];
   readonly progress: TransferProgress[];
   readonly artifacts: Map<string, Buffer>;
+  /** What came in of backups, by key. */
+  readonly contents: Map<string, { readonly sha256: string; readonly sizeBytes: number; content: Buffer }>;
   /** Resolves when the host's first report is stored. */
   enrol(host: string, site: string, options?: Partial<SimulatedAgentOptions>): Promise<SimulatedAgent>;
   /** Resolves when `found` answers something; asked again whenever the fleet tells of anything, and now and then. */
@@ -42,6 +45,7 @@ export async function startFleetFixture(database: TestDatabase, options: Partial
   const hostChanges: string[] = [];
   const progress: TransferProgress[] = [];
   const artifacts = new Map<string, Buffer>();
+  const contents: FleetFixture['contents'] = new Map();
   const watchers = new Set<() => void>();
   const wake = (): void => {
     for (const watcher of watchers) watcher();
@@ -56,6 +60,7 @@ export async function startFleetFixture(database: TestDatabase, options: Partial
       size: async (sha256) => artifacts.get(sha256)?.length,
       read: (sha256, start, end) => Readable.from([artifacts.get(sha256)?.subarray(start, end + 1) ?? Buffer.alloc(0)]),
     },
+    contents: memoryIntake(contents),
     onObserved: (objects) => {
       observed.push(...objects);
       wake();
@@ -81,6 +86,7 @@ export async function startFleetFixture(database: TestDatabase, options: Partial
     hostChanges,
     progress,
     artifacts,
+    contents,
     async enrol(host, site, agentOptions = {}) {
       const enrolment = await fleet.createEnrolment(host, site);
       const agent = await startSimulatedAgent({ enrolment, hosts, ...agentOptions });
@@ -117,4 +123,24 @@ export async function startFleetFixture(database: TestDatabase, options: Partial
     },
   };
   return fixture;
+}
+
+function memoryIntake(contents: FleetFixture['contents']): ContentIntake {
+  const stateOf = (key: string) => {
+    const held = contents.get(key);
+    return held === undefined ? undefined : { offset: held.content.length, sizeBytes: held.sizeBytes };
+  };
+  return {
+    received: async (key) => stateOf(key),
+    async begin(key, { sha256, sizeBytes }) {
+      if (contents.get(key)?.sha256 !== sha256) contents.set(key, { sha256, sizeBytes, content: Buffer.alloc(0) });
+      return { offset: contents.get(key)?.content.length ?? 0, sizeBytes };
+    },
+    async append(key, offset, content) {
+      const held = contents.get(key);
+      if (held === undefined || held.content.length !== offset) throw new Problem('conflict', 'it does not continue there');
+      for await (const piece of content) held.content = Buffer.concat([held.content, piece]);
+      return { offset: held.content.length, sizeBytes: held.sizeBytes };
+    },
+  };
 }

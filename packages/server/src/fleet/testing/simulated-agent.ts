@@ -1,3 +1,4 @@
+import { createHash } from 'node:crypto';
 import type { DesiredState, ObservedByType } from '@virt8ra/contract';
 import {
   type AgentFeature,
@@ -60,6 +61,8 @@ export interface SimulatedAgent {
   release(type: HostObjectType, key: string): void;
   /** Sets what is observed of an object by hand, such as a crashed guest or a failed disk. */
   post<Type extends HostObjectType>(type: Type, key: string, observed: ObservedByType[Type]): void;
+  /** Whether guests do not let go of this volume. */
+  cling(volumeKey: string, clings: boolean): void;
   /** What arrives by this transfer is spoiled. */
   corrupt(transferId: string): void;
   /** The network between it and the server fails until `plug`; the host goes on by itself. */
@@ -125,6 +128,7 @@ export async function startSimulatedAgent(options: SimulatedAgentOptions): Promi
       instances: reported('instance'),
       transfers: reported('transfer'),
       filters: reported('filter'),
+      ...(board.all('backup').length === 0 ? {} : { backups: reported('backup') }),
       removed: [...removed].map((id) => ({ type: id.slice(0, id.indexOf('/')) as HostObjectType, key: id.slice(id.indexOf('/') + 1) })),
     });
     full = false;
@@ -137,6 +141,7 @@ export async function startSimulatedAgent(options: SimulatedAgentOptions): Promi
     delays: { ...shortDelays, ...options.delays },
     accessPort: options.accessPort ?? ((_, port) => Math.min(port + 40_000, 65_535)),
     fetchImage: options.fetchImages === true ? fetchImage : undefined,
+    sendBackup,
     onChange(id, gone) {
       if (gone) {
         removed.add(id);
@@ -151,6 +156,22 @@ export async function startSimulatedAgent(options: SimulatedAgentOptions): Promi
   async function fetchImage(sha256: string): Promise<void> {
     const response = await askListener(url, { method: 'GET', path: `/agent/v1/artifacts/${sha256}`, identity });
     if (response.status !== 200) throw new Problem('unavailable', `the image was answered with ${response.status}`);
+  }
+
+  async function sendBackup(key: string, position: number, content: Buffer): Promise<void> {
+    const sha256 = createHash('sha256').update(content).digest('hex');
+    const path = `/agent/v1/backups/${key}/${position}`;
+    const { status: there, headers } = await askListener(url, { method: 'HEAD', path, identity });
+    const offset = there === 204 ? Number(headers['upload-offset']) : 0;
+    if (offset === content.length) return;
+    const { status } = await askListener(url, {
+      method: 'PATCH',
+      path,
+      identity,
+      body: content.subarray(offset),
+      headers: { 'upload-offset': String(offset), 'upload-length': String(content.length), 'upload-sha256': sha256 },
+    });
+    if (status !== 204) throw new Problem('unavailable', `the backup was answered with ${status}`);
   }
 
   function dial(): void {
@@ -260,6 +281,7 @@ export async function startSimulatedAgent(options: SimulatedAgentOptions): Promi
     hold: board.hold,
     release: board.release,
     post: board.post,
+    cling: board.cling,
     corrupt: board.corrupt,
     unplug() {
       plugged = false;

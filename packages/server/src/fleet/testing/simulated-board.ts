@@ -1,6 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import { isDeepStrictEqual } from 'node:util';
 import type { DesiredByType, DesiredState, HostObjectType, ObservedByType } from '@virt8ra/contract';
+import { convergeBackup } from './simulated-backups.js';
 import { convergeFilter } from './simulated-filters.js';
 import type { SimulatedHosts } from './simulated-hosts.js';
 import { type SimulatedIdentity, signAsHost } from './simulated-identity.js';
@@ -15,6 +16,7 @@ export interface BoardOptions {
   readonly delays: SimulatedDelays;
   readonly accessPort: Machine['accessPort'];
   readonly fetchImage: Machine['fetchImage'];
+  readonly sendBackup: Machine['sendBackup'];
   readonly onChange: (id: ObjectId, removed: boolean) => void;
   readonly onProgress: Machine['progress'];
 }
@@ -33,6 +35,8 @@ export interface SimulatedBoard {
   hold(type: HostObjectType, key: string): void;
   release(type: HostObjectType, key: string): void;
   corrupt(transferId: string): void;
+  /** Guests do not let go of this volume, until they do. */
+  cling(volumeKey: string, clings: boolean): void;
   /** The agent's process: while it is dead nothing converges, and guests run on. */
   setAlive(alive: boolean): void;
   /** Power lost and back: guests are gone and start again if they may. */
@@ -104,6 +108,7 @@ export function createSimulatedBoard(options: BoardOptions): SimulatedBoard {
       );
     },
     contents: new Map(),
+    clinging: new Set(),
     frozen: new Set(),
     handed: new Map(),
     surrendered,
@@ -123,6 +128,7 @@ export function createSimulatedBoard(options: BoardOptions): SimulatedBoard {
     isCorrupting: (transferId) => corrupting.has(transferId),
     accessPort: options.accessPort,
     fetchImage: options.fetchImage,
+    sendBackup: options.sendBackup,
   };
 
   const isFixed = (id: ObjectId): boolean => held.has(id) || timers.has(id) || entries.get(id)?.state === 'failed';
@@ -133,6 +139,7 @@ export function createSimulatedBoard(options: BoardOptions): SimulatedBoard {
       else if (type === 'volume') convergeVolume(machine, object);
       else if (type === 'instance') convergeInstance(machine, object);
       else if (type === 'filter') convergeFilter(machine, object);
+      else if (type === 'backup') convergeBackup(machine, object);
       else if (object.role === 'send') convergeSend(machine, object);
       else convergeReceive(machine, object);
     }
@@ -171,6 +178,11 @@ export function createSimulatedBoard(options: BoardOptions): SimulatedBoard {
       look();
     },
     corrupt: (transferId) => void corrupting.add(transferId),
+    cling(volumeKey, clings) {
+      if (clings) machine.clinging.add(volumeKey);
+      else machine.clinging.delete(volumeKey);
+      look();
+    },
     setAlive(value) {
       alive = value;
       look();
@@ -180,7 +192,7 @@ export function createSimulatedBoard(options: BoardOptions): SimulatedBoard {
       for (const [id, entry] of entries) {
         if (!('instance' in entry)) continue;
         hosts.stopped(entry.instance, identity.host);
-        const { startedAt: _, pid: _pid, boot: _boot, ...rest } = entry;
+        const { startedAt: _, pid: _pid, boot: _boot, disks: _disks, ...rest } = entry;
         entries.set(id, { ...rest, state: 'waiting', access: [] });
       }
       look();
@@ -199,5 +211,6 @@ function desiredObjects(state: DesiredState): readonly DesiredObject[] {
     ...state.instances.map((object) => ({ type: 'instance', key: object.key, object }) as const),
     ...state.transfers.map((object) => ({ type: 'transfer', key: object.id, object }) as const),
     ...(state.filters ?? []).map((object) => ({ type: 'filter', key: object.key, object }) as const),
+    ...(state.backups ?? []).map((object) => ({ type: 'backup', key: object.key, object }) as const),
   ];
 }

@@ -34,7 +34,7 @@ export async function createKey(
 }
 
 export interface AgentRequest {
-  readonly method: 'GET' | 'POST';
+  readonly method: 'GET' | 'POST' | 'HEAD' | 'PATCH';
   readonly path: string;
   readonly body?: unknown;
   readonly identity?: Pick<SimulatedIdentity, 'certificate' | 'privateKey'>;
@@ -80,7 +80,7 @@ export async function askListener(url: string, { method, path, body, identity, h
         resolve({ status: response.statusCode ?? 0, headers: response.headers, body: Buffer.concat(chunks), caSha256 }),
       );
     });
-    outgoing.end(body === undefined ? undefined : typeof body === 'string' ? body : JSON.stringify(body));
+    outgoing.end(body === undefined || typeof body === 'string' || Buffer.isBuffer(body) ? body : JSON.stringify(body));
   });
 }
 

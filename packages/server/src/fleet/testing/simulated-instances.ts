@@ -18,13 +18,14 @@ export function convergeInstance(machine: Machine, desired: DesiredInstance): vo
     stop(machine, desired, observed);
     return;
   }
-  const lacking = lackOf(machine, desired);
+  // A guest that runs keeps running while a disk it should get is still being made.
+  const lacking = lackOfPermit(machine, desired) ?? (runs ? undefined : lackOfParts(machine, desired));
   const mayRun = desired.power === 'on' && !owed && lacking === undefined && !machine.frozen.has(key);
   if (runs) {
     const restart = desired.restarts > observed.restarts && observed.state === 'running';
     if (!mayRun || restart) machine.post('instance', key, { ...observed, state: 'stopping', since: now() });
     else if (observed.state === 'starting') boot(machine, desired, observed);
-    else showDifferences(machine, desired, observed);
+    else show(machine, desired, observed);
     return;
   }
   const byItself = (observed.state === 'stopped' || observed.state === 'crashed') && observed.startedAt !== undefined;
@@ -56,14 +57,34 @@ export function convergeInstance(machine: Machine, desired: DesiredInstance): vo
   }
 }
 
-/** A guest runs with what it was started with. */
-function showDifferences(machine: Machine, desired: DesiredInstance, observed: ObservedInstance): void {
+/** A guest runs with what it was started with; its disks come and go. */
+function show(machine: Machine, desired: DesiredInstance, observed: ObservedInstance): void {
   const started = machine.sizes.get(desired.key);
   const fields = (['vCPU', 'memoryMiB'] as const).filter((field) => started !== undefined && started[field] !== desired[field]);
-  const { differences: before = [], ...rest } = observed;
-  if (fields.length === 0 && before.length === 0) return;
+  const { differences: _, ...rest } = { ...observed, disks: disksOf(machine, desired, observed) };
   const differences = fields.map((field) => ({ field, desired: String(desired[field]), actual: String(started?.[field]) }));
   machine.post('instance', desired.key, differences.length === 0 ? rest : { ...rest, differences });
+}
+
+function disksOf(
+  machine: Machine,
+  { volumeKeys }: DesiredInstance,
+  { disks = [] }: ObservedInstance,
+): NonNullable<ObservedInstance['disks']> {
+  const leaving = disks.filter(({ volumeKey }) => !volumeKeys.includes(volumeKey) && machine.clinging.has(volumeKey));
+  return [
+    ...volumeKeys.map((volumeKey) => ({
+      volumeKey,
+      ...limitsOf(machine, volumeKey),
+      state: usable.includes(machine.get('volume', volumeKey)?.state ?? '') ? ('attached' as const) : ('attaching' as const),
+    })),
+    ...leaving.map(({ volumeKey }) => ({ volumeKey, state: 'detaching' as const, reason: 'the guest does not let go of it' })),
+  ];
+}
+
+function limitsOf(machine: Machine, volumeKey: string): Pick<NonNullable<ObservedInstance['disks']>[number], 'limits'> {
+  const limits = machine.wanted('volume', volumeKey)?.limits;
+  return limits === undefined ? {} : { limits };
 }
 
 /** Stops the guest of an instance that is no longer desired; true when none runs. */
@@ -94,13 +115,13 @@ function boot(machine: Machine, desired: DesiredInstance, observed: ObservedInst
 /** Without `startedAt` it starts again once it may: it did not stop by itself. */
 function stop(machine: Machine, desired: DesiredInstance | undefined, observed: ObservedInstance): void {
   machine.after('instance', observed.key, machine.delays.stop, () => {
-    const { startedAt: _, pid: _pid, boot: _boot, permitEpoch: _epoch, ...rest } = observed;
+    const { startedAt: _, pid: _pid, boot: _boot, disks: _disks, permitEpoch: _epoch, ...rest } = observed;
     machine.hosts.stopped(observed.instance, machine.identity.host);
     machine.post('instance', observed.key, { ...rest, state: desired?.power === 'on' ? 'waiting' : 'stopped', since: now(), access: [] });
   });
 }
 
-function lackOf(machine: Machine, { instance, permit, volumeKeys, nics }: DesiredInstance): string | undefined {
+function lackOfPermit(machine: Machine, { instance, permit }: DesiredInstance): string | undefined {
   if (permit === undefined) return 'a run permit';
   if (permit.holder !== machine.identity.host) return `a run permit: epoch ${permit.epoch} belongs to ${permit.holder}`;
   if (permit.epoch <= (machine.surrendered.get(instance) ?? 0)) return `a newer run permit: epoch ${permit.epoch} was given up`;
@@ -109,6 +130,10 @@ function lackOf(machine: Machine, { instance, permit, volumeKeys, nics }: Desire
   if (permit.epoch > 1 && !evidenceHolds(evidence, instance, permit.epoch - 1, machine.identity.ca)) {
     return `evidence that epoch ${permit.epoch - 1} has ended`;
   }
+  return undefined;
+}
+
+function lackOfParts(machine: Machine, { volumeKeys, nics }: DesiredInstance): string | undefined {
   const volume = volumeKeys.find((key) => !usable.includes(machine.get('volume', key)?.state ?? ''));
   if (volume !== undefined) return `volume ${volume}`;
   const nic = nics.find(({ networkKey }) => machine.get('network', networkKey)?.state !== 'ready');

@@ -32,6 +32,8 @@ export interface Machine {
   readonly contents: Map<string, string>;
   /** What running guests were started with, by key. */
   readonly sizes: Map<string, { readonly vCPU: number; readonly memoryMiB: number }>;
+  /** Volumes that guests do not let go of. */
+  readonly clinging: Set<string>;
   /** Instances that a transfer keeps from running, by key. */
   readonly frozen: Set<string>;
   /** Releases that other hosts handed over in live moves, by instance. */
@@ -55,4 +57,6 @@ export interface Machine {
   isCorrupting(transferId: string): boolean;
   accessPort(instanceKey: string, port: number): number;
   fetchImage: ((sha256: string) => Promise<void>) | undefined;
+  /** Sends the content of one volume of a backup. */
+  sendBackup(key: string, position: number, content: Buffer): Promise<void>;
 }

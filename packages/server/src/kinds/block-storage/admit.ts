@@ -1,9 +1,23 @@
-import { type BlockStorageSpec, type ImageSpec, image, instance, type Placement, Problem, storageSku } from '@virt8ra/contract';
-import type { Static } from 'typebox';
+import {
+  type BlockStorageSpec,
+  type ImageSpec,
+  image,
+  instance,
+  type Placement,
+  Problem,
+  type StorageSkuSpec,
+  storageSku,
+} from '@virt8ra/contract';
 import type { StoreTransaction } from '../../resources/store.js';
 import type { StoredResource } from '../../resources/stored-resource.js';
+import { assertNotBackedUp } from '../backing-up.js';
 import type { Admission, PutRequest } from '../behaviour.js';
+import type { KindContext } from '../context.js';
+import { assertNotMoving } from '../moving.js';
+import { claimStorage } from '../storage-claim.js';
+import { assertLimits } from './limits.js';
 import { type RequestedPlace, requestedPlace } from './requested-site.js';
+import { assertSameBackup, requestedRestore } from './restore.js';
 import { blockStorageBytes } from './size.js';
 import { type BlockStorageStatus, type ImageFacts, imagePointer } from './status.js';
 
@@ -16,18 +30,33 @@ const waitingForConsumer = {
 } as const;
 
 /** Rules of a block storage that need more than its shape. */
-export async function admitBlockStorage(tx: StoreTransaction, request: Request): Promise<Admission<BlockStorageStatus>> {
+export async function admitBlockStorage(
+  context: KindContext,
+  tx: StoreTransaction,
+  request: Request,
+): Promise<Admission<BlockStorageStatus>> {
   const { address, next, previous } = request;
   const { sizeGB, skuRef, sourceImageRef } = next.spec;
-  if (previous !== undefined) return await admitChange(tx, request, previous);
+  if (previous !== undefined) return await admitChange(context, tx, request, previous);
   const { name: _, ...within } = address;
-  const sku = await tx.resolve<Static<typeof storageSku.spec>>(storageSku, skuRef, within, '/spec/skuRef');
+  const sku = await tx.resolve<StorageSkuSpec>(storageSku, skuRef, within, '/spec/skuRef');
   const { minVolumeSize } = sku.target.spec;
+  assertLimits(next.extensions, sku.target.spec, sku.target.address.name);
   if (sizeGB < minVolumeSize) throw badSize(`SKU ${sku.target.address.name} starts at ${minVolumeSize} GB`);
   const source = sourceImageRef === undefined ? [] : [await tx.resolve<ImageSpec, ImageFacts>(image, sourceImageRef, within, imagePointer)];
   for (const { target } of source) assertFits(target, sizeGB);
-  const references = [sku.reference, ...source.map(({ reference }) => reference)];
-  return { references, ...placed(await requestedPlace(tx, next.extensions, undefined), undefined, sizeGB) };
+  const restore = await requestedRestore(tx, next.extensions, within);
+  if (restore !== undefined && sourceImageRef !== undefined)
+    throw new Problem('validation', 'a block storage starts from an image or from a backup, not from both', {
+      sources: [{ pointer: imagePointer }],
+    });
+  if (restore !== undefined && blockStorageBytes(sizeGB) < restore.from.sizeBytes)
+    throw badSize(
+      `backup ${restore.from.backup} holds a disk of ${restore.from.sizeBytes} bytes; ask for ${Math.ceil(restore.from.sizeBytes / 1_000_000_000)} GB or more`,
+    );
+  const references = [sku.reference, ...source.map(({ reference }) => reference), ...(restore === undefined ? [] : [restore.reference])];
+  const admission = placed(await requestedPlace(tx, next.extensions, undefined), undefined, sizeGB);
+  return { references, ...admission, status: { ...admission.status, ...(restore === undefined ? {} : { restoredFrom: restore.from }) } };
 }
 
 /** A block storage that is at no host yet: waiting for its first instance, or bound to a site before. */
@@ -54,22 +83,31 @@ function assertFits(target: StoredResource<ImageSpec, ImageFacts>, sizeGB: numbe
 }
 
 async function admitChange(
+  context: KindContext,
   tx: StoreTransaction,
   { next }: Request,
   previous: NonNullable<Request['previous']>,
 ): Promise<Admission<BlockStorageStatus>> {
   const { uid, spec } = previous;
   const { sizeGB } = next.spec;
+  assertSameBackup(next.extensions, previous.extensions);
+  const { name: _, ...within } = previous.address;
+  const sku = await tx.resolve<StorageSkuSpec>(storageSku, next.spec.skuRef, within, '/spec/skuRef');
+  assertLimits(next.extensions, sku.target.spec, sku.target.address.name);
   if (sizeGB < spec.sizeGB) throw badSize(`a block storage cannot shrink; it has ${spec.sizeGB} GB`);
   // A claim is written before the first realization, with the size of that moment.
   const claimed = await tx.client.query('select 1 from claim where resource_uid = $1', [uid]);
   const realized = claimed.rowCount !== 0 || (await tx.ledger.ofResource(uid)).length > 0;
   const place = await requestedPlace(tx, next.extensions, { ...previous, realized });
   if (!realized) return placed(place, previous.status.placement, sizeGB);
-  if (sizeGB > spec.sizeGB) {
-    throw new Problem('unsupported', 'a block storage cannot grow yet once it is at a site', { sources: [{ pointer: '/spec/sizeGB' }] });
-  }
-  return { outcome: 'active' };
+  if (sizeGB === spec.sizeGB) return { outcome: 'active' };
+  const [user] = await tx.usersOf(uid, instance);
+  if (user !== undefined) await assertNotMoving(context, tx, user.uid, `let block storage ${previous.address.name} grow`);
+  const { placement } = previous.status;
+  if (placement?.host === undefined)
+    throw new Problem('conflict', `block storage ${previous.address.name} is being placed; let it grow once it is there`);
+  await claimStorage(context, tx, uid, { site: placement.site, host: placement.host }, blockStorageBytes(sizeGB));
+  return { outcome: 'creating', type: 'Grown', reason: 'Growing', message: `from ${spec.sizeGB} to ${sizeGB} GB` };
 }
 
 function badSize(message: string): Problem {
@@ -78,6 +116,7 @@ function badSize(message: string): Problem {
 
 /** Raises `conflict` while an instance uses it. */
 export async function admitBlockStorageDelete(tx: StoreTransaction, { uid, address }: StoredResource): Promise<void> {
+  await assertNotBackedUp(tx, [uid], 'delete it');
   const [user] = await tx.usersOf(uid, instance);
   if (user === undefined) return;
   throw new Problem('conflict', `block storage ${address.name} is attached to instance ${user.address.name}; delete the instance first`);

@@ -1,5 +1,5 @@
 import { type BlockStorageSpec, blockStorage, instance, type Placement, referenceTo, toProblem } from '@virt8ra/contract';
-import type { BlockStorageRealizationStatus, Observation } from '@virt8ra/driver';
+import type { BlockStorageRealizationStatus, Handle, Observation } from '@virt8ra/driver';
 import type { Outcome } from '@virt8ra/engine';
 import { releaseClaim } from '../../capacity/claims.js';
 import type { NewCondition } from '../../resources/conditions.js';
@@ -9,7 +9,9 @@ import type { KindBehaviour } from '../behaviour.js';
 import type { KindContext } from '../context.js';
 import { withdrawn } from '../realize.js';
 import { admitBlockStorage, admitBlockStorageDelete } from './admit.js';
-import { blockStoragesAt } from './realize-block-storage.js';
+import { limitsOf } from './limits.js';
+import { blockStoragesAt, originOfVolume } from './realize-block-storage.js';
+import { blockStorageBytes } from './size.js';
 import type { BlockStorageStatus } from './status.js';
 
 type BlockStorage = StoredResource<BlockStorageSpec, BlockStorageStatus>;
@@ -23,7 +25,7 @@ const quietSeconds = 60;
 export function createBlockStorageBehaviour(context: KindContext): KindBehaviour<BlockStorageSpec, BlockStorageStatus> {
   return {
     kind: blockStorage,
-    admitPut: admitBlockStorage,
+    admitPut: async (tx, request) => await admitBlockStorage(context, tx, request),
     admitDelete: admitBlockStorageDelete,
     reconcile: async (resource) =>
       resource.deletedAt === undefined ? await refresh(context, resource) : await deleteBlockStorage(context, resource),
@@ -78,17 +80,50 @@ async function removeFrom(
 async function refresh(context: KindContext, resource: BlockStorage): Promise<Outcome> {
   const primary = (await context.store.ledger.ofResource(resource.uid)).find(({ role }) => role === 'primary');
   if (primary?.handle === undefined) return { done: true };
+  await follow(context, resource, primary, primary.handle);
   const seen = await look(context, primary, primary.handle);
   await context.store.transaction(async (tx) => {
     const held = await tx.lock<BlockStorageSpec, BlockStorageStatus>(resource.uid);
     if (held === undefined || held.deletedAt !== undefined) return;
     // A migration may have moved it while its old place was asked.
     if ((await tx.ledger.ofResource(held.uid)).find(({ id }) => id === primary.id)?.role !== 'primary') return;
-    await tx.setStatus(held.uid, { placement: placementAt(primary, held.status.placement) }, conditionFrom(seen, held, primary));
+    await tx.setStatus(
+      held.uid,
+      { placement: placementAt(primary, held.status.placement), ...sizeOf(seen) },
+      conditionFrom(seen, held, primary),
+    );
   });
   return seen.type === 'changing'
     ? { waitSeconds: seen.retryAfterSeconds, reason: seen.status.state }
     : { waitSeconds: quietSeconds, reason: seen.type };
+}
+
+/** Asks the site for what its owner has changed since. A disk that a move brings is the move's until it is over. */
+async function follow(context: KindContext, resource: BlockStorage, primary: Realization, handle: Handle): Promise<void> {
+  if (primary.state === 'removing' || primary.host === undefined) return;
+  const [user] = await context.store.usersOf(resource.uid, instance);
+  const moves = user === undefined ? [] : await context.runner.list({ subject: `${instance.kind}/${user.uid}`, live: true, limit: 1 });
+  if (moves.length > 0) return;
+  try {
+    const { blockStorages } = await blockStoragesAt(context, primary.site);
+    const seen = await blockStorages.observe(handle);
+    if (seen.type !== 'present') return;
+    const sizeBytes = Math.max(blockStorageBytes(resource.spec.sizeGB), seen.status.sizeBytes);
+    const limits = await limitsOf(context.store, resource);
+    const source = await originOfVolume(context, resource, primary);
+    await blockStorages.update(handle, { sizeBytes, host: primary.host, source, settle: primary.facts['settle'] === true, limits });
+  } catch (thrown) {
+    // A site that cannot be asked is asked again; what it is, is seen next. What is not there any more is seen to be so.
+    const problem = toProblem(thrown);
+    if (problem.retry === 'never' && problem.kind !== 'not-found') throw thrown;
+  }
+}
+
+/** What a guest sees, in whole GB. */
+function sizeOf(seen: Seen): Pick<BlockStorageStatus, 'sizeGB' | 'allocatedBytes'> {
+  if (seen.type !== 'present' && seen.type !== 'changing') return {};
+  const { sizeBytes, allocatedBytes } = seen.status;
+  return { sizeGB: Math.floor(sizeBytes / 1_000_000_000), ...(allocatedBytes === undefined ? {} : { allocatedBytes }) };
 }
 
 /** A site that cannot be asked is something seen, too. */
@@ -123,6 +158,8 @@ function conditionFrom(seen: Seen, { state }: BlockStorage, { site, host = site 
     case 'present':
       return { state: 'active', type: 'Observed', reason: 'Ready', message: `${site}/${host}` };
     case 'changing':
-      return undefined;
+      return seen.status.problem === undefined
+        ? undefined
+        : { state: state === 'active' ? 'updating' : state, type: 'Observed', reason: 'Waiting', message: seen.status.problem.message };
   }
 }

@@ -56,7 +56,7 @@ describe('a block storage', () => {
     await expect(disk('refused', spec)).rejects.toMatchObject({ kind, message: expect.stringMatching(message) });
   });
 
-  it('grows while it has no place, never shrinks, and is placed once by many that ask at the same moment', async () => {
+  it('grows also where it is, never shrinks, and is placed once by many that ask at the same moment', async () => {
     const made = await disk('placed', { sourceImageRef: 'images/small' });
     await disk('placed', { sourceImageRef: 'images/small', sizeGB: 6 });
     await expect(disk('placed', { sourceImageRef: 'images/small', sizeGB: 5 })).rejects.toMatchObject({ kind: 'validation' });
@@ -68,11 +68,30 @@ describe('a block storage', () => {
       host: 'h1',
       source: { type: 'image', sha256, bytes: 40_000_000, format: 'qcow2' },
       settle: false,
+      limits: { iops: 500 },
     });
     const placed = await world.read(blockStorage, { ...within, name: 'placed' });
     expect(placed.status).toMatchObject({ placement: { site: 'edge', host: 'h1', cause: 'consumer', revision: 1 } });
-    await expect(disk('placed', { sourceImageRef: 'images/small', sizeGB: 7 })).rejects.toMatchObject({ kind: 'unsupported' });
+    const growing = await disk('placed', { sourceImageRef: 'images/small', sizeGB: 7 });
+    expect(growing.conditions[0]).toMatchObject({ state: 'updating', reason: 'Growing', message: 'from 6 to 7 GB' });
+    await world.reconcile(growing);
+    expect(world.site.blockStorages.get(value)).toMatchObject({ sizeBytes: blockStorageBytes(7), host: 'h1', settle: false });
+    expect(await world.read(blockStorage, { ...within, name: 'placed' })).toMatchObject({ state: 'active', status: { sizeGB: 7 } });
+    await expect(disk('placed', { sourceImageRef: 'images/small', sizeGB: 6 })).rejects.toMatchObject({ kind: 'validation' });
     await expect(realizeBlockStorage(world.context, made, { ...at, host: 'h2' })).rejects.toThrow(/a migration moves it/);
+  });
+
+  it('gives what its SKU says, or less where its owner asks for less, also later', async () => {
+    const spec = { sizeGB: 5, skuRef: 'skus/RD500' };
+    const address = { ...within, name: 'limited' };
+    for (const extensions of [{ 'virt8ra.iops': '501' }, { 'virt8ra.iops': 'many' }, { 'virt8ra.bytesPerSecond': '1000' }])
+      await expect(world.put(blockStorage, address, spec, extensions)).rejects.toMatchObject({ kind: 'validation' });
+    const made = await world.put(blockStorage, address, spec, { 'virt8ra.iops': '100' });
+    const { handle } = await realizeBlockStorage(world.context, made, at);
+    expect(world.site.blockStorages.get(handle.value)).toMatchObject({ limits: { iops: 100 } });
+    await world.put(blockStorage, address, spec, { 'virt8ra.bytesPerSecond': '5000000' });
+    await world.reconcile(made);
+    expect(world.site.blockStorages.get(handle.value)).toMatchObject({ limits: { iops: 500, bytesPerSecond: 5_000_000 } });
   });
 
   it('is bound to the site it asks for, and takes its host with its first instance there', async () => {

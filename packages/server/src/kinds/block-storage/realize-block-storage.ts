@@ -5,6 +5,8 @@ import type { StoreReader } from '../../resources/store.js';
 import type { StoredResource } from '../../resources/stored-resource.js';
 import type { KindContext } from '../context.js';
 import { realizedHandle } from '../realize.js';
+import { limitsOf } from './limits.js';
+import { restoredSource } from './restore.js';
 import { blockStorageBytes } from './size.js';
 import { type BlockStorageStatus, type ImageFacts, imagePointer } from './status.js';
 
@@ -28,15 +30,17 @@ export async function realizeBlockStorage(
 ): Promise<RealizedBlockStorage> {
   const { site, host, role } = at;
   const { connection, blockStorages } = await blockStoragesAt(context, site);
-  const { realization, sizeBytes, origin } = await context.store.transaction(async (tx) => {
+  const { realization, sizeBytes, origin, limits } = await context.store.transaction(async (tx) => {
     const held = await tx.lock<BlockStorageSpec, BlockStorageStatus>(resource.uid);
     if (held === undefined || held.deletedAt !== undefined) throw new Problem('conflict', 'the block storage is being deleted');
     const { name } = held.address;
     const existing = (await tx.ledger.ofResource(held.uid)).filter((each) => each.facet === 'blockStorages' && each.role === role);
     const here = existing.find((each) => each.site === site && each.host === host);
     const size = blockStorageBytes(held.spec.sizeGB);
+    const limits = await limitsOf(tx, held);
     if (here?.state === 'removing') throw new Problem('conflict', `block storage ${name} is being removed from ${host}`);
-    if (here !== undefined) return { realization: here, sizeBytes: size, origin: recordedOrigin(here) ?? (await sourceOf(tx, held.uid)) };
+    if (here !== undefined)
+      return { realization: here, sizeBytes: size, origin: recordedOrigin(here) ?? (await sourceOf(tx, held.uid)), limits };
     const elsewhere = role === 'primary' ? existing[0] : undefined;
     if (elsewhere !== undefined) {
       throw new Problem('conflict', `block storage ${name} is at ${elsewhere.host ?? elsewhere.site}; a migration moves it`);
@@ -59,13 +63,14 @@ export async function realizeBlockStorage(
       };
       await tx.setStatus(held.uid, { placement }, { state: 'active', type: 'Placed', reason: 'Placed', message: `${site}/${host}` });
     }
-    return { realization: intended, sizeBytes: size, origin: from };
+    return { realization: intended, sizeBytes: size, origin: from, limits };
   });
   const handle = await realizedHandle(context, connection, blockStorages, realization, () => ({
     sizeBytes,
     host,
     source: origin,
     settle: false,
+    limits,
   }));
   return { handle, realization: { ...realization, handle, state: 'present' }, observation: await blockStorages.observe(handle) };
 }
@@ -86,7 +91,7 @@ function recordedOrigin({ facts }: Pick<Realization, 'facts'>): VolumeSource | u
 
 async function sourceOf(reader: StoreReader, uid: Id<'resource'>): Promise<VolumeSource> {
   const imageUid = (await reader.referencesOf(uid)).find(({ pointer }) => pointer === imagePointer)?.uid;
-  if (imageUid === undefined) return { type: 'blank' };
+  if (imageUid === undefined) return (await restoredSource(reader, uid)) ?? { type: 'blank' };
   const image = await reader.getByUid<ImageSpec, ImageFacts>(imageUid);
   const { sha256, fileBytes, format } = image?.status ?? {};
   if (sha256 === undefined || fileBytes === undefined || format === undefined) {

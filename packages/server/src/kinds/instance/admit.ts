@@ -15,17 +15,23 @@ import {
   site,
   workspace,
 } from '@virt8ra/contract';
+import { jsonEqual } from '../../resources/json-equal.js';
 import type { StoreTransaction } from '../../resources/store.js';
 import type { ResolvedReference, StoredResource } from '../../resources/stored-resource.js';
 import type { Admission, PutRequest } from '../behaviour.js';
+import type { BlockStorageStatus } from '../block-storage/index.js';
 import type { KindContext } from '../context.js';
+import { assertNotMoving } from '../moving.js';
 import { nicsForInstance } from '../nic/index.js';
+import { admitDataVolumes } from './data-volumes.js';
 import { guestCare } from './guest-care.js';
 import type { InstanceParts } from './parts.js';
 import { setInstancePower } from './power.js';
 import { admitResize } from './resize.js';
 import { accessPorts } from './specification.js';
 import type { InstanceStatus } from './status.js';
+
+type BlockStorage = StoredResource<BlockStorageSpec, BlockStorageStatus>;
 
 /** Rules of an instance that need more than its shape. */
 export async function admitInstance(
@@ -56,12 +62,14 @@ export async function admitInstance(
     ...(spec.dataVolumes ?? []).map(({ deviceRef }, index) => ({ given: deviceRef, pointer: `/spec/dataVolumes/${index}/deviceRef` })),
   ];
   const places: Place[] = [];
+  const targets: BlockStorage[] = [];
   for (const { given, pointer } of volumes) {
-    const { target, reference } = await take<BlockStorageSpec, { placement?: { site: string } }>(tx, blockStorage, given, within, pointer);
+    const { target, reference } = await take<BlockStorageSpec, BlockStorageStatus>(tx, blockStorage, given, within, pointer);
     await assertFree(tx, target, previous, pointer);
     if (references.some(({ uid }) => uid === reference.uid))
       throw new Problem('validation', 'a block storage is named twice', { sources: [{ pointer }] });
     references.push(reference);
+    targets.push(target);
     if (target.status.placement !== undefined)
       places.push({ site: target.status.placement.site, what: `block storage ${target.address.name}`, pointer });
   }
@@ -86,6 +94,10 @@ export async function admitInstance(
     assertDevicesKept(previous.spec, spec);
     const before = (await tx.referencesOf(previous.uid)).find(({ pointer }) => pointer === '/spec/skuRef');
     if (before?.uid !== sku.reference.uid) await admitResize(context, tx, previous, sku.target.spec);
+    if (!jsonEqual(previous.spec.dataVolumes ?? [], spec.dataVolumes ?? [])) {
+      await assertNotMoving(context, tx, previous.uid, 'change its data volumes');
+      await admitDataVolumes(context, tx, previous, targets.slice(1));
+    }
     return { references, outcome: 'creating' };
   }
   return { references, status: { powerState: 'off' }, outcome: 'creating', type: 'Placed', reason: 'WaitingForPlacement' };
@@ -180,9 +192,9 @@ async function tellNetworking(
   for (const uid of new Set((await nicsForInstance(tx, nicUids)).map(({ networkUid }) => networkUid))) await tx.nudge(network.kind, uid);
 }
 
-/** Attaching and detaching to an existing instance needs its guest's cooperation, which is not realised yet. */
+/** What a guest is made with stays; its data volumes may come and go. */
 function assertDevicesKept(before: InstanceSpec, after: InstanceSpec): void {
-  for (const field of ['dataVolumes', 'primaryNicRef', 'additionalNicRefs', 'sshKeys', 'userData'] as const) {
+  for (const field of ['primaryNicRef', 'additionalNicRefs', 'sshKeys', 'userData'] as const) {
     if (JSON.stringify(before[field]) !== JSON.stringify(after[field])) {
       throw new Problem(
         'unsupported',

@@ -42,6 +42,23 @@ describe('the condition of an instance', () => {
     expect(conditionFrom(seen({}), 'on', instance('active', 'Running'), 'after')).toBeUndefined();
   });
 
+  it('tells that a full disk holds a guest up, that it goes on, and what keeps it from its disks', () => {
+    const full = { code: 'exhausted', message: '1 MiB of 160 MiB are free' };
+    expect(conditionFrom(seen({ activity: 'paused', trouble: full }), 'on', instance('active', 'Running'), 'after')).toMatchObject({
+      state: 'error',
+      reason: 'DiskFull',
+      message: full.message,
+    });
+    const fuller = { ...full, message: '0 MiB of 160 MiB are free' };
+    expect(conditionFrom(seen({ activity: 'paused', trouble: fuller }), 'on', instance('error', 'DiskFull'), 'after')).toBeUndefined();
+    expect(conditionFrom(seen({}), 'on', instance('error', 'DiskFull'), 'after')).toMatchObject({ state: 'active', reason: 'Running' });
+    const leaving = { type: 'changing', at, source: 'test', status: { activity: 'running', access: [] }, retryAfterSeconds: 1 } as const;
+    expect(conditionFrom(leaving, 'on', instance('updating'), 'after', 'data is detaching: it is held')).toMatchObject({
+      state: 'updating',
+      message: 'data is detaching: it is held',
+    });
+  });
+
   it('tells how a stop went', () => {
     const stop = (how: 'shutdown' | 'forced') =>
       conditionFrom(seen({ activity: 'stopped', lastEnd: { at, how } }), 'off', instance('updating'), 'after')?.message;

@@ -15,12 +15,18 @@ export function conditionFrom(
   wanted: 'on' | 'off',
   current: StoredResource<InstanceSpec, InstanceStatus>,
   when: 'before' | 'after',
+  /** What keeps its guest from having the disks it should have. */
+  diskTrouble?: string,
 ): NewCondition | undefined {
   const newest = current.conditions[0]?.reason;
   if (seen.type === 'broken') return { state: 'error', type: 'Observed', reason: 'Failed', message: seen.problem.message };
   if (seen.type === 'unknown') {
     return newest === 'Unknown' ? undefined : { state: current.state, type: 'Observed', reason: 'Unknown', message: seen.reason };
   }
+  const { trouble, activity: doing } = seen.type === 'absent' ? {} : seen.status;
+  // How much is free changes all the time, and is no news.
+  if (trouble?.code === 'exhausted' && doing === 'paused')
+    return newest === 'DiskFull' ? undefined : { state: 'error', type: 'Observed', reason: 'DiskFull', message: trouble.message };
   // What blocks is over when nothing was in the way, not when the guest happens to be seen.
   const wasBlocked = newest === blocked;
   if (wasBlocked && when === 'before') return undefined;
@@ -38,6 +44,7 @@ export function conditionFrom(
     } else return undefined;
   }
   if (wasBlocked) return { state: 'updating', type: 'Reconciled', reason: 'Unblocked', message: 'nothing is in the way any more' };
+  if (diskTrouble !== undefined) return { state: 'updating', type: 'Disks', reason: 'Waiting', message: diskTrouble };
   return undefined;
 }
 

@@ -12,6 +12,7 @@ import type { InstanceStatus } from './status.js';
 
 export { accessTarget } from './access.js';
 export { assertOpenHost, hostCandidates, placementFor, requirementOf, siteNames } from './candidates.js';
+export { assertDisksSettled } from './data-volumes.js';
 export type { InstanceContext } from './instance-context.js';
 export { instanceGroup, networkingNeeds, publicIpsOfInstance } from './networking.js';
 export { type InstanceParts, partsOfInstance } from './parts.js';

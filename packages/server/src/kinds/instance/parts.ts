@@ -2,7 +2,6 @@ import {
   type BlockStorageSpec,
   blockStorage,
   type Id,
-  type ImageSpec,
   type InstanceSpec,
   image,
   instanceSku,
@@ -13,7 +12,7 @@ import {
 import type { Static } from 'typebox';
 import type { StoreReader } from '../../resources/store.js';
 import type { StoredResource } from '../../resources/stored-resource.js';
-import { blockStorageBytes } from '../block-storage/index.js';
+import { blockStorageBytes, bootOf } from '../block-storage/index.js';
 import type { NicStatus } from '../nic/index.js';
 
 /** What an instance is made of, read through the references stored with it. */
@@ -46,13 +45,13 @@ export async function partsOfInstance(reader: StoreReader, resource: StoredResou
     ...(resource.spec.primaryNicRef === undefined ? [] : [at('/spec/primaryNicRef')]),
     ...(resource.spec.additionalNicRefs ?? []).map((_, index) => at(`/spec/additionalNicRefs/${index}`)),
   ];
-  const bootImage = volumes[0] === undefined ? undefined : await imageOf(reader, volumes[0]);
+  const boot = volumes[0] === undefined ? {} : await bootOf(reader, volumes[0]);
   return {
     sku: at('/spec/skuRef').spec as Static<typeof instanceSku.spec>,
     volumes,
     nicUids: nics.map(({ uid }) => uid),
-    architecture: bootImage?.spec.cpuArchitecture ?? 'amd64',
-    firmware: bootImage?.spec.boot ?? 'BIOS',
+    architecture: boot.cpuArchitecture ?? 'amd64',
+    firmware: boot.boot ?? 'BIOS',
     storageBytes: volumes.reduce((sum, volume) => sum + blockStorageBytes(volume.spec.sizeGB), 0),
   };
 }
@@ -66,11 +65,6 @@ export async function addressesOfInstance(reader: StoreReader, { uid, spec }: St
   const pointers = ['/spec/primaryNicRef', ...(spec.additionalNicRefs ?? []).map((_, index) => `/spec/additionalNicRefs/${index}`)];
   const nics = await reader.getManyByUid<NicSpec, NicStatus>(pointers.flatMap((pointer) => references.get(pointer) ?? []));
   return nics.flatMap(({ status }) => status.addresses ?? []);
-}
-
-async function imageOf(reader: StoreReader, volume: StoredResource<BlockStorageSpec>): Promise<StoredResource<ImageSpec> | undefined> {
-  const source = (await reader.referencesOf(volume.uid)).find(({ pointer }) => pointer === '/spec/sourceImageRef');
-  return source === undefined ? undefined : await reader.getByUid<ImageSpec>(source.uid);
 }
 
 /** The kinds an instance's references name, by pointer. */

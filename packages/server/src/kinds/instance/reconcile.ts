@@ -1,12 +1,14 @@
-import { type Id, type InstanceSpec, Problem, securityGroup, toProblem } from '@virt8ra/contract';
+import { type BlockStorageSpec, type Id, type InstanceSpec, Problem, securityGroup, toProblem } from '@virt8ra/contract';
 import type { Handle, InstanceRealizationStatus, Observation } from '@virt8ra/driver';
 import type { Outcome } from '@virt8ra/engine';
 import type { Realization } from '../../resources/ledger-types.js';
 import type { StoredResource } from '../../resources/stored-resource.js';
-import { realizeBlockStorage } from '../block-storage/index.js';
+import { blockStorageBytes, realizeBlockStorage } from '../block-storage/index.js';
 import type { KindContext } from '../context.js';
 import { nicsForInstance } from '../nic/index.js';
+import { claimStorage } from '../storage-claim.js';
 import { blocked, conditionFrom, isSettled } from './condition.js';
+import { attachedVolumes, diskTrouble } from './data-volumes.js';
 import { deleteInstance } from './delete.js';
 import type { InstanceContext } from './instance-context.js';
 import { instancesFacet } from './instances-facet.js';
@@ -81,6 +83,7 @@ async function converge(context: InstanceContext, resource: Instance, primary: R
   await context.access.ensure(resource.uid, accessPorts(resource.extensions));
   const volumes: Handle[] = [];
   for (const volume of parts.volumes) {
+    await ensureClaim(context, volume, { site, host });
     volumes.push((await realizeBlockStorage(context, volume, { site, host, role: 'primary' })).handle);
   }
   const [permit, power] = await context.store.transaction(
@@ -130,6 +133,19 @@ async function rememberGroups(
   });
 }
 
+/** A data volume that came between the placement of its instance and now has no room of its own yet. */
+async function ensureClaim(
+  context: InstanceContext,
+  { uid, spec }: StoredResource<BlockStorageSpec>,
+  at: { readonly site: string; readonly host: string },
+): Promise<void> {
+  if ((await context.store.ledger.ofResource(uid)).length > 0) return;
+  await context.store.transaction(async (tx) => {
+    const held = await tx.lock(uid);
+    if (held !== undefined) await claimStorage(context, tx, uid, at, blockStorageBytes(spec.sizeGB));
+  });
+}
+
 /** Observes the realization, before or after it was asked to be what it should, and writes what was seen. */
 async function look(
   context: KindContext,
@@ -147,10 +163,14 @@ async function look(
     const facts = learnt(seen, realization);
     if (facts !== undefined) await tx.ledger.setFacts(realization.id, facts);
     const wanted = await instancePower(tx.client, resource.uid);
+    const volumes =
+      seen.type === 'present' || seen.type === 'changing' || seen.type === 'broken'
+        ? { volumes: await attachedVolumes(tx, seen.status.disks) }
+        : {};
     await tx.setStatus(
       resource.uid,
-      statusFromObservation(seen, current.status, context.now().toISOString()),
-      conditionFrom(seen, wanted.power, current, when),
+      { ...statusFromObservation(seen, current.status, context.now().toISOString()), ...volumes },
+      conditionFrom(seen, wanted.power, current, when, diskTrouble(volumes.volumes)),
     );
   });
   return seen;

@@ -1,6 +1,15 @@
 import type { Difference, InstanceActivity, InstanceEnd, Observed, Placement } from '@virt8ra/contract';
 import type { InstanceRealizationStatus, Observation } from '@virt8ra/driver';
 
+/** A block storage as a guest has it. */
+export interface AttachedVolume {
+  readonly deviceRef: { readonly resource: string };
+  readonly state: 'attached' | 'attaching' | 'detaching';
+  readonly reason?: string;
+  readonly iops?: number;
+  readonly bytesPerSecond?: number;
+}
+
 /** The stored part of an instance's status. */
 export interface InstanceStatus {
   powerState?: 'on' | 'off';
@@ -11,6 +20,7 @@ export interface InstanceStatus {
   accelerator?: string;
   lastEnd?: { at: string; how: InstanceEnd };
   differences?: readonly Difference[];
+  volumes?: readonly AttachedVolume[];
 }
 
 /**

@@ -14,9 +14,10 @@ import {
 import type { RunHistory, Workflow } from '@virt8ra/engine';
 import type { StoreTransaction } from '../../resources/store.js';
 import type { StoredResource } from '../../resources/stored-resource.js';
+import { assertNotBackedUp } from '../backing-up.js';
 import type { Admission, KindBehaviour, PutRequest, Subject } from '../behaviour.js';
 import type { KindContext } from '../context.js';
-import type { InstanceStatus } from '../instance/index.js';
+import { assertDisksSettled, type InstanceStatus } from '../instance/index.js';
 import type { MoveInput } from './plan.js';
 import { publicIpsLostBy } from './public-ips.js';
 import type { MigrationStatus } from './subjects.js';
@@ -231,6 +232,9 @@ async function admitMigration(
   const [live] = await context.runner.list({ subject: subjectOf(target.uid), live: true, limit: 1 });
   if (live?.state === 'stuck')
     throw new Problem('conflict', `instance ${name} is held by a stuck run of ${live.workflow} (${live.id}); it must be resumed first`);
+  if (moved !== undefined) assertDisksSettled(moved);
+  const disks = (await tx.referencesOf(target.uid)).filter(({ pointer }) => pointer.endsWith('/deviceRef'));
+  await assertNotBackedUp(tx, [target.uid, ...disks.map(({ uid }) => uid)], 'move it');
   const activity = moved?.status.activity?.value;
   if (mode !== 'cold' && activity !== 'running')
     throw new Problem('conflict', `instance ${name} is ${activity ?? 'not seen'}; a ${mode} move needs it running, use cold`);

@@ -1,8 +1,8 @@
 import { Problem } from '@virt8ra/contract';
-import type { BlockStoragesFacet, Capabilities, DisksFacet, Handle, InstancesFacet, Observation } from '@virt8ra/driver';
-import type { StepContext } from '@virt8ra/engine';
-import type { StoreTransaction } from '../../resources/store.js';
+import type { BlockStoragesFacet, Capabilities, DisksFacet, InstancesFacet } from '@virt8ra/driver';
 import type { KindContext } from '../context.js';
+
+export { call, lastStatusOf, removeByKey, removed, statusOf, write } from '../site-calls.js';
 
 /** What a site must offer so that instances can come and go. */
 export interface SiteFacets {
@@ -12,91 +12,10 @@ export interface SiteFacets {
   readonly capabilities: Capabilities;
 }
 
-/** Longest time that one call to a site, or one transaction of ours, may take effect after it was begun. */
-const callMs = 30_000;
-
 /** Raises `unsupported` for a site that disks cannot be copied to or from. */
 export async function facetsAt(context: KindContext, site: string): Promise<SiteFacets> {
   const { instances, blockStorages, disks, capabilities } = await context.sites.connectionOf(site);
   if (instances === undefined || blockStorages === undefined || disks === undefined)
     throw new Problem('unsupported', `instances cannot be moved to or from site ${site}: it cannot copy disks`);
   return { instances, blockStorages, disks, capabilities };
-}
-
-/** One call to the outside, made only while the run is still ours. */
-export async function call<Value>(step: StepContext, act: () => Promise<Value>): Promise<Value> {
-  await step.assertOwned(callMs);
-  return await act();
-}
-
-/** One transaction of the store, begun only while the run is still ours. */
-export async function write<Value>(
-  context: KindContext,
-  step: StepContext,
-  work: (tx: StoreTransaction) => Promise<Value>,
-): Promise<Value> {
-  return await call(step, async () => await context.store.transaction(work));
-}
-
-/** Troubles that pass by themselves; all others of a site are final for a move. */
-const passing: readonly Problem['kind'][] = ['unavailable', 'throttled', 'unknown-outcome'];
-
-/**
- * What is to be seen of something that must be there; undefined while the site cannot tell, or when it mends itself.
- * Raises `not-found` when it is gone, and `conflict` with the site's words when it is broken for good.
- */
-export function statusOf<Status>(seen: Observation<Status>, what: string): Status | undefined {
-  switch (seen.type) {
-    case 'present':
-    case 'changing':
-      return seen.status;
-    case 'unknown':
-      return undefined;
-    case 'absent':
-      throw new Problem('not-found', `${what} is gone (${seen.source})`);
-    case 'broken':
-      if (passing.includes(seen.problem.kind)) return undefined;
-      throw new Problem('conflict', `${what} failed: ${seen.problem.message}`, { facts: seen.problem.facts, cause: seen.problem });
-  }
-}
-
-/** The same of something that may be gone, and of what is broken as it stands. */
-export function lastStatusOf<Status>(seen: Observation<Status>): Status | 'absent' | undefined {
-  if (seen.type === 'absent') return 'absent';
-  return seen.type === 'unknown' ? undefined : seen.status;
-}
-
-/** Asks for the removal of what is known by `handle`, and answers whether it is positively gone. */
-export async function removed(
-  step: StepContext,
-  facet: { observe(handle: Handle): Promise<Observation<unknown>>; remove(handle: Handle): Promise<void> },
-  handle: Handle,
-): Promise<boolean> {
-  if ((await facet.observe(handle)).type === 'absent') return true;
-  await call(step, async () => await facet.remove(handle));
-  return (await facet.observe(handle)).type === 'absent';
-}
-
-/** Undo: looks for what an attempt may have made under the ledger's `key`, takes it away, and raises `unavailable` until it is gone. */
-export async function removeByKey(
-  context: KindContext,
-  step: StepContext,
-  facet: {
-    find(key: string): Promise<Handle | undefined>;
-    observe(handle: Handle): Promise<Observation<unknown>>;
-    remove(handle: Handle): Promise<void>;
-  },
-  key: string,
-): Promise<void> {
-  const realization = await context.store.ledger.byKey(key);
-  const handle = realization?.handle ?? (await facet.find(key));
-  if (handle === undefined) return;
-  if (realization !== undefined && realization.state !== 'removing') {
-    // Kept first, so that a repetition can still ask for it once it is no longer to be found.
-    await write(context, step, async (tx) => {
-      await tx.ledger.confirm(realization.id, handle);
-      await tx.ledger.setRemoving(realization.id);
-    });
-  }
-  if (!(await removed(step, facet, handle))) throw new Problem('unavailable', `${key} is still being removed`, { retryAfterSeconds: 1 });
 }

@@ -32,6 +32,7 @@ describe('an account', () => {
         { name: 'disks', supported: false, reason: 'it sells no copies' },
         { name: 'hosts', supported: true },
         { name: 'streams', supported: true },
+        { name: 'backups', supported: true },
       ],
     });
   });

@@ -1,0 +1,113 @@
+import { createHash } from 'node:crypto';
+import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import type { ObservedBackup } from '@virt8ra/contract';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { hasCommand, runCommand } from '../system/run-command.js';
+import { AgentProcess, testFolder } from '../testing/agent-process.js';
+import { blankVolume, imageVolume, smallInstance } from '../testing/desired-objects.js';
+import { FakeControlPlane } from '../testing/fake-control-plane.js';
+import { counterFrom, tinyGuestBytes, tinyGuestImage } from '../testing/tiny-guest.js';
+
+const qemu = (await hasCommand('qemu-system-x86_64')) && (await hasCommand('qemu-img'));
+if (!qemu) process.stderr.write('skipped: qemu-system-x86_64 and qemu-img are not installed\n');
+
+const mib = 1024 * 1024;
+const permit = { epoch: 1, holder: 'alpha' };
+/** Where the guest keeps its counter, and where it writes nothing. */
+const counterAt = 8 * 512;
+const stillAt = 20 * mib;
+
+describe.skipIf(!qemu)('a backup', () => {
+  let plane: FakeControlPlane;
+  let agent: AgentProcess;
+
+  beforeEach(async () => {
+    plane = await FakeControlPlane.start();
+    agent = new AgentProcess(plane, 'alpha', await testFolder());
+  });
+  afterEach(async (test) => {
+    if (test.task.result?.state === 'fail') process.stderr.write(`--- agent log\n${agent?.log}\n`);
+    await agent.destroy();
+    await plane.stop();
+  });
+
+  const sent = async (key: string): Promise<ObservedBackup> =>
+    await plane.until(`backup ${key} is sent`, () => {
+      const seen = plane.view('alpha').backups.get(key);
+      return seen?.state === 'sent' ? seen : undefined;
+    });
+  /** What came of a volume, as a raw disk; its digest is checked. */
+  const contentOf = async (backup: ObservedBackup, position: number): Promise<Buffer> => {
+    const upload = plane.uploads.get(`/agent/v1/backups/${backup.key}/${position}`);
+    const { sha256, bytes } = backup.volumes[position]?.file ?? {};
+    expect(upload?.content.length).toBe(bytes);
+    expect(
+      createHash('sha256')
+        .update(upload?.content ?? '')
+        .digest('hex'),
+    ).toBe(sha256);
+    const file = join(agent.folder, `${backup.key}-${position}.qcow2`);
+    writeFileSync(file, upload?.content ?? '');
+    await runCommand('qemu-img', ['convert', '-f', 'qcow2', '-O', 'raw', file, `${file}.raw`]);
+    return readFileSync(`${file}.raw`);
+  };
+
+  it('of a running guest is all its disks at one moment, over a killed agent and a cut upload, and leaves nothing behind', async () => {
+    const image = plane.addArtifact(tinyGuestImage());
+    const volumes = [imageVolume('v1', image, tinyGuestBytes), blankVolume('v2', 8 * mib)];
+    plane.want('alpha', { volumes, instances: [smallInstance('i1', 'v1', permit, { volumeKeys: ['v1', 'v2'] })] });
+    agent.start();
+    await plane.until('the guest counts', () => (plane.view('alpha').instances.get('i1')?.boot?.serialBytes ?? 0) > 100);
+    const before = counterFrom(agent.serial('i1'));
+    plane.cutUploadAfter = 256 * 1024;
+    plane.want('alpha', { backups: [{ key: 'b1', volumes: [{ volumeKey: 'v1' }, { volumeKey: 'v2' }] }] });
+    await plane.until('it is being copied', () => plane.view('alpha').backups.get('b1')?.state === 'copying');
+    await agent.stop('SIGKILL');
+    plane.view('alpha').backups.clear();
+    agent.start();
+    const backup = await sent('b1');
+    const after = counterFrom(agent.serial('i1'));
+    expect(backup).toMatchObject({ consistency: 'crash', takenAt: expect.any(String) });
+    expect(backup.volumes.map(({ sizeBytes }) => sizeBytes)).toEqual([tinyGuestBytes, 8 * mib]);
+
+    const disk = await contentOf(backup, 0);
+    const counted = disk.readUInt32LE(counterAt);
+    expect(counted).toBeGreaterThanOrEqual(before);
+    expect(counted).toBeLessThanOrEqual(after);
+    // The guest writes its counter twice; at one moment the second place is the same or one behind.
+    const mark = disk.readUInt32LE((2048 + 16 * (counted % 1024)) * 512);
+    expect([counted, 0, counted - 1024]).toContain(mark);
+    expect(disk.subarray(stillAt, stillAt + 2 * mib).equals(tinyGuestImage().subarray(stillAt, stillAt + 2 * mib))).toBe(true);
+    expect(backup.volumes[0]?.file?.bytes).toBeLessThan(6 * mib);
+    expect((await contentOf(backup, 1)).every((octet) => octet === 0)).toBe(true);
+
+    expect(plane.view('alpha').instances.get('i1')).toMatchObject({ state: 'running' });
+    expect(readdirSync(`${agent.state}/backups/b1`)).toEqual(['backup.json']);
+    plane.want('alpha', { backups: [] });
+    await plane.until('it is forgotten', () => plane.view('alpha').backups.size === 0 && !existsSync(`${agent.state}/backups/b1`));
+    expect(plane.faults).toEqual([]);
+  });
+
+  it('of volumes that nobody uses keeps guests from them until they are copied, and can be called off', async () => {
+    const image = plane.addArtifact(tinyGuestImage());
+    const volumes = [imageVolume('v1', image, tinyGuestBytes)];
+    plane.want('alpha', { volumes, instances: [smallInstance('i1', 'v1', permit, { power: 'off' })] });
+    agent.start();
+    await plane.until('the volume is there', () => plane.view('alpha').volumes.get('v1')?.state === 'ready');
+    plane.want('alpha', { backups: [{ key: 'b1', volumes: [{ volumeKey: 'v1' }] }] });
+    const backup = await sent('b1');
+    expect(backup.consistency).toBe('offline');
+    const image2 = tinyGuestImage();
+    expect((await contentOf(backup, 0)).equals(image2)).toBe(true);
+
+    plane.want('alpha', { backups: [{ key: 'b2', volumes: [{ volumeKey: 'nowhere' }] }] });
+    await plane.until('one waits for what is not there', () =>
+      plane.view('alpha').backups.get('b2')?.waitingFor?.includes('volume nowhere'),
+    );
+    plane.want('alpha', { backups: [], instances: [smallInstance('i1', 'v1', permit)] });
+    await plane.until('the guest runs', () => plane.view('alpha').instances.get('i1')?.state === 'running');
+    expect(plane.view('alpha').backups.size).toBe(0);
+    expect(readdirSync(`${agent.state}/backups`)).toEqual([]);
+  });
+});

@@ -1,0 +1,48 @@
+import type { DesiredInstance } from '@virt8ra/contract';
+import { bytesRead, type Guest } from '../qemu/guest.js';
+import { tendSerialLog } from '../qemu/serial-log.js';
+import type { DiskTender } from './disk-tender.js';
+import type { InstanceStore } from './instance-store.js';
+import type { InstanceFacts } from './instance-view.js';
+
+const processLogBytes = 256 * 1024;
+
+/** What is seen of running guests at each look, and told of them until the next. */
+export class GuestSights {
+  readonly #store: InstanceStore;
+  readonly #tender: DiskTender;
+  readonly #sights = new Map<string, Pick<InstanceFacts, 'life' | 'disks'>>();
+
+  constructor(store: InstanceStore, tender: DiskTender) {
+    this.#store = store;
+    this.#tender = tender;
+  }
+
+  /** Looks for signs of life, and gives and takes disks unless the guest is `held` as it is. Answers when its disks are to be looked at again. */
+  async look(desired: DesiredInstance, guest: Guest, held: boolean): Promise<number | undefined> {
+    const { key } = desired;
+    const life = await this.#lifeOf(key, guest);
+    const tended = held ? undefined : await this.#tender.tend(desired, guest);
+    const before = this.of(key);
+    this.#sights.set(key, { life: life ?? before.life, disks: tended === undefined ? before.disks : [...tended.disks] });
+    return tended?.lookMs;
+  }
+
+  of(key: string): Pick<InstanceFacts, 'life' | 'disks'> {
+    return this.#sights.get(key) ?? { life: undefined, disks: undefined };
+  }
+
+  forget(key: string): void {
+    this.#sights.delete(key);
+  }
+
+  async #lifeOf(key: string, guest: Guest): Promise<InstanceFacts['life']> {
+    const { bytes, dropped } = await tendSerialLog(guest.paths.serial);
+    await tendSerialLog(guest.paths.log, processLogBytes);
+    const record = this.#store.get(key);
+    if (record === undefined) return undefined;
+    const serialDropped = record.serialDropped + dropped;
+    if (dropped > 0) await this.#store.write({ ...record, serialDropped });
+    return { readBytes: await bytesRead(guest), serialBytes: serialDropped + bytes };
+  }
+}
