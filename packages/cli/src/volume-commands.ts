@@ -1,6 +1,8 @@
+import { Problem } from '@virt8ra/contract';
 import type { Command } from 'commander';
 import type { RestoreFlags } from './commands/backup-restore.js';
 import type { BackupFlags } from './commands/backup-start.js';
+import type { InstanceRestoreFlags } from './commands/instance-restore.js';
 import type { AttachFlags } from './commands/volume-attach.js';
 import type { Session } from './session.js';
 
@@ -37,13 +39,29 @@ export function addVolumeCommands(program: Command, withSession: WithSession): v
     );
   program
     .command('restore')
-    .description('make a block storage from a backup')
+    .description('make a block storage, or an instance with all its disks, from a backup')
     .argument('<backup>', 'BACKUP, or BACKUP/DISK for one of several disks')
-    .requiredOption('--as <name>', 'name of the new block storage')
-    .option('--size <GB>', 'size; default is that of the original')
-    .option('--sku <sku>', 'SKU; default is that of the original')
-    .option('--site <site>', 'where it is to be; default is where its first instance is')
-    .action((what: string, options: RestoreFlags, command: Command) =>
-      withSession(command, async (session) => (await import('./commands/backup-restore.js')).backupRestore(session, what, options)),
+    .option('--as <name>', 'name of the new block storage')
+    .option('--as-instance <name>', 'name of the new instance; its disks are NAME-DISK')
+    .option('--size <GB>', 'size of the block storage; default is that of the original')
+    .option('--sku <sku>', 'SKU of the block storages; default is that of the originals')
+    .option('--instance-sku <sku>', 'SKU of the instance; default is that of the original')
+    .option('--nic <nic>', 'NIC of the instance; default is none')
+    .option('--site <site>', 'where it is to be; default is where the original was, of a block storage where its first instance is')
+    .option('--start', 'start the instance')
+    .action((what: string, options: Partial<RestoreFlags & InstanceRestoreFlags>, command: Command) =>
+      withSession(command, async (session) => await restore(session, what, options)),
     );
+}
+
+async function restore(session: Session, what: string, options: Partial<RestoreFlags & InstanceRestoreFlags>): Promise<void> {
+  const { as, asInstance, ...flags } = options;
+  if (asInstance !== undefined && as === undefined && !what.replace(/^backups?\//, '').includes('/'))
+    return await (await import('./commands/instance-restore.js')).instanceRestore(session, what, { ...flags, asInstance });
+  if (as !== undefined && asInstance === undefined)
+    return await (await import('./commands/backup-restore.js')).backupRestore(session, what, { ...flags, as });
+  throw new Problem(
+    'invalid-request',
+    'say what to make: --as NAME for a block storage, or BACKUP --as-instance NAME for an instance with all disks',
+  );
 }

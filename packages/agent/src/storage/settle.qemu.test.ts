@@ -48,6 +48,7 @@ describe.skipIf(!qemu)('merging an arrived volume', () => {
       moverQmp: join(folder, 'run/m'),
       console: join(folder, 'run/t'),
       vnc: join(folder, 'run/v'),
+      agent: join(folder, 'run/a'),
       pid: join(folder, 'run/p'),
       log: join(folder, 'run/l'),
       serial: join(folder, 'serial'),

@@ -1,6 +1,6 @@
 import { mkdirSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { backup, blockStorage } from '@virt8ra/contract';
+import { backup, blockStorage, instance } from '@virt8ra/contract';
 import { afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { buildCli, createHome, type Home } from '../testing/run-cli.js';
 import { startTestControlPlane, type TestControlPlane } from '../testing/test-control-plane.js';
@@ -71,5 +71,58 @@ describe('restore', () => {
     expect(await home.run(['restore', 'first/data', '--as', 'y'])).toMatchObject({ code: 2, err: expect.stringContaining('--sku') });
     expect((await home.run(['restore', 'first/data', '--as', 'y', '--sku', 'E', '--size', '8'])).code).toBe(0);
     expect(plane.get(blockStorage, inW('y'))?.spec).toEqual({ sizeGB: 8, skuRef: 'skus/E' });
+  });
+
+  it('makes an instance with all disks of a backup, set up as the original, and may be repeated', async () => {
+    plane.set(backup, inW('first'), { spec: { instanceRef: 'instances/web' } });
+    plane.setStatus(backup, inW('first'), { phase: 'done', takenAt: 'then', volumes: [volume('root', 2e9), volume('data', 5e9)] });
+    for (const name of ['root', 'data']) plane.set(blockStorage, inW(name), { spec: { sizeGB: 3, skuRef: 'skus/D' } });
+    const spec = {
+      zone: 'any',
+      skuRef: 'skus/S',
+      bootVolume: { deviceRef: 'block-storages/root' },
+      primaryNicRef: 'nics/web',
+      sshKeys: ['k'],
+    };
+    plane.set(instance, inW('web'), { spec, extensions: { 'virt8ra.power': 'on', 'virt8ra.access': '22' } });
+    const made = await home.run(['restore', 'first', '--as-instance', 'copy']);
+    expect(made).toMatchObject({ code: 0, out: expect.stringContaining('virt8ra start copy'), err: expect.stringContaining('no NIC') });
+    expect(plane.get(instance, inW('copy'))).toMatchObject({
+      spec: {
+        zone: 'any',
+        skuRef: 'skus/S',
+        bootVolume: { deviceRef: 'block-storages/copy-root' },
+        dataVolumes: [{ deviceRef: 'block-storages/copy-data' }],
+        sshKeys: ['k'],
+      },
+      extensions: { 'virt8ra.power': 'off', 'virt8ra.access': '22' },
+    });
+    expect(plane.get(blockStorage, inW('copy-data'))).toMatchObject({ extensions: { 'virt8ra.backup': 'first/data' } });
+    const puts = () => plane.seen.filter(({ method }) => method === 'PUT').length;
+    const before = puts();
+    expect((await home.run(['restore', 'first', '--as-instance', 'copy'])).code).toBe(0);
+    expect(puts()).toBe(before);
+    expect(await home.run(['restore', 'first', '--as-instance', 'web'])).toMatchObject({
+      code: expect.any(Number),
+      err: expect.stringContaining('give another name'),
+    });
+    expect((await home.run(['restore', 'first/root', '--as-instance', 'x'])).code).toBe(2);
+    expect((await home.run(['restore', 'first'])).code).toBe(2);
+  });
+
+  it('asks for the size of an instance whose original has gone', async () => {
+    plane.set(backup, inW('first'), { spec: { instanceRef: 'instances/gone' } });
+    plane.setStatus(backup, inW('first'), { phase: 'done', takenAt: 'then', volumes: [volume('root', 2e9)] });
+    expect(await home.run(['restore', 'first', '--as-instance', 'x'])).toMatchObject({
+      code: 2,
+      err: expect.stringContaining('--instance-sku'),
+    });
+    expect(
+      (await home.run(['restore', 'first', '--as-instance', 'x', '--instance-sku', 'S', '--sku', 'D', '--nic', 'n', '--start'])).code,
+    ).toBe(0);
+    expect(plane.get(instance, inW('x'))).toMatchObject({
+      spec: { skuRef: 'skus/S', primaryNicRef: 'nics/n' },
+      extensions: { 'virt8ra.power': 'on' },
+    });
   });
 });
