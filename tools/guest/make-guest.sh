@@ -86,7 +86,7 @@ copy_module() { # NAME: and what it needs
     cp "$modules/$path" "$root/lib/modules/$release/$path"
   done
 }
-for name in virtio_pci virtio_blk virtio_net virtio_rng virtio_balloon virtio_scsi sd_mod sr_mod ata_piix \
+for name in virtio_pci virtio_blk virtio_net virtio_rng virtio_console virtio_balloon virtio_scsi sd_mod sr_mod ata_piix \
   isofs vfat nls_utf8 nls_cp437 nls_ascii nls_iso8859-1 button evdev; do
   copy_module "$name"
 done

@@ -14,6 +14,7 @@ import type { VolumeTransfers, VolumeUsers } from '../storage/volume-reconciler.
 import type { VolumeStore } from '../storage/volume-store.js';
 import type { BackupRecord, BackupStore } from './backup-store.js';
 import { type CopiedDisk, GuestCopy } from './guest-copy.js';
+import { takePointInTime, wakeGuest } from './point-in-time.js';
 
 export type UploadProgress = Omit<Progress, 'transferId'>;
 
@@ -158,27 +159,36 @@ export class BackupReconciler {
     await this.#users.exclusive(place.key, async () => {
       const disks = await this.#disksOf(desired, place.guest);
       const copy = new GuestCopy(place.guest, key);
-      const recordNow = async (): Promise<BackupRecord> => {
-        const record: BackupRecord = {
-          version: 1,
-          key,
-          stage: 'copying',
-          launchId: place.guest.launchId,
-          takenAt: new Date(this.#context.clock.wallMs()).toISOString(),
-          consistency: 'crash',
-          volumes: disks.map(({ volumeKey, sizeBytes }) => ({ volumeKey, sizeBytes })),
-        };
+      let record: BackupRecord = {
+        version: 1,
+        key,
+        stage: 'copying',
+        launchId: place.guest.launchId,
+        takenAt: this.#now(),
+        consistency: 'crash',
+        volumes: disks.map(({ volumeKey, sizeBytes }) => ({ volumeKey, sizeBytes })),
+      };
+      const note = async (change: Partial<BackupRecord>) => {
+        record = { ...record, ...change };
         await this.#store.write(record);
-        return record;
       };
       await this.#store.clear(key);
       // Before anything is made in the guest's process, so that it is found and taken away whatever happens to this agent.
-      await recordNow();
+      await note({});
       await copy.prepare(disks, await guestUser(this.#context.config.root, place.key));
-      const record = await recordNow();
-      await copy.begin(disks);
+      let takenAt = record.takenAt;
+      const consistency = await takePointInTime({
+        guest: place.guest,
+        log: this.#context.log,
+        take: async () => {
+          takenAt = this.#now();
+          await copy.begin(disks);
+        },
+        note: async (resting) => await note({ resting }),
+      });
+      await note({ takenAt, consistency });
       this.#post(desired, record);
-      this.#context.log.info('a backup of a running guest was begun', { backup: key, instance: place.key });
+      this.#context.log.info('a backup of a running guest was begun', { backup: key, instance: place.key, consistency });
     });
     return lookMs;
   }
@@ -196,6 +206,11 @@ export class BackupReconciler {
 
   async #watch(desired: DesiredBackup, record: BackupRecord, { guest, key: instanceKey }: Place): Promise<BackupRecord | number> {
     const { key } = desired;
+    if (record.resting === true) {
+      await wakeGuest(guest);
+      await this.#store.write({ ...record, resting: false });
+      return 0;
+    }
     const copy = new GuestCopy(guest, key);
     const state = await copy.state(desired.volumes.length);
     const full = (await guestStatus(guest)) === 'io-error' || (await this.#isNearlyFull());
@@ -261,7 +276,7 @@ export class BackupReconciler {
         version: 1,
         key,
         stage: 'copying',
-        takenAt: new Date(this.#context.clock.wallMs()).toISOString(),
+        takenAt: this.#now(),
         consistency: 'offline',
         volumes: volumes.map(({ volumeKey }) => ({ volumeKey, sizeBytes: this.#volumes.get(volumeKey)?.sizeBytes ?? 0 })),
       };
@@ -306,8 +321,7 @@ export class BackupReconciler {
 
   async #giveUp(desired: DesiredBackup, problem: Problem): Promise<void> {
     const { key } = desired;
-    const place = this.#users.guestWith(desired.volumes[0]?.volumeKey ?? '');
-    if (place !== undefined) await new GuestCopy(place.guest, key).clear();
+    await this.#leave(desired.volumes, key);
     await this.#store.clear(key);
     await this.#store.forget(key);
     this.#failed.set(key, problem);
@@ -318,14 +332,28 @@ export class BackupReconciler {
   async #remove(key: string): Promise<NextLook> {
     if (!this.#context.ledger.mayRemove({ type: 'backup', key })) return undefined;
     const record = this.#store.get(key);
-    for (const { volumeKey } of record?.volumes ?? []) {
-      const place = this.#users.guestWith(volumeKey);
-      if (place !== undefined && record?.stage === 'copying') await new GuestCopy(place.guest, key).clear();
-    }
+    if (record?.stage === 'copying') await this.#leave(record.volumes, key);
     await this.#store.remove(key);
     this.#failed.delete(key);
     this.#context.board.remove({ type: 'backup', key });
     return undefined;
+  }
+
+  /** Takes everything of a backup out of the guests that have its volumes. One that cannot be woken has lost the agent that could do it. */
+  async #leave(volumes: readonly { readonly volumeKey: string }[], key: string): Promise<void> {
+    const places = volumes.flatMap(({ volumeKey }) => this.#users.guestWith(volumeKey) ?? []);
+    for (const guest of new Set(places.map((place) => place.guest))) {
+      if (this.#store.get(key)?.resting === true) {
+        await wakeGuest(guest).catch((error: unknown) =>
+          this.#context.log.error('a guest does not wake its file systems', { backup: key, problem: toProblem(error).message }),
+        );
+      }
+      await new GuestCopy(guest, key).clear();
+    }
+  }
+
+  #now(): string {
+    return new Date(this.#context.clock.wallMs()).toISOString();
   }
 
   #tell(key: string, progress: UploadProgress): void {

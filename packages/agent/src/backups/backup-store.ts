@@ -12,6 +12,8 @@ export interface BackupRecord {
   readonly stage: 'copying' | 'copied' | 'sent';
   /** Launch of the guest whose process makes the copies; absent: they are made of files that nobody uses. */
   readonly launchId?: string;
+  /** The guest's file systems may be at rest still, and must be woken. */
+  readonly resting?: boolean;
   readonly takenAt: string;
   readonly consistency: BackupConsistency;
   readonly volumes: ObservedBackup['volumes'];

@@ -1,4 +1,4 @@
-import { existsSync } from 'node:fs';
+import { existsSync, writeFileSync } from 'node:fs';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { hasCommand } from '../system/run-command.js';
 import { AgentProcess, testFolder } from '../testing/agent-process.js';
@@ -29,7 +29,7 @@ describe.skipIf(!qemu)('the disks of a running guest', () => {
   const disksOf = (key: string) => plane.view('alpha').instances.get(key)?.disks ?? [];
   const stateOf = (key: string, volumeKey: string) => disksOf(key).find((disk) => disk.volumeKey === volumeKey)?.state;
 
-  it('come while it runs, outlive a killed agent, grow, and stay the guest’s until it lets go of them', async () => {
+  it('come while it runs, outlive a killed agent and a damaged record, grow, and stay the guest’s until it lets go of them', async () => {
     const image = plane.addArtifact(tinyGuestImage());
     const volumes = [imageVolume('v1', image, tinyGuestBytes), blankVolume('v2', 16 * mib), blankVolume('v3', 16 * mib)];
     plane.want('alpha', { volumes, instances: [smallInstance('i1', 'v1', permit)] });
@@ -47,6 +47,8 @@ describe.skipIf(!qemu)('the disks of a running guest', () => {
 
     await agent.stop('SIGKILL');
     plane.view('alpha').instances.clear();
+    // What it remembered of the guest is damaged, too: which disks came later, only the guest's process knows.
+    writeFileSync(`${agent.state}/instances/i1/instance.json`, '{');
     const grown = [volumes[0], { ...blankVolume('v2', 48 * mib), limits: { iops: 100 } }, volumes[2]].flatMap((volume) => volume ?? []);
     plane.want('alpha', { volumes: grown, instances: [withDisks('v2')] });
     agent.start();

@@ -33,6 +33,7 @@ export function guestPaths(context: HostContext, store: InstanceStore, key: stri
     serial: join(store.guestDirectory(key), 'serial.log'),
     console: join(runtime, 'tty'),
     vnc: join(runtime, 'vnc'),
+    agent: join(runtime, 'agent'),
   };
 }
 

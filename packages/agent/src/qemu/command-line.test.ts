@@ -15,7 +15,16 @@ const plan: GuestPlan = {
   disks: [{ volumeKey: 'v1', base: '/a/base.qcow2', overlay: '/a/overlay.qcow2' }],
   seed: '/s,eed.iso',
   nics: [],
-  paths: { qmp: '/r/qmp', moverQmp: '/r/mover', pid: '/r/pid', log: '/r/log', serial: '/g/a,b.log', console: '/r/tty', vnc: '/r/vnc' },
+  paths: {
+    qmp: '/r/qmp',
+    moverQmp: '/r/mover',
+    pid: '/r/pid',
+    log: '/r/log',
+    serial: '/g/a,b.log',
+    console: '/r/tty',
+    vnc: '/r/vnc',
+    agent: '/r/agent',
+  },
 };
 const nodes = (command: string[]) =>
   command.flatMap((word, at) => (word === '-blockdev' ? [JSON.parse(command[at + 1] ?? '') as Record<string, unknown>] : []));
@@ -46,6 +55,7 @@ it('gives every possible device a place of its own on the bus', () => {
     ...Array.from({ length: 64 }, (_, index) => pciAddress('port', index)),
     ...Array.from({ length: 17 }, (_, index) => pciAddress('nic', index)),
     pciAddress('rng'),
+    pciAddress('channels'),
     pciAddress('screen'),
     pciAddress('seed'),
   ];

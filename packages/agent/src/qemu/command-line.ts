@@ -40,9 +40,14 @@ export interface GuestPaths {
   /** Where its console takes input, and its screen is. */
   readonly console: string;
   readonly vnc: string;
+  /** Where an agent inside it would answer. */
+  readonly agent: string;
   /** What QEMU itself says. */
   readonly log: string;
 }
+
+/** Name of the channel to an agent inside the guest. */
+export const guestAgentChannel = 'agent0';
 
 const sandbox = 'on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny';
 
@@ -68,6 +73,7 @@ export function qemuCommand(plan: GuestPlan): string[] {
     ...['-serial', 'chardev:serial0'],
     ...(arm ? [] : ['-device', `VGA,${pciAddress('screen')}`, '-vnc', `unix:${escaped(plan.paths.vnc)}`]),
     ...['-object', 'rng-random,id=random0,filename=/dev/urandom', '-device', `virtio-rng-pci,rng=random0,${pciAddress('rng')}`],
+    ...agentChannel(plan.paths.agent),
     ...firmwareNodes(plan.firmware),
     ...diskPorts(plan.disks.length).flatMap((port) => ['-device', port]),
     ...plan.disks.flatMap(diskArguments),
@@ -90,6 +96,15 @@ export function qemuCommand(plan: GuestPlan): string[] {
 /** Id of the `-netdev` of NIC `index`. */
 export function netdevId(index: number): string {
   return `net${index}`;
+}
+
+/** The place where guests of all makes look for it. */
+function agentChannel(socket: string): string[] {
+  return [
+    ...['-device', `virtio-serial-pci,id=channels0,max_ports=2,${pciAddress('channels')}`],
+    ...['-chardev', `socket,id=${guestAgentChannel},server=on,wait=off,path=${escaped(socket)}`],
+    ...['-device', `virtserialport,bus=channels0.0,nr=1,chardev=${guestAgentChannel},name=org.qemu.guest_agent.0`],
+  ];
 }
 
 function monitor(id: string, socket: string): string[] {

@@ -25,6 +25,7 @@ const plan: GuestPlan = {
     log: '/r/log',
     console: '/r/tty',
     vnc: '/r/vnc',
+    agent: '/r/agent',
     serial: '/a,b/instances/i1/guest/serial.log',
   },
 };

@@ -35,7 +35,8 @@ export async function launchGuest(
   const runtime = dirname(paths.qmp);
   await makeDirectory(runtime);
   if (user !== undefined) await chown(runtime, user.uid, user.gid);
-  for (const path of [paths.qmp, paths.moverQmp, paths.pid, paths.log, paths.console, paths.vnc]) await rm(path, { force: true });
+  for (const path of [paths.qmp, paths.moverQmp, paths.pid, paths.log, paths.console, paths.vnc, paths.agent])
+    await rm(path, { force: true });
   const [command = '', ...args] = unprivileged(user, qemuCommand(plan));
   // For appending, so that it can be cut under QEMU.
   const log = await open(paths.log, 'a', 0o600);

@@ -1,0 +1,100 @@
+import { createConnection } from 'node:net';
+import { Problem } from '@virt8ra/contract/plain';
+import { guestAgentChannel } from '../qemu/command-line.js';
+import type { Guest } from '../qemu/guest.js';
+
+/** The agent inside a guest, spoken to over its channel: <https://qemu-project.gitlab.io/qemu/interop/qemu-ga-ref.html>. */
+export interface GuestAgent {
+  /** Brings all file systems to rest and answers how many. Nothing in the guest can write until `thaw`. */
+  freeze(): Promise<number>;
+  isFrozen(): Promise<boolean>;
+  /** May be repeated. */
+  thaw(): Promise<void>;
+  close(): void;
+}
+
+/** An agent that is there answers at once; writing everything out before the rest may take longer. */
+const answerMs = 3_000;
+const freezeMs = 10_000;
+const longestAnswer = 64 * 1024;
+
+/**
+ * Connects to the agent inside a guest; undefined when nobody answers there: the guest has none, or one that hangs. Its answers are the guest's
+ * word and nothing more.
+ */
+export async function openGuestAgent(guest: Guest): Promise<GuestAgent | undefined> {
+  const devices = (await guest.monitor.run('query-chardev')) as { readonly label: string; readonly 'frontend-open': boolean }[];
+  if (!devices.some((device) => device.label === guestAgentChannel && device['frontend-open'])) return undefined;
+  const line = await openLine(guest.paths.agent).catch(() => undefined);
+  if (line === undefined) return undefined;
+  const run = async (execute: string, timeoutMs = answerMs): Promise<unknown> => await line.ask({ execute }, timeoutMs);
+  try {
+    // Whatever an earlier connection left unread ends here.
+    const id = Math.floor(Math.random() * 2 ** 31);
+    await line.ask({ execute: 'guest-sync-delimited', arguments: { id } }, answerMs, (answer) => answer === id);
+  } catch {
+    line.close();
+    return undefined;
+  }
+  return {
+    freeze: async () => Number(await run('guest-fsfreeze-freeze', freezeMs)),
+    isFrozen: async () => (await run('guest-fsfreeze-status')) === 'frozen',
+    thaw: async () => void (await run('guest-fsfreeze-thaw')),
+    close: line.close,
+  };
+}
+
+interface Line {
+  /** Raises Problem unavailable without an answer in time, internal with the agent's own words when it cannot do it. */
+  ask(question: object, timeoutMs: number, isMeant?: (answer: unknown) => boolean): Promise<unknown>;
+  close(): void;
+}
+
+/** One question at a time; each answer is a line, before which an octet 255 may stand. */
+async function openLine(path: string): Promise<Line> {
+  const socket = createConnection(path);
+  let text = '';
+  let take: (answer: { readonly return?: unknown; readonly error?: { readonly desc?: string } }) => void = () => {};
+  let fail: (problem: Problem) => void = () => {};
+  socket.setEncoding('latin1').on('data', (piece: Buffer | string) => {
+    text += piece;
+    if (text.length > longestAnswer) socket.destroy();
+    for (let end = text.indexOf('\n'); end >= 0; end = text.indexOf('\n')) {
+      const line = text.slice(text.lastIndexOf('\u00ff', end) + 1, end);
+      text = text.slice(end + 1);
+      try {
+        take(JSON.parse(line) as Parameters<typeof take>[0]);
+      } catch {
+        // What an earlier connection had left half read.
+      }
+    }
+  });
+  const gone = () => fail(new Problem('unavailable', 'the channel to the agent inside the guest has ended'));
+  socket.once('close', gone);
+  await new Promise<void>((resolve, reject) => {
+    socket.once('connect', resolve);
+    socket.once('error', reject);
+  });
+  socket.on('error', gone);
+  return {
+    ask: async (question, timeoutMs, isMeant = () => true) => {
+      const answer = new Promise<unknown>((resolve, reject) => {
+        const timer = setTimeout(() => fail(new Problem('unavailable', 'the agent inside the guest does not answer')), timeoutMs);
+        fail = (problem) => {
+          clearTimeout(timer);
+          reject(problem);
+        };
+        take = ({ return: value, error }) => {
+          if (error === undefined && !isMeant(value)) return;
+          clearTimeout(timer);
+          if (error === undefined) resolve(value);
+          else reject(new Problem('internal', `the agent inside the guest: ${error.desc ?? 'no reason given'}`));
+        };
+      });
+      if (socket.destroyed) gone();
+      else socket.write(`\u00ff${JSON.stringify(question)}\n`, 'latin1');
+      return await answer;
+    },
+    close: () => socket.destroy(),
+  };
+}
