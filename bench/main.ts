@@ -5,6 +5,7 @@ import { dirname, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import { measureAgent } from './agent-memory.js';
+import { measureGuests } from './many-guests.js';
 import { measureMover } from './mover-speed.js';
 import { measureScale } from './scale.js';
 import { benchFolder, serve } from './served.js';
@@ -69,6 +70,13 @@ async function main(): Promise<number> {
     if ('skipped' in agent) say(`- idle agent not measured: ${agent.skipped}`);
     else judge(`an idle agent holds ${agent.idleMiB} MiB (at most 80)`, agent.idleMiB <= 80);
 
+    const guests = await orSkipped(async () => await measureGuests(say));
+    if ('skipped' in guests) say(`- many guests not measured: ${guests.skipped}`);
+    else {
+      judge(`an agent with ${guests.guests} running guests holds ${guests.agentMiB} MiB (at most 120)`, guests.agentMiB <= 120);
+      judge(`and keeps ${guests.corePercent} % of a core busy while they idle (at most 2)`, guests.corePercent <= 2);
+    }
+
     const mover = await orSkipped(async () => await measureMover(root, folder.path));
     if ('skipped' in mover) say(`- mover not measured: ${mover.skipped}`);
     else {
@@ -84,6 +92,7 @@ async function main(): Promise<number> {
         ratios,
         readySeconds: ready,
         agent,
+        guests,
         mover,
         verdicts,
       };

@@ -1,6 +1,6 @@
 import { rm } from 'node:fs/promises';
 import { dirname } from 'node:path';
-import { type DesiredInstance, type ObservedInstance, type Surrender, toProblem } from '@virt8ra/contract';
+import { type DesiredInstance, isBooted, type ObservedInstance, type Surrender, toProblem } from '@virt8ra/contract';
 import type { NextLook } from '../desired/converger.js';
 import { stillFull } from '../disk/room.js';
 import { type HostContext, troubleFrom } from '../host-context.js';
@@ -290,7 +290,8 @@ export class InstanceReconciler {
     const problem = runningProblem(starved, differencesOf(record?.launch?.started, desired).length > 0);
     this.#post(desired, { state: pausedState, ...(problem === undefined ? {} : { problem }) });
     const startedAt = Date.parse(this.#store.get(key)?.startedAt ?? '');
-    const young = clock.wallMs() - startedAt < youngMs;
+    // Whoever waits for it to boot is told at once; one that has booted tells of itself by events.
+    const young = clock.wallMs() - startedAt < youngMs && !isBooted(this.#sights.of(key).life);
     const expiryMs = desired.permit === undefined ? 0 : permits.remainingMs(desired.permit, record?.anchor);
     const nextMs = Math.min(starved === undefined ? (young ? 1_000 : 15_000) : 2_000, disksMs ?? 15_000);
     return Math.max(Math.min(nextMs, expiryMs), 1);

@@ -197,6 +197,37 @@ describe('the link', () => {
     expect(plane.faults).toEqual([]);
   });
 
+  it('waits longer each time for a control plane whose desired state it does not understand, and says which part of it', async () => {
+    const identity = await enrolHost();
+    const desired = { generation: 1, networks: [], volumes: [], instances: [], transfers: [{ id: 'Not an id' }] };
+    plane.wantExactly('alpha', desired as unknown as DesiredState);
+    const told: { readonly reason: string; readonly attempts: number }[] = [];
+    const note = (message: string, facts?: object) => {
+      if (message === 'the link is down') told.push(facts as (typeof told)[number]);
+    };
+    let accepted = 0;
+    link = openLink({
+      identity: () => identity,
+      bootId: 'boot-1',
+      features: [],
+      board: new Board(),
+      generation: () => 0,
+      accept: async () => {
+        accepted += 1;
+      },
+      inventory: async () => inventory,
+      openStream: () => {},
+      log: { ...silentLog, info: note, debug: note },
+      backoffMs: { least: 1, most: 20 },
+    });
+    await expect.poll(() => told.map(({ attempts }) => attempts).slice(0, 4)).toEqual([1, 2, 3, 4]);
+    expect(told[0]?.reason).toMatch(/desired\/state\/transfers\/0/);
+    plane.wantExactly('alpha', { ...desired, transfers: [] });
+    await expect.poll(() => accepted).toBe(1);
+    plane.cut('alpha');
+    await expect.poll(() => told.at(-1)?.attempts).toBe(1);
+  });
+
   it('takes over desired states in order and answers each with a full observation of its generation', async () => {
     const accepted: [string, DesiredState][] = [];
     await dial(new Board(), accepted);

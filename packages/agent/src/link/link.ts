@@ -4,6 +4,7 @@ import {
   agentFrameBytes,
   agentProtocols,
   type DesiredState,
+  frameFault,
   type HostInventory,
   Problem,
   ServerMessage,
@@ -63,8 +64,10 @@ export function openLink(options: LinkOptions): Link {
   const dial = () => {
     session = openSession(options, {
       greeted: () => {
-        attempts = 0;
         localAddress = session?.localAddress();
+      },
+      followed: () => {
+        attempts = 0;
       },
       ended: (reason) => {
         session = undefined;
@@ -95,6 +98,13 @@ export function openLink(options: LinkOptions): Link {
   };
 }
 
+interface SessionListener {
+  greeted(): void;
+  /** A desired state was taken over. Only now the link is of use: one that breaks before is not dialled again at once for ever. */
+  followed(): void;
+  ended(reason: string): void;
+}
+
 interface Session {
   greeted(): boolean;
   outbox(): Outbox | undefined;
@@ -103,7 +113,7 @@ interface Session {
   close(): Promise<void>;
 }
 
-function openSession(options: LinkOptions, on: { greeted: () => void; ended: (reason: string) => void }): Session {
+function openSession(options: LinkOptions, on: SessionListener): Session {
   const { log } = options;
   const identity = options.identity();
   const url = new URL('/agent/v1/link', identity.server);
@@ -168,6 +178,7 @@ function openSession(options: LinkOptions, on: { greeted: () => void; ended: (re
         accepting = accepting
           .then(() => options.accept(message.epoch, message.state))
           .then(() => {
+            on.followed();
             outbox?.announce();
             if ((message.state.maintenance === true) === inMaintenance) return;
             inMaintenance = message.state.maintenance === true;
@@ -249,9 +260,5 @@ function parseFrame(text: string): ServerMessage | Problem {
     return new Problem('invalid-request', 'the server sent a frame that is not JSON');
   }
   if (messageShape.Check(frame)) return frame;
-  const first = messageShape.Errors(frame)[0];
-  return new Problem(
-    'invalid-request',
-    `the server sent a frame that the protocol does not know: ${first === undefined ? 'no reason' : `${first.instancePath} ${first.message}`}`,
-  );
+  return new Problem('invalid-request', `the server sent a frame that the protocol does not know: ${frameFault(ServerMessage, frame)}`);
 }

@@ -10,6 +10,7 @@ import {
   carrierFromSocket,
   type DesiredState,
   type EnrolRequest,
+  frameFault,
   type ObservedBackup,
   type ObservedInstance,
   type ObservedNetwork,
@@ -235,8 +236,7 @@ export class FakeControlPlane {
     link.on('message', (data) => {
       const message: unknown = JSON.parse(String(data));
       view.frames += 1;
-      if (!messageShape.Check(message))
-        this.faults.push(`${host}: ${JSON.stringify(messageShape.Errors(message)[0])} in ${String(data).slice(0, 300)}`);
+      if (!messageShape.Check(message)) this.faults.push(`${host}: ${frameFault(AgentMessage, message)} in ${String(data).slice(0, 300)}`);
       else this.#take(host, view, message);
       for (const watcher of this.#watchers) watcher();
     });

@@ -1,5 +1,6 @@
 export * from './desired.js';
 export * from './filter.js';
+export * from './frame-fault.js';
 export * from './host-object.js';
 export * from './observed.js';
 export * from './permit.js';

@@ -83,6 +83,17 @@ export const HostFinding = Type.Object({
 });
 export type HostFinding = Static<typeof HostFinding>;
 
+/** Signs of life of a guest since its process started: bytes it read from its disks and wrote to its serial console. */
+export const GuestBoot = Type.Object({ readBytes: Type.Integer(), serialBytes: Type.Integer() });
+export type GuestBoot = Static<typeof GuestBoot>;
+
+const bootedBytes = 65_536;
+
+/** Whether a guest got beyond its firmware, as far as can be seen from outside: it speaks, or has read more than a boot sector. */
+export function isBooted(boot: GuestBoot | undefined): boolean {
+  return boot !== undefined && (boot.readBytes >= bootedBytes || boot.serialBytes > 0);
+}
+
 export const hostInstanceStates = ['waiting', 'starting', 'running', 'paused', 'stopping', 'stopped', 'crashed', 'failed'] as const;
 export const ObservedInstance = Type.Object({
   key: Type.String(),
@@ -100,8 +111,7 @@ export const ObservedInstance = Type.Object({
   pid: Type.Optional(Type.Integer()),
   startedAt: Type.Optional(Type.String()),
   restarts: Type.Integer(),
-  /** Signs of life since this process started: bytes the guest read from its disks and wrote to its serial console. */
-  boot: Type.Optional(Type.Object({ readBytes: Type.Integer(), serialBytes: Type.Integer() })),
+  boot: Type.Optional(GuestBoot),
   /**
    * Of a guest that runs: the volumes it has as disks. `attaching`: it should have it and has not yet. `detaching`: it should not and still has it;
    * until then its files are the guest's. `reason`: what is in the way.

@@ -4,6 +4,7 @@ import {
   AgentMessage,
   type AgentMessageOf,
   agentProtocols,
+  frameFault,
   Problem,
   type ServerMessage,
   type ServerStream,
@@ -262,11 +263,7 @@ function parseFrame(text: string, binary: boolean): AgentMessage {
     throw new Problem('invalid-request', 'a frame is not JSON');
   }
   if (messageShape.Check(frame)) return frame;
-  const first = messageShape.Errors(frame)[0];
-  throw new Problem(
-    'invalid-request',
-    `a frame is not of the protocol: ${first === undefined ? 'no reason' : `${first.instancePath} ${first.message}`}`,
-  );
+  throw new Problem('invalid-request', `a frame is not of the protocol: ${frameFault(AgentMessage, frame)}`);
 }
 
 function bindLog(log: Log, bound: object): Log {

@@ -1,5 +1,5 @@
-import { Problem } from '@virt8ra/contract';
-import type { BlockStorageRealizationSpec, Handle, InstanceRealizationStatus } from '@virt8ra/driver';
+import { isBooted, Problem } from '@virt8ra/contract';
+import type { BlockStorageRealizationSpec, Handle } from '@virt8ra/driver';
 import type { Poll, StepContext } from '@virt8ra/engine';
 import type { KindContext } from '../context.js';
 import { currentPermit, grantPermit, promisePermit, recordSurrender } from '../instance/index.js';
@@ -8,7 +8,6 @@ import { call, facetsAt, lastStatusOf, removeByKey, statusOf, write } from './si
 import { showPhase, specificationAt } from './subjects.js';
 
 /** Bytes that a guest reads from its disk before it can be said to boot; the firmware alone reads less. */
-const bootedBytes = 65_536;
 
 /** What the arriving disk is asked to be. */
 export function incomingSpec(
@@ -174,8 +173,4 @@ export async function pollTargetUp(
         // A guest that came with its memory boots nothing.
         (plan.mode === 'live' || isBooted(boot));
   return isUp ? { done: startedAt === undefined ? {} : { startedAt } } : { waitSeconds: 0.5 };
-}
-
-function isBooted(boot: InstanceRealizationStatus['boot']): boolean {
-  return boot !== undefined && (boot.readBytes >= bootedBytes || boot.serialBytes > 0);
 }
