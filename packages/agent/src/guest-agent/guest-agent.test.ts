@@ -1,4 +1,4 @@
-import { mkdtempSync, rmSync } from 'node:fs';
+import { mkdtempSync, renameSync, rmSync, symlinkSync } from 'node:fs';
 import { createServer, type Server } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -55,6 +55,18 @@ describe('the agent inside a guest', () => {
     await agent?.thaw();
     expect(await agent?.isFrozen()).toBe(false);
     agent?.close();
+  });
+
+  it('is not spoken to by a link in the place of its channel', async () => {
+    const asked: string[] = [];
+    const guest = await guestWith((command, id) => {
+      asked.push(command);
+      return { return: id };
+    });
+    renameSync(join(folder, 'agent'), join(folder, 'elsewhere'));
+    symlinkSync(join(folder, 'elsewhere'), join(folder, 'agent'));
+    expect(await openGuestAgent(guest)).toBeUndefined();
+    expect(asked).toEqual([]);
   });
 
   it('says why it cannot', async () => {

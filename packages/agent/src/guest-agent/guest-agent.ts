@@ -1,7 +1,7 @@
-import { createConnection } from 'node:net';
 import { Problem } from '@virt8ra/contract/plain';
 import { guestAgentChannel } from '../qemu/command-line.js';
 import type { Guest } from '../qemu/guest.js';
+import { connectGuestSocket } from '../system/guest-files.js';
 
 /** The agent inside a guest, spoken to over its channel: <https://qemu-project.gitlab.io/qemu/interop/qemu-ga-ref.html>. */
 export interface GuestAgent {
@@ -52,7 +52,7 @@ interface Line {
 
 /** One question at a time; each answer is a line, before which an octet 255 may stand. */
 async function openLine(path: string): Promise<Line> {
-  const socket = createConnection(path);
+  const socket = await connectGuestSocket(path, answerMs);
   let text = '';
   let take: (answer: { readonly return?: unknown; readonly error?: { readonly desc?: string } }) => void = () => {};
   let fail: (problem: Problem) => void = () => {};
@@ -70,12 +70,8 @@ async function openLine(path: string): Promise<Line> {
     }
   });
   const gone = () => fail(new Problem('unavailable', 'the channel to the agent inside the guest has ended'));
-  socket.once('close', gone);
-  await new Promise<void>((resolve, reject) => {
-    socket.once('connect', resolve);
-    socket.once('error', reject);
-  });
-  socket.on('error', gone);
+  socket.once('close', gone).once('end', gone).on('error', gone);
+  socket.resume();
   return {
     ask: async (question, timeoutMs, isMeant = () => true) => {
       const answer = new Promise<unknown>((resolve, reject) => {
