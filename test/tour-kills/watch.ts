@@ -11,7 +11,7 @@ export interface Watch {
   stop(): void;
 }
 
-const lookMs = 150;
+const lookMs = 100;
 /** A guest that is asked all the time runs more than this between two looks, a stopped one not at all. */
 const runsNanoseconds = 1_000_000;
 

@@ -6,7 +6,7 @@ import { stillFull } from '../disk/room.js';
 import { type HostContext, troubleFrom } from '../host-context.js';
 import { sweepTaps } from '../network/taps.js';
 import type { PermitVerdict } from '../permits/permit-book.js';
-import { type Guest, guestStatus, isStoppedByMove, quitGuest, shutDownGuest } from '../qemu/guest.js';
+import { type Guest, guestStatus, isStoppedByMove, lastWords, quitGuest, shutDownGuest } from '../qemu/guest.js';
 import type { VolumeStore } from '../storage/volume-store.js';
 import { Exclusive } from '../system/exclusive.js';
 import { isAlive } from '../system/process-identity.js';
@@ -206,6 +206,8 @@ export class InstanceReconciler {
     if (record?.launch === undefined) return;
     const guest = this.#guests.get(key);
     if (guest !== undefined && (await isAlive(guest.process))) return;
+    const said = await lastWords(guestPaths(this.#context, this.#store, key).log);
+    if (this.#claims.isArriving(key)) this.#context.log.warn('a receiving process ended by itself', { instance: desired.instance, said });
     await this.#gone(key);
     if (this.#claims.isArriving(key)) return;
     const { clock, log } = this.#context;

@@ -76,7 +76,8 @@ async function connectWhenThere(path: string, timeoutMs: number): Promise<Monito
   }
 }
 
-async function lastWords(log: string): Promise<string> {
+/** What a guest's process said last, with a colon before it; empty when it said nothing. */
+export async function lastWords(log: string): Promise<string> {
   const said = (await readFile(log, 'utf8').catch(() => '')).trim();
   return said === '' ? '' : `: ${said.split('\n').slice(-3).join(' · ').slice(0, 1000)}`;
 }
