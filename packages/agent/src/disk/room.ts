@@ -60,6 +60,12 @@ export async function stillFull(directory: string): Promise<string | undefined> 
   return `the guest is paused because the disk of its host is full: ${sized(freeBytes)} of ${sized(totalBytes)} are free; it goes on by itself, and has lost nothing, when ${sized(needed)} are`;
 }
 
+/** Raises Problem exhausted when `bytes` more would eat what is kept for the host itself. */
+export async function requireRoom(directory: string, bytes: number): Promise<void> {
+  const room = await roomAt(directory);
+  if (room.freeBytes - keptBytes(room.totalBytes) < bytes) throw fullProblem(room, directory, bytes);
+}
+
 /** Watches over the room that a long write eats up, so that it ends before the last bytes are gone. Writes may overlap. */
 export class RoomGauge {
   readonly #directory: string;

@@ -1,12 +1,12 @@
 import { rm } from 'node:fs/promises';
 import { dirname } from 'node:path';
-import { type DesiredInstance, isBooted, type ObservedInstance, type Surrender, toProblem } from '@virt8ra/contract';
+import { type DesiredInstance, isBooted, type ObservedInstance, Problem, type Surrender, toProblem } from '@virt8ra/contract';
 import type { NextLook } from '../desired/converger.js';
 import { stillFull } from '../disk/room.js';
 import { type HostContext, troubleFrom } from '../host-context.js';
 import { sweepTaps } from '../network/taps.js';
 import type { PermitVerdict } from '../permits/permit-book.js';
-import { type Guest, guestStatus, isStoppedByMove, lastWords, quitGuest, shutDownGuest } from '../qemu/guest.js';
+import { type Guest, guestStatus, isStoppedByMove, lastWords, quitGuest, shutDownGuest, stillStates } from '../qemu/guest.js';
 import type { VolumeStore } from '../storage/volume-store.js';
 import { Exclusive } from '../system/exclusive.js';
 import { isAlive } from '../system/process-identity.js';
@@ -26,8 +26,6 @@ import { VolumeHolders } from './volume-holders.js';
 
 /** Longest wait for a guest's own shutdown when its permit goes: the other side waits for the promise. */
 const surrenderGraceMs = 10_000;
-/** QEMU's words for a guest that `cont` would let run; the last two are of one that was sent away and stays. */
-const stillStates: readonly string[] = ['prelaunch', 'paused', 'io-error', 'postmigrate', 'finish-migrate'];
 const youngMs = 2 * 60_000;
 
 /** Starts, stops, watches and gives up the guests of this host. */
@@ -194,8 +192,12 @@ export class InstanceReconciler {
     const record = this.#store.get(key);
     if (desired === undefined || guest === undefined || record === undefined) return { ok: false, reason: 'its process' };
     const verdict = await resumeGuest(this.#context, { desired, guest, record, handed });
+    if (!verdict.ok) return verdict;
+    const status = await guestStatus(guest);
+    // Said to run only when it is seen to: the source ends its own copy on this word.
+    if (status !== 'running') throw new Problem('unavailable', `the guest was told to go on and is ${status}`);
     // The other side waits for the verdict only.
-    if (verdict.ok)
+    if (record.startedAt === undefined)
       void this.exclusive(key, async () => await noteStart(this.#context, this.#store, { desired, guest, record })).catch(() => {});
     return verdict;
   }
@@ -206,11 +208,12 @@ export class InstanceReconciler {
     if (record?.launch === undefined) return;
     const guest = this.#guests.get(key);
     if (guest !== undefined && (await isAlive(guest.process))) return;
-    const said = await lastWords(guestPaths(this.#context, this.#store, key).log);
-    if (this.#claims.isArriving(key)) this.#context.log.warn('a receiving process ended by itself', { instance: desired.instance, said });
-    await this.#gone(key);
-    if (this.#claims.isArriving(key)) return;
     const { clock, log } = this.#context;
+    const arriving = this.#claims.isArriving(key);
+    const { log: said } = guestPaths(this.#context, this.#store, key);
+    if (arriving) log.warn('a receiving process ended by itself', { instance: record.instance, said: await lastWords(said) });
+    await this.#gone(key);
+    if (arriving) return;
     const how = record.launch.bootId === clock.bootId ? 'process' : 'host';
     const ended = withEnd(this.#store.get(key) ?? record, how, clock.wallMs());
     await this.#store.write(ended);

@@ -1,7 +1,10 @@
 import { chown } from 'node:fs/promises';
+import { dirname } from 'node:path';
 import { agentDnsName, type DesiredLiveReceive, Problem, type Surrender, toProblem } from '@virt8ra/contract';
+import { requireRoom } from '../disk/room.js';
 import { guestUser } from '../instances/guest-starter.js';
-import type { Guest } from '../qemu/guest.js';
+import { type Guest, guestStatus, stillStates } from '../qemu/guest.js';
+import { isAlive } from '../system/process-identity.js';
 import { type ChannelServer, serveChannel } from './channel.js';
 import type { LiveEnd, LiveParts } from './live-end.js';
 import { machineShape, shapeFault } from './machine-shape.js';
@@ -21,6 +24,7 @@ export class LiveReceiver implements LiveEnd {
   #server: ChannelServer | undefined;
   #starting: Promise<void> | undefined;
   #resuming: Promise<ReleaseAnswer> | undefined;
+  #concluding: Promise<ReleaseAnswer> | undefined;
   #stopped = false;
   #handed: Surrender | undefined;
   /** Something came into the process that is there now, so that it cannot be given back. */
@@ -108,7 +112,7 @@ export class LiveReceiver implements LiveEnd {
     if (transferId !== this.#desired.id) throw new Problem('forbidden', 'this host waits for another transfer');
   }
 
-  async #begin({ attempt, shape }: Extract<Question, { type: 'begin' }>): Promise<AnswerOf['begin']> {
+  async #begin({ attempt, shape, contentBytes }: Extract<Question, { type: 'begin' }>): Promise<AnswerOf['begin']> {
     const { context, instances, report, volumes } = this.#parts;
     const { config, dataAddress } = context;
     const { disks, instanceKey } = this.#desired;
@@ -123,6 +127,7 @@ export class LiveReceiver implements LiveEnd {
     guest ??= await this.#awaitGuest();
     const fault = shapeFault(shape, await machineShape(guest));
     if (fault !== undefined) throw new Problem('unsupported', `the guest’s machine cannot be made here as it is: ${fault}`);
+    await this.#requireRoom(contentBytes);
     const user = await guestUser(config.root, instanceKey);
     const overlays: string[] = [];
     for (const { volumeKey } of disks) {
@@ -137,6 +142,15 @@ export class LiveReceiver implements LiveEnd {
     const opened = await openTarget(guest, { address: dataAddress(), ports: config.dataPorts, user, overlays });
     report.observe({ state: 'copying' });
     return opened;
+  }
+
+  /** The hypervisor would fill the disk to its last byte, and this agent could not write down what it is told next. */
+  async #requireRoom(bytes: number): Promise<void> {
+    const { volumes } = this.#parts;
+    const keys = this.#desired.disks.map(({ volumeKey }) => volumeKey);
+    const here = await Promise.all(keys.map(async (key) => await volumes.allocatedBytes(key)));
+    const missing = here.reduce((left, taken) => left - taken, bytes);
+    await requireRoom(dirname(volumes.files(keys[0] ?? '').base), Math.max(0, missing));
   }
 
   async #awaitGuest(): Promise<Guest> {
@@ -174,7 +188,7 @@ export class LiveReceiver implements LiveEnd {
     const { instance, permit } = this.#instance ?? {};
     if (instance === undefined || permit === undefined) return { outcome: 'waiting', reason: 'it waits for its permit' };
     if (permits.hasSurrendered(instance, permit.epoch)) return { outcome: 'refused', reason: `it gave epoch ${permit.epoch} up` };
-    if (permits.hasHeld(instance, permit.epoch)) return await this.#conclude();
+    if (permits.hasHeld(instance, permit.epoch)) return await this.#confirm();
     const guest = this.#guest();
     if (guest === undefined) return this.#lose(new Problem('conflict', 'the receiving process ended before the guest ran'));
     try {
@@ -197,8 +211,32 @@ export class LiveReceiver implements LiveEnd {
     return { outcome: 'resumed' };
   }
 
-  /** The guest ran here: from now on its disks are what lies here. */
+  /**
+   * It was let run here, or was about to be when this agent or the process ended. The source hears so, and lets its memory go, when the guest
+   * goes on here, or when nothing of that memory is left: it may have run, so that only its disks here count, and it boots from them.
+   */
+  async #confirm(): Promise<ReleaseAnswer> {
+    const { instances } = this.#parts;
+    const { instanceKey } = this.#desired;
+    const guest = this.#guest();
+    if (guest !== undefined && (await isAlive(guest.process))) {
+      const verdict = stillStates.includes(await guestStatus(guest))
+        ? await instances.resumeArrived(instanceKey, undefined)
+        : { ok: true as const };
+      if (!verdict.ok) return { outcome: 'waiting', reason: verdict.reason };
+    }
+    return await this.#conclude();
+  }
+
   async #conclude(): Promise<ReleaseAnswer> {
+    this.#concluding ??= this.#tryConclude().finally(() => {
+      this.#concluding = undefined;
+    });
+    return await this.#concluding;
+  }
+
+  /** The guest ran here: from now on its disks are what lies here. */
+  async #tryConclude(): Promise<ReleaseAnswer> {
     const { context, report, volumes } = this.#parts;
     for (const { volumeKey } of this.#desired.disks) {
       if (volumes.get(volumeKey)?.stage === 'incoming') await volumes.update(volumeKey, { stage: 'arrived' });

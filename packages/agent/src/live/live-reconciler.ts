@@ -73,8 +73,16 @@ export class LiveReconciler implements Pick<TransferClaims, 'claimOn' | 'keeps' 
         transfer.instanceKey === instanceKey &&
         transfer.goal === 'receive' &&
         !this.#isOver(transfer.id) &&
-        !this.#isLost(transfer),
+        !this.#isLost(transfer) &&
+        !this.#wasLetRun(instanceKey),
     );
+  }
+
+  /** From then on it is a guest like any other: what ends its process is a crash, and nothing can arrive in another. */
+  #wasLetRun(instanceKey: string): boolean {
+    const { ledger, permits } = this.#context;
+    const { instance, permit } = ledger.state.instances.find(({ key }) => key === instanceKey) ?? {};
+    return instance !== undefined && permit !== undefined && permits.hasHeld(instance, permit.epoch);
   }
 
   async pass(id: string): Promise<NextLook> {

@@ -1,5 +1,5 @@
 import { randomUUID } from 'node:crypto';
-import { type DesiredLiveSend, Problem, toProblem } from '@virt8ra/contract';
+import { type DesiredLiveSend, Problem, type ProblemKind, toProblem } from '@virt8ra/contract';
 import { guestUser } from '../instances/guest-starter.js';
 import { currentNode, type Guest, guestStatus } from '../qemu/guest.js';
 import { isSettling } from '../storage/settle.js';
@@ -7,7 +7,7 @@ import { giveKey } from './attempt-key.js';
 import { type Channel, openChannel } from './channel.js';
 import { CopyMeter } from './copy-meter.js';
 import type { LiveEnd, LiveParts } from './live-end.js';
-import { machineShape } from './machine-shape.js';
+import { contentBytes, machineShape } from './machine-shape.js';
 import {
   type CopyProgress,
   clearSource,
@@ -22,6 +22,8 @@ import {
 /** A copy that breaks begins from nothing again, so often and after such pauses. */
 const attempts = 5;
 const firstPauseMs = 500;
+/** Another attempt would not help. */
+const hopelessKinds: readonly ProblemKind[] = ['unsupported', 'forbidden', 'exhausted'];
 const checkMs = 1_000;
 const answerMs = 5_000;
 /** The target starts a process anew for every attempt. */
@@ -99,7 +101,7 @@ export class LiveSender implements LiveEnd {
         log.warn('a live move was interrupted', { transfer: this.#id, attempt, code: problem.kind, problem: problem.message });
         const aborted = await this.#goOn(problem);
         if (aborted || this.#stopped) continue;
-        const hopeless = problem.kind === 'unsupported' || problem.kind === 'forbidden' || attempt >= attempts;
+        const hopeless = hopelessKinds.includes(problem.kind) || attempt >= attempts;
         if (hopeless && !this.#isReleased()) return await this.#fail(problem);
         report.observe({ state: 'copying', problem: { code: problem.kind, message: problem.message } });
         await this.#pause(firstPauseMs * 2 ** Math.min(attempt - 1, 4));
@@ -143,7 +145,8 @@ export class LiveSender implements LiveEnd {
     void channel.broken.then((problem) => controller.abort(problem));
     try {
       const shape = await machineShape(guest);
-      const peers = await channel.ask({ type: 'begin', transferId: this.#id, attempt, shape }, beginMs);
+      const begin = { type: 'begin', transferId: this.#id, attempt, shape, contentBytes: await contentBytes(guest) } as const;
+      const peers = await channel.ask(begin, beginMs);
       await giveKey(guest, await guestUser(this.#parts.context.config.root, instanceKey), 'client', peers.key);
       const meter = new CopyMeter();
       const options = { signal, onProgress: (progress: CopyProgress) => report.progress(meter.measure(progress), meter.bytes) };

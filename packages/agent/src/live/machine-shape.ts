@@ -31,6 +31,26 @@ export async function machineShape(guest: Guest): Promise<MachineShape> {
   };
 }
 
+/** Bytes that the guest's disks take on this host, the seed not counted. */
+export async function contentBytes(guest: Guest): Promise<number> {
+  const blocks = (await guest.monitor.run('query-block')) as readonly {
+    readonly qdev?: string;
+    readonly inserted?: { readonly image?: ImageInfo };
+  }[];
+  return blocks
+    .filter(({ qdev }) => qdev !== undefined && !qdev.includes('/seed0/'))
+    .reduce((sum, { inserted }) => sum + takenBytes(inserted?.image), 0);
+}
+
+interface ImageInfo {
+  readonly 'actual-size'?: number;
+  readonly 'backing-image'?: ImageInfo;
+}
+
+function takenBytes(image: ImageInfo | undefined): number {
+  return image === undefined ? 0 : (image['actual-size'] ?? 0) + takenBytes(image['backing-image']);
+}
+
 /** In what two machines differ, for a person; undefined when they are alike. */
 export function shapeFault(source: MachineShape, target: MachineShape): string | undefined {
   if (source.memoryBytes !== target.memoryBytes) return `its memory has ${source.memoryBytes} bytes there and ${target.memoryBytes} here`;

@@ -27,7 +27,17 @@ export type MachineShape = Static<typeof MachineShape>;
 
 export const Question = Type.Union([
   /** A new attempt: the target makes a fresh process ready to receive. */
-  Type.Object({ type: Type.Literal('begin'), transferId: Type.String({ maxLength: 96 }), attempt: Attempt, shape: MachineShape }, closed),
+  Type.Object(
+    {
+      type: Type.Literal('begin'),
+      transferId: Type.String({ maxLength: 96 }),
+      attempt: Attempt,
+      shape: MachineShape,
+      /** What the disks take at the source, in all. */
+      contentBytes: Type.Integer({ minimum: 0 }),
+    },
+    closed,
+  ),
   /** Is the target there, and does it have the permit that awaits the release? */
   Type.Object({ type: Type.Literal('check') }, closed),
   /** The disks are equal and nothing writes any more: the target closes the way in. */

@@ -1,4 +1,5 @@
 import { Problem } from '@virt8ra/contract';
+import { isDiskFull } from '../disk/room.js';
 import { diskNode } from '../qemu/disk-devices.js';
 import type { Guest } from '../qemu/guest.js';
 import type { MonitorEvent } from '../qemu/monitor.js';
@@ -77,8 +78,7 @@ export async function mirrorDisks(guest: Guest, nodes: readonly string[], peer: 
       'the disks are copied',
       async () => {
         const jobs = await mirrors(guest);
-        if (jobs.length < nodes.length)
-          throw new Problem('unavailable', `a disk could not be copied: ${errors.join('; ') || 'no reason given'}`);
+        if (jobs.length < nodes.length) throw copyProblem(`a disk could not be copied: ${errors.join('; ') || 'no reason given'}`);
         options.onProgress({ phase: 'copy', doneBytes: sum(jobs, 'offset'), totalBytes: sum(jobs, 'len') });
         return jobs.every(({ ready }) => ready) ? true : undefined;
       },
@@ -143,7 +143,7 @@ export async function endMirrors(guest: Guest, disks: number, signal: AbortSigna
     for (let disk = 0; disk < disks; disk += 1) await monitor.run('block-job-cancel', { device: jobOf(disk) }, stoppedStepMs);
     const options = { signal, timeoutMs: stoppedStepMs };
     await awaitState(monitor, 'the copies are ended', async () => ((await mirrors(guest)).length === 0 ? true : undefined), options);
-    if (errors.length > 0) throw new Problem('unavailable', `a disk could not be copied to its end: ${errors.join('; ')}`);
+    if (errors.length > 0) throw copyProblem(`a disk could not be copied to its end: ${errors.join('; ')}`);
     for (let disk = 0; disk < disks; disk += 1) await monitor.run('blockdev-del', { 'node-name': peerOf(disk) }, stoppedStepMs);
   } finally {
     stopListening();
@@ -212,6 +212,10 @@ async function migration(guest: Guest): Promise<MigrationFacts> {
 function noteJobError({ event, data }: MonitorEvent, errors: string[]): void {
   const { device, error } = data as { device?: string; error?: string };
   if (event === 'BLOCK_JOB_COMPLETED' && device?.startsWith(jobPrefix) === true && error !== undefined) errors.push(error);
+}
+
+function copyProblem(message: string): Problem {
+  return new Problem(isDiskFull(new Error(message)) ? 'exhausted' : 'unavailable', message);
 }
 
 function reasonOf({ status, 'error-desc': description }: MigrationFacts): string {

@@ -131,6 +131,9 @@ export async function guestStatus(guest: Guest): Promise<string> {
   return answer.status;
 }
 
+/** QEMU's words for a guest that `cont` would let run; the last two are of one that was sent away and stays. */
+export const stillStates: readonly string[] = ['prelaunch', 'paused', 'io-error', 'postmigrate', 'finish-migrate'];
+
 /** Whether it stands still because its memory was, or was being, sent away. */
 export async function isStoppedByMove(guest: Guest): Promise<boolean> {
   return ['postmigrate', 'finish-migrate'].includes(await guestStatus(guest));

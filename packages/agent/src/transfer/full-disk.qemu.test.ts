@@ -1,6 +1,6 @@
 import { existsSync, readdirSync, rmSync, statfsSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import type { DesiredReceive, DesiredSend } from '@virt8ra/contract';
+import type { DesiredLiveReceive, DesiredReceive, DesiredSend } from '@virt8ra/contract';
 import { afterEach, describe, expect, it } from 'vitest';
 import { hasCommand } from '../system/run-command.js';
 import { AgentProcess, testFolder } from '../testing/agent-process.js';
@@ -33,17 +33,19 @@ describe.skipIf(reason !== undefined)('a move between two agents, one of which h
   const counter = () => counterFrom(alpha.serial('i1'));
   const runFolders = (agent: AgentProcess) => readdirSync(join(agent.folder, `${agent.host}-run`)).filter((name) => name.startsWith('t-'));
 
-  const begin = async (small: 'alpha' | 'beta', bytes: number) => {
+  const begin = async (small: 'alpha' | 'beta', bytes: number, receiver: DesiredReceive | DesiredLiveReceive = receive) => {
     plane = await FakeControlPlane.start();
     alpha = new AgentProcess(plane, 'alpha', await testFolder());
     beta = new AgentProcess(plane, 'beta', await testFolder());
     unmount = mountSmallDisk((small === 'alpha' ? alpha : beta).state, bytes);
     const image = plane.addArtifact(tinyGuestImage());
     const permit = { epoch: 1, holder: 'alpha' };
+    const { permit: _, ...incoming } = smallInstance('i1', 'v2', permit);
     plane.want('alpha', { volumes: [imageVolume('v1', image, tinyGuestBytes)], instances: [smallInstance('i1', 'v1', permit)] });
     plane.want('beta', {
       volumes: [{ key: 'v2', sizeBytes: tinyGuestBytes, source: { type: 'incoming', transferId: 't1' }, settle: false }],
-      transfers: [receive],
+      transfers: [receiver],
+      instances: 'mode' in receiver ? [incoming] : [],
     });
     alpha.start();
     beta.start();
@@ -54,7 +56,7 @@ describe.skipIf(reason !== undefined)('a move between two agents, one of which h
     if (test.task.result?.state === 'fail') process.stderr.write(`--- alpha\n${alpha.log}\n--- beta\n${beta.log}\n`);
     await alpha.stop('SIGKILL');
     await beta.stop('SIGKILL');
-    for (const { pid } of plane.view('alpha').instances.values())
+    for (const { pid } of ['alpha', 'beta'].flatMap((host) => [...plane.view(host).instances.values()]))
       if (pid !== undefined && existsSync(`/proc/${pid}`)) process.kill(pid, 'SIGKILL');
     unmount();
     await alpha.destroy();
@@ -104,6 +106,23 @@ describe.skipIf(reason !== undefined)('a move between two agents, one of which h
     await giveUp();
     expect(free()).toBeGreaterThan(4.5 * mib);
     rmSync(others);
+  });
+
+  it('does not begin live when the target has no room for it', async () => {
+    await begin('beta', 64 * mib, { ...receive, mode: 'live', instanceKey: 'i1' });
+    const { bavail, bsize } = statfsSync(beta.state);
+    writeFileSync(join(beta.state, 'others'), Buffer.alloc(bavail * bsize - 4.5 * mib));
+    const { address = '', port = 0 } = transfer('beta') ?? {};
+    const peer = { name: 'beta.agents.virt8ra.internal', address, port };
+    const live = { id: 't1', role: 'send', mode: 'live', instanceKey: 'i1', disks: disks('v1'), peer, epoch: 1 } as const;
+    plane.want('alpha', { transfers: [{ ...live, goal: 'copy' }] });
+    expect((await failed('alpha'))?.problem).toMatchObject({
+      code: 'exhausted',
+      message: expect.stringMatching(/^beta.* is full: .* MiB of 64\.0 MiB are free, up to .* MiB more are needed/),
+    });
+    const before = counter();
+    await expect.poll(counter, { timeout: 15_000 }).toBeGreaterThan(before + 5);
+    expect(instance()).toMatchObject({ state: 'running', permitEpoch: 1 });
   });
 
   it('fails at the source when that has no room for what the guest overwrites', async () => {
