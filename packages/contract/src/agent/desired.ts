@@ -213,8 +213,6 @@ export const DesiredInstance = Type.Object(
     ),
     /** TCP ports of the first NIC to make reachable at the host; what its filters refuse stays refused. */
     exposedPorts: Type.Array(Type.Integer({ minimum: 1, maximum: 65535 }), { maxItems: 64 }),
-    /** Its memory comes by the live transfer of that id: its process is started to receive it, on volumes that the transfer fills. */
-    incoming: Type.Optional(Key),
     /** Absent: must not run here. */
     permit: Type.Optional(Permit),
     /** Give up this epoch: stop the guest if it runs, journal, sign, report the surrender. */
@@ -228,7 +226,10 @@ export const DesiredInstance = Type.Object(
 );
 export type DesiredInstance = Static<typeof DesiredInstance>;
 
-const TransferDisk = Type.Object({ volumeKey: Key, sizeBytes: Type.Integer({ minimum: 1 }) }, closed);
+const TransferDisks = Type.Array(Type.Object({ volumeKey: Key, sizeBytes: Type.Integer({ minimum: 1 }) }, closed), {
+  minItems: 1,
+  maxItems: 65,
+});
 
 const Peer = Type.Object(
   {
@@ -239,35 +240,41 @@ const Peer = Type.Object(
   closed,
 );
 
+/** What every sending end is told. */
+const send = {
+  id: Key,
+  role: Type.Literal('send'),
+  instanceKey: Key,
+  disks: TransferDisks,
+  /** Where the receiver listens, and the DNS name its certificate must carry. */
+  peer: Peer,
+  goal: Type.Union([Type.Literal('copy'), Type.Literal('finish'), Type.Literal('abort')]),
+  /** Epoch the sender releases at `finish`. */
+  epoch: Type.Integer({ minimum: 1 }),
+} as const;
+
+/** What every receiving end is told. */
+const receive = {
+  id: Key,
+  role: Type.Literal('receive'),
+  disks: TransferDisks,
+  /** DNS name that the sender's certificate must carry. */
+  peerName: Type.String({ maxLength: 253 }),
+  goal: Type.Union([Type.Literal('receive'), Type.Literal('abort')]),
+} as const;
+
 /** The sending end of a warm or cold move. Goals: `copy` until told, `finish` (stop the guest, last pass, release the permit), `abort` (guest runs on). */
 export const DesiredSend = Type.Object(
   {
-    id: Key,
-    role: Type.Literal('send'),
+    ...send,
     mode: Type.Union([Type.Literal('warm'), Type.Literal('cold')]),
-    instanceKey: Key,
-    disks: Type.Array(TransferDisk, { minItems: 1, maxItems: 65 }),
-    /** Where the receiver listens, and the DNS name its certificate must carry. */
-    peer: Peer,
     minPasses: Type.Integer({ minimum: 0, maximum: 100 }),
-    goal: Type.Union([Type.Literal('copy'), Type.Literal('finish'), Type.Literal('abort')]),
-    /** Epoch the sender releases at `finish`. */
-    epoch: Type.Integer({ minimum: 1 }),
   },
   closed,
 );
 export type DesiredSend = Static<typeof DesiredSend>;
 
-export const DesiredReceive = Type.Object(
-  {
-    id: Key,
-    role: Type.Literal('receive'),
-    disks: Type.Array(TransferDisk, { minItems: 1, maxItems: 65 }),
-    peerName: Type.String({ maxLength: 253 }),
-    goal: Type.Union([Type.Literal('receive'), Type.Literal('abort')]),
-  },
-  closed,
-);
+export const DesiredReceive = Type.Object(receive, closed);
 export type DesiredReceive = Static<typeof DesiredReceive>;
 
 /**
@@ -276,14 +283,8 @@ export type DesiredReceive = Static<typeof DesiredReceive>;
  */
 export const DesiredLiveSend = Type.Object(
   {
-    id: Key,
-    role: Type.Literal('send'),
+    ...send,
     mode: Type.Literal('live'),
-    instanceKey: Key,
-    disks: Type.Array(TransferDisk, { minItems: 1, maxItems: 65 }),
-    peer: Peer,
-    goal: Type.Union([Type.Literal('copy'), Type.Literal('finish'), Type.Literal('abort')]),
-    epoch: Type.Integer({ minimum: 1 }),
     /** The guest was seen to run at the receiver: what is left of it here may go, though the receiver could not say so itself. */
     arrived: Type.Optional(Type.Boolean()),
   },
@@ -291,19 +292,8 @@ export const DesiredLiveSend = Type.Object(
 );
 export type DesiredLiveSend = Static<typeof DesiredLiveSend>;
 
-/** The receiving end: the instance is `incoming` by this transfer. */
-export const DesiredLiveReceive = Type.Object(
-  {
-    id: Key,
-    role: Type.Literal('receive'),
-    mode: Type.Literal('live'),
-    instanceKey: Key,
-    disks: Type.Array(TransferDisk, { minItems: 1, maxItems: 65 }),
-    peerName: Type.String({ maxLength: 253 }),
-    goal: Type.Union([Type.Literal('receive'), Type.Literal('abort')]),
-  },
-  closed,
-);
+/** The receiving end: a process of the instance waits for the memory. */
+export const DesiredLiveReceive = Type.Object({ ...receive, mode: Type.Literal('live'), instanceKey: Key }, closed);
 export type DesiredLiveReceive = Static<typeof DesiredLiveReceive>;
 
 /** One move of an instance between two agents over mutual TLS. `disks` are in the same order at both ends. */
