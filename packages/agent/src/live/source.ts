@@ -42,6 +42,8 @@ const peerOf = (disk: number) => `${peerPrefix}${disk}`;
 
 /** Longest time for each step while the guest is stopped. */
 const stoppedStepMs = 5_000;
+/** Longest time for all the memory of an emulated guest. */
+const emulatedMs = 60_000;
 /** Pause for the last of the memory that is aimed at; it grows as long as a busy guest's memory does not get small enough. */
 const downtimeMs = { least: 100, most: 1_000, growsAfter: 10_000 } as const;
 
@@ -96,8 +98,9 @@ export async function mirrorsStand(guest: Guest, disks: number): Promise<boolean
 }
 
 /**
- * Sends the memory while the guest runs, and returns when it is stopped with the last of it still here. Raises Problem unavailable when it
- * fails; the hypervisor lets the guest run on then.
+ * Sends the memory while the guest runs, and returns when it is stopped with the last of it still here. An emulated guest stands still from the
+ * beginning: QEMU’s emulator (TCG) loses track of pages that are written while they are sent, and the guest would go on with a memory that is
+ * not its own. Raises Problem unavailable when it fails; the guest runs on then, or is left standing where it was stopped.
  */
 export async function sendMemory(guest: Guest, peer: Beginning, options: CopyOptions): Promise<void> {
   const { monitor } = guest;
@@ -110,6 +113,8 @@ export async function sendMemory(guest: Guest, peer: Beginning, options: CopyOpt
     'downtime-limit': limit,
     'max-bandwidth': 0,
   });
+  const emulated = !((await monitor.run('query-kvm')) as { readonly enabled: boolean }).enabled;
+  if (emulated) await monitor.run('stop', undefined, stoppedStepMs);
   // Only then is what it says of this attempt and not of the one before.
   await monitor.run('migrate', { uri: `tcp:${hostOf(peer.address)}:${peer.memoryPort}` });
   await awaitState(
@@ -130,7 +135,7 @@ export async function sendMemory(guest: Guest, peer: Beginning, options: CopyOpt
       }
       return undefined;
     },
-    options,
+    emulated ? { signal: options.signal, timeoutMs: emulatedMs } : options,
   );
 }
 
