@@ -71,15 +71,15 @@ export async function sitesAreReady(client: Client, waiting: Waiting, places: re
   }
 }
 
-/** Writes the guest, its disks and its network; the control plane does the rest. */
-export async function describeGuest(client: Client): Promise<void> {
+/** Writes the guest, its disks and its network, which takes the addresses that begin with `range`; the control plane does the rest. */
+export async function describeGuest(client: Client, range = '10.76'): Promise<void> {
   const [size, disk, link] = await Promise.all([
     smallest(client, instanceSku, ({ spec }) => spec.ram * 100 + spec.vCPU),
     smallest(client, storageSku, ({ spec }) => spec.minVolumeSize * 100_000 + spec.iops),
     smallest(client, networkSku, ({ spec }) => spec.bandwidth),
   ]);
-  await client.put(network, { ...place, name: 'net' }, { spec: { cidr: { ipv4: '10.76.0.0/16' }, skuRef: `skus/${link}` } });
-  await client.put(subnet, { ...place, network: 'net', name: 'all' }, { spec: { cidr: { ipv4: '10.76.1.0/24' } } });
+  await client.put(network, { ...place, name: 'net' }, { spec: { cidr: { ipv4: `${range}.0.0/16` }, skuRef: `skus/${link}` } });
+  await client.put(subnet, { ...place, network: 'net', name: 'all' }, { spec: { cidr: { ipv4: `${range}.1.0/24` } } });
   await client.put(nic, { ...place, name: 'web' }, { spec: { addresses: ['0.0.0.0'], subnetRef: 'networks/net/subnets/all' } });
   const storage = { skuRef: `skus/${disk}`, sizeGB: 1 };
   await client.put(blockStorage, { ...place, name: 'web-system' }, { spec: { ...storage, sourceImageRef: `images/${images.system}` } });

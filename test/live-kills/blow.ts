@@ -1,13 +1,16 @@
-import { execFileSync } from 'node:child_process';
-import { existsSync } from 'node:fs';
 import { rest } from '@virt8ra/cli';
 import type { Plane } from '../tour-kills/plane.js';
-import { killProcess, processTable } from '../tour-kills/process-table.js';
+import { killProcess, type ProcessLine, processTable } from '../tour-kills/process-table.js';
 import type { Random } from '../tour-kills/random.js';
+import { canPart, part } from './part.js';
 
 /** What happens to a live move: something is killed with -9, or the two hosts lose sight of each other for a while. */
-export const faults = ['server', 'source-agent', 'target-agent', 'source-guest', 'target-guest', 'partition'] as const;
+const faults = ['server', 'source-agent', 'target-agent', 'source-guest', 'target-guest', 'mover', 'partition'] as const;
 export type Fault = (typeof faults)[number];
+
+/** The memory goes, the permit changes hands and the guest stands still in `cutover`. */
+const phases = ['prepare', 'copy', 'cutover', 'cutover', 'cutover', 'start', 'verify', 'settle', 'clean'] as const;
+const order: readonly string[] = ['plan', 'prepare', 'copy', 'cutover', 'start', 'verify', 'settle', 'clean', 'done', 'returning'];
 
 export interface LiveBlow {
   readonly fault: Fault;
@@ -18,38 +21,19 @@ export interface LiveBlow {
   readonly downMs: number;
 }
 
-/** The memory goes, the permit changes hands and the guest stands still in `cutover`. */
-const phases = ['prepare', 'copy', 'cutover', 'cutover', 'cutover', 'cutover', 'start', 'verify'] as const;
-const order: readonly string[] = [
-  'plan',
-  'prepare',
-  'copy',
-  'passes',
-  'cutover',
-  'start',
-  'verify',
-  'settle',
-  'clean',
-  'done',
-  'returning',
-  'returned',
-  'failed',
-];
-
-export function canPartition(): boolean {
-  return process.getuid?.() === 0 && existsSync('/usr/sbin/nft');
-}
-
 export function drawLiveBlow(random: Random): LiveBlow {
-  const fault = random.oneOf(faults.filter((each) => each !== 'partition' || canPartition()));
-  const downMs = fault === 'partition' ? random.between(500, 9_000) : random.between(0, 1_500);
-  return { fault, phase: random.oneOf(phases), delayMs: random.between(0, 1_200), downMs };
+  const fault = random.oneOf(faults.filter((each) => each !== 'partition' || canPart()));
+  const downMs = fault === 'partition' ? random.between(500, 7_000) : random.between(0, 1_500);
+  // A live move has a mover only while the disks are read again.
+  const phase = fault === 'mover' ? 'verify' : random.oneOf(phases);
+  return { fault, phase, delayMs: random.between(0, 600), downMs };
 }
 
 export function tellLiveBlow({ fault, phase, delayMs, downMs }: LiveBlow): string {
   return `${fault} ${delayMs} ms into ${phase}, for ${downMs} ms`;
 }
 
+/** What has been seen of the move. */
 export interface LiveSight {
   phase: string;
   over: boolean;
@@ -70,50 +54,23 @@ export async function strikeLive(
     case 'source-agent':
     case 'target-agent':
       return await plane.strike(blow.fault, route.from, blow.downMs);
+    case 'mover':
+      return await plane.strike(blow.fault, route.from, blow.downMs);
     case 'source-guest':
-      return killGuests(plane, route.from);
+      return killAll(guestsAt(plane, route.from));
     case 'target-guest':
-      return killGuests(plane, route.to);
+      return killAll(guestsAt(plane, route.to));
     case 'partition':
-      return await partition(plane, route.to, blow.downMs, signal);
+      return await part([plane.agentOf(route.to).pid, ...guestsAt(plane, route.to).map(({ pid }) => pid)], blow.downMs, signal);
   }
 }
 
-function guestsAt(plane: Plane, site: string) {
+/** Processes of guests that belong to the agent of a site, running or not. */
+export function guestsAt(plane: Plane, site: string): ProcessLine[] {
   const folder = `${plane.agentOf(site).state}/`;
   return processTable().filter(({ words }) => words[0]?.includes('qemu-system') === true && words.some((word) => word.includes(folder)));
 }
 
-function killGuests(plane: Plane, site: string): boolean {
-  return guestsAt(plane, site)
-    .map((guest) => killProcess(guest))
-    .includes(true);
-}
-
-/** Drops, in both directions and without a word, everything for the ports on which the target's agent and its guest's process listen. */
-async function partition(plane: Plane, site: string, ms: number, signal: AbortSignal): Promise<boolean> {
-  const pids = new Set([plane.agentOf(site).pid, ...guestsAt(plane, site).map(({ pid }) => pid)]);
-  const lines = execFileSync('ss', ['-ltnpH'], { encoding: 'utf8' }).split('\n');
-  const ports = lines
-    .filter((line) => [...line.matchAll(/pid=(\d+)/g)].some(([, pid]) => pids.has(Number(pid))))
-    .map((line) => Number(/:(\d+)\s/.exec(line)?.[1]))
-    .filter((port) => Number.isInteger(port));
-  if (ports.length === 0) return false;
-  const table = `v8live${process.pid}`;
-  const set = ports.join(', ');
-  const nft = (text: string) => execFileSync('/usr/sbin/nft', ['-f', '-'], { input: text });
-  nft(`table inet ${table} {
-  chain cut {
-    type filter hook input priority -5; policy accept;
-    tcp dport { ${set} } drop
-    tcp sport { ${set} } drop
-  }
-}
-`);
-  try {
-    await rest(ms, signal);
-  } finally {
-    nft(`delete table inet ${table}\n`);
-  }
-  return true;
+function killAll(lines: readonly ProcessLine[]): boolean {
+  return lines.map((line) => killProcess(line)).includes(true);
 }
