@@ -71,6 +71,8 @@ export const migration = defineKind({
       Type.Array(Type.Object({ disk: Type.String(), source: Type.String(), target: Type.String(), equal: Type.Boolean() })),
     ),
     permitEpoch: Type.Optional(Type.Integer()),
+    /** Live: the memory arrived, the guest's process ended at the target before the move was over, and it booted there from its disks. */
+    bootedAnew: Type.Optional(Type.Literal(true)),
     /** The run that does it. */
     run: Type.Optional(Type.String()),
     problem: Type.Optional(Type.String()),

@@ -98,7 +98,15 @@ export async function finish(
     await tx.setStatus(
       input.migration,
       { phase: 'done', finishedAt: context.now().toISOString(), ...measured },
-      { state: 'active', type: 'Moved', reason: 'Done', message: 'the target is proven and the source is clean' },
+      {
+        state: 'active',
+        type: 'Moved',
+        reason: 'Done',
+        message:
+          measured.bootedAnew === undefined
+            ? 'the target is proven and the source is clean'
+            : 'the target is proven and the source is clean; the guest’s process ended at the target, and it booted there from its disks',
+      },
     );
   });
 }

@@ -8,7 +8,7 @@ import type { StoredResource } from '../../resources/stored-resource.js';
 import type { Admission, KindBehaviour } from '../behaviour.js';
 import { instanceMigrations } from '../instance/index.js';
 import { createMigrationBehaviour, type MigrationStatus } from './index.js';
-import { createMigrationWorld, type MigrationWorld } from './testing/migration-world.js';
+import { createMigrationWorld, type MigrationWorld, type MoveOptions } from './testing/migration-world.js';
 
 let postgres: TestPostgres;
 let database: TestDatabase;
@@ -24,8 +24,11 @@ beforeAll(async () => {
   database = await postgres.createDatabase([...engineMigrations, ...resourceMigrations, ...capacityMigrations, ...instanceMigrations]);
 });
 afterAll(async () => await postgres?.stop());
-beforeEach(async () => {
-  world = await createMigrationWorld(database.pool, { mode: 'warm', power: 'on' });
+beforeEach(async () => await setUp({ mode: 'warm', power: 'on' }));
+afterEach(async () => await runner.queue.stop({ abandon: true }));
+
+async function setUp(options: MoveOptions): Promise<void> {
+  world = await createMigrationWorld(database.pool, options);
   runner = createRunner({
     pool: database.pool,
     workflows: [world.workflow],
@@ -43,8 +46,7 @@ beforeEach(async () => {
       ...active,
     });
   });
-});
-afterEach(async () => await runner.queue.stop({ abandon: true }));
+}
 
 async function stored(): Promise<StoredResource<MigrationSpec, MigrationStatus>> {
   const found = await world.store.getByUid<MigrationSpec, MigrationStatus>(world.uids.migration);
@@ -162,6 +164,47 @@ describe('a migration under way', () => {
       conditions: [{ state: 'error', reason: 'Returned', message }, {}],
       status: { phase: 'returned', problem: message, problemCode: 'exhausted' },
     });
+  });
+
+  it('goes on warm when its live copy failed and its owner consented, and says so', async () => {
+    await runner.queue.stop({ abandon: true });
+    await setUp({ mode: 'live', fallback: 'warm', power: 'on' });
+    world.sites.fillAt('beta', 'copying');
+    await behaviour.reconcile?.(await stored());
+    await drive(60);
+    world.sites.fillAt('beta', undefined);
+    const { run } = (await stored()).status;
+    // However often it is looked at: one more run.
+    const undone = await stored();
+    await behaviour.reconcile?.(undone);
+    await behaviour.reconcile?.(undone);
+    expect(await runner.list({ subject: `instance/${world.uids.instance}` })).toHaveLength(2);
+    expect((await stored()).status.run).not.toBe(run);
+    await drive(60);
+    await behaviour.reconcile?.(await stored());
+    expect((await stored()).status).toMatchObject({
+      phase: 'done',
+      mode: 'warm',
+      fallbackReason: expect.stringMatching(/its live copy failed: .*more are needed/),
+      permitEpoch: 2,
+    });
+    expect(world.sites.violations).toEqual([]);
+  });
+
+  it.each([
+    ['nobody consented', {}],
+    ['it was called off', { fallback: 'warm' }],
+  ] as const)('does not go on warm when %s', async (_why, consent) => {
+    await runner.queue.stop({ abandon: true });
+    await setUp({ mode: 'live', power: 'on', ...consent });
+    if (!('fallback' in consent)) world.sites.fillAt('beta', 'copying');
+    await behaviour.reconcile?.(await stored());
+    await drive(4);
+    if ('fallback' in consent) await runner.cancel((await stored()).status.run ?? '', 'a change of mind');
+    await drive(60);
+    await behaviour.reconcile?.(await stored());
+    expect((await stored()).status).toMatchObject({ phase: 'returned', mode: 'live' });
+    expect(await runner.list({ subject: `instance/${world.uids.instance}` })).toHaveLength(1);
   });
 
   it('is over for good when its run is not kept any more, and begins no other', async () => {

@@ -23,6 +23,7 @@ import { publicIpsLostBy } from './public-ips.js';
 import type { MigrationStatus } from './subjects.js';
 import { createMigrationWorkflow } from './workflow.js';
 
+export { type LiveOutlook, liveOutlookOf } from './live-outlook.js';
 export type { MoveInput, MovePlan } from './plan.js';
 export { recordTransferProgress } from './progress.js';
 export type { MigrationStatus } from './subjects.js';
@@ -77,6 +78,27 @@ export function createMigrationBehaviour(
     });
   }
 
+  /** The live copy failed and is undone: another run moves it warm, as its owner consented. */
+  async function goWarm({ uid, address }: Migration, subject: string, { message }: Reason): Promise<void> {
+    await context.store.transaction(async (tx) => {
+      const held = await tx.lock<MigrationSpec, MigrationStatus>(uid);
+      if (held?.status.mode !== 'live') return;
+      const reference = (await tx.referencesOf(uid)).find(({ pointer }) => pointer === '/spec/instanceRef');
+      if (reference === undefined) throw new Problem('internal', `migration ${address.name} has lost its instance`);
+      const run = await context.runner.start(
+        workflow,
+        {
+          subject,
+          input: { migration: uid, instance: reference.uid, mode: 'warm' },
+          idempotencyKey: `${uid}/warm`,
+          ...(address.tenant === undefined ? {} : { lane: address.tenant }),
+        },
+        tx.client,
+      );
+      await tx.setStatus(uid, { run, mode: 'warm', phase: 'plan', fallbackReason: `its live copy failed: ${message}` });
+    });
+  }
+
   return {
     kind: migration,
     admitPut: async (tx, request) => await admitMigration(context, tx, request),
@@ -128,9 +150,15 @@ export function createMigrationBehaviour(
       switch (run.state) {
         case 'done':
           return { done: true };
-        case 'undone':
-          await end(resource, 'returned', reasonOf(run.problem ?? { kind: 'internal', message: 'the move was undone', facts: {} }));
+        case 'undone': {
+          const reason = reasonOf(run.problem ?? { kind: 'internal', message: 'the move was undone', facts: {} });
+          if (mayGoWarm(resource, run)) {
+            await goWarm(resource, subject, reason);
+            return { waitSeconds: 0, reason: 'it goes on warm' };
+          }
+          await end(resource, 'returned', reason);
           return { done: true };
+        }
         case 'stuck':
           await end(resource, 'failed', reasonOf(run.stuck ?? { kind: 'internal', message: 'the run is stuck', facts: {} }));
           return { done: true };
@@ -154,6 +182,12 @@ interface Reason {
 /** A site's own words for what broke there say more than what it meant for the move. */
 function reasonOf({ kind, message, facts }: Pick<Problem, 'kind' | 'message' | 'facts'>): Reason {
   return { message, code: problemKinds.find((known) => known === facts['code']) ?? kind };
+}
+
+/** A live move that nobody called off and that failed before the source let go, of an owner who consented to a pause and a boot instead. */
+function mayGoWarm({ spec, status }: Migration, { cancelReason, steps }: RunHistory): boolean {
+  const letGo = steps.some(({ name, endedAt }) => name === 'released' && endedAt !== undefined);
+  return spec.fallback === 'warm' && status.mode === 'live' && cancelReason === undefined && !letGo;
 }
 
 function subjectOf(instanceUid: string): string {

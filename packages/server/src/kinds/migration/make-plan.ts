@@ -1,5 +1,5 @@
 import { type Id, type MigrationSpec, type Placement, Problem } from '@virt8ra/contract';
-import type { HostObservation, InstanceRealizationStatus } from '@virt8ra/driver';
+import type { HostObservation } from '@virt8ra/driver';
 import type { StepContext } from '@virt8ra/engine';
 import { claimOnHost, releaseClaim } from '../../capacity/claims.js';
 import { explainRefusals, rankCandidates, type Verdict } from '../../placement/placement.js';
@@ -18,6 +18,7 @@ import {
   requirementOf,
 } from '../instance/index.js';
 import { type LiveQuestion, liveFault } from './live-fault.js';
+import { hostsAt, startedAs } from './live-outlook.js';
 import { releaseNetworks } from './networks.js';
 import { type MoveInput, type MovePlan, type Place, plannedMove } from './plan.js';
 import { facetsAt, type SiteFacets, statusOf, write } from './site-facets.js';
@@ -50,16 +51,17 @@ export async function makePlan(context: KindContext, step: StepContext, input: M
   const { placement } = instance.status;
   if (placement?.host === undefined) throw new Problem('conflict', `instance ${instance.address.name} is not placed yet`);
   const from: Place = { site: placement.site, host: placement.host };
-  const { toSite, toHost } = migration.spec;
+  const spec = { ...migration.spec, mode: input.mode ?? migration.spec.mode };
+  const { toSite, toHost } = spec;
   const source = await facetsAt(context, from.site);
   const target = await facetsAt(context, toSite);
-  const survey = await surveySource(context, source, input, migration.spec.mode);
+  const survey = await surveySource(context, source, input, spec.mode);
   const candidates = (await hostCandidates(context, [toSite])).filter(({ host }) => host !== from.host && (toHost ?? host) === host);
   if (candidates.length === 0 && toHost !== undefined) throw new Problem('conflict', `site ${toSite} has no host ${toHost} to move it to`);
   const networking = await networkingNeeds(context.store, instance, survey.parts.nicUids, toSite);
   const verdicts = rankCandidates(candidates, requirementOf(survey.parts, toSite, undefined, networking));
   const fitting = verdicts.filter(({ fits }) => fits);
-  const { mode, host, fallbackReason } = await chooseMode(context, migration.spec, { from, survey, source, target, fitting });
+  const { mode, host, fallbackReason } = await chooseMode(context, spec, { from, survey, source, target, fitting });
   const best = verdicts.find((verdict) => verdict.host === host);
   if (best?.fits !== true) throw new Problem('conflict', `nothing at ${toSite} can take it: ${explainRefusals(verdicts)}`);
   const to: Place = { site: toSite, host: best.host };
@@ -72,7 +74,7 @@ export async function makePlan(context: KindContext, step: StepContext, input: M
     if (made !== undefined) return made;
     await assertOpenHost(tx, to.host);
     await claimOnHost(tx.client, to.host, capacity, incomingClaims(input.instance, survey.parts, to));
-    const plan = await intendMove(tx, { input, survey, from, to, mode, minPasses: migration.spec.minPasses ?? 2, placement });
+    const plan = await intendMove(tx, { input, survey, from, to, mode, minPasses: spec.minPasses ?? 2, placement });
     const shown = { phase: 'plan', from, to, mode, startedAt: context.now().toISOString() } as const;
     await tx.setStatus(input.migration, fallbackReason === undefined ? shown : { ...shown, fallbackReason });
     return plan;
@@ -123,11 +125,6 @@ async function chooseMode(
   return { mode: chosen, host: best, ...(reason === undefined ? {} : { fallbackReason: reason }) };
 }
 
-async function hostsAt(context: KindContext, sites: readonly string[]): Promise<readonly HostObservation[]> {
-  const lists = await Promise.all(sites.map(async (site) => await (await context.sites.connectionOf(site)).hosts?.list()));
-  return lists.flatMap((list) => list ?? []);
-}
-
 async function surveySource(context: KindContext, source: SiteFacets, input: MoveInput, mode: MovePlan['mode']): Promise<Survey> {
   const { instance } = await subjectsOf(context.store, input);
   const { name } = instance.address;
@@ -147,20 +144,16 @@ async function surveySource(context: KindContext, source: SiteFacets, input: Mov
     if (seen.state !== 'ready') throw new Problem('conflict', `${what} is ${seen.state}; only a ready one can be moved`);
     volumes.push({ id: disk.id, handle: disk.handle, sizeBytes: seen.sizeBytes, origin: await originOfVolume(context, volume, disk) });
   }
-  const machine = status.machine ?? textFact(found, 'machine');
-  const cpuModel = status.cpuModel ?? textFact(found, 'cpuModel');
+  const began = startedAs(found, status);
+  const { machine, cpuModel } = began;
   return {
     parts,
-    status: { ...(machine === undefined ? {} : { machine }), ...(cpuModel === undefined ? {} : { cpuModel }), ...acceleratorOf(status) },
+    status: began,
     instance: { id: found.id, handle: found.handle },
     volumes,
     ...(machine === undefined ? {} : { machine }),
     ...(cpuModel === undefined ? {} : { cpuModel }),
   };
-}
-
-function acceleratorOf({ accelerator }: InstanceRealizationStatus): { readonly accelerator?: string } {
-  return accelerator === undefined ? {} : { accelerator };
 }
 
 async function primaryOf(
@@ -172,11 +165,6 @@ async function primaryOf(
   const primary = (await context.store.ledger.ofResource(uid)).find((each) => each.facet === facet && each.role === 'primary');
   if (primary?.handle === undefined) throw new Problem('conflict', `${what} was not made at its site yet; move it once it is active`);
   return { ...primary, handle: primary.handle };
-}
-
-function textFact({ facts }: Realization, name: string): string | undefined {
-  const value = facts[name];
-  return typeof value === 'string' ? value : undefined;
 }
 
 function incomingClaims(instance: Id<'resource'>, parts: InstanceParts, { site, host }: Place): Parameters<typeof claimOnHost>[3] {

@@ -6,6 +6,8 @@ import type { StoreReader } from '../../resources/store.js';
 export interface MoveInput {
   readonly migration: Id<'resource'>;
   readonly instance: Id<'resource'>;
+  /** In place of what the migration asks for: its copy could not be made live, and its owner consented. */
+  readonly mode?: 'warm';
 }
 
 export interface Place {

@@ -39,6 +39,7 @@ export interface MigrationStatus {
   readonly passes?: number;
   readonly digests?: readonly { readonly disk: string; readonly source: string; readonly target: string; readonly equal: boolean }[];
   readonly permitEpoch?: number;
+  readonly bootedAnew?: true;
   readonly run?: string;
   readonly problem?: string;
   readonly problemCode?: string;

@@ -154,23 +154,37 @@ async function surrenderAtTarget(
   await write(context, step, async (tx) => await recordSurrender(tx.client, surrender));
 }
 
-/** Waits for the guest to show life at the target, or to be there stopped when its owner had it off. Raises `conflict` when it does not come up. */
-export async function pollTargetUp(
-  context: KindContext,
-  plan: MovePlan,
-  started: { readonly handle: Handle },
-): Promise<Poll<{ readonly startedAt?: string }>> {
+/** What was seen of a guest at the target. */
+export interface Up {
+  readonly startedAt?: string;
+  /** Live: its process ended at the target after it had arrived, and it booted there from its disks. */
+  readonly bootedAnew?: true;
+}
+
+/** The site’s word that it starts a guest no more by itself. */
+const staysDown: readonly string[] = ['restart-policy', 'restart-limit'];
+
+/**
+ * Waits for the guest to show life at the target, or to be there stopped when its owner had it off. One whose process ended there is waited for
+ * while its host starts it again: what it wrote there counts. Raises `conflict` when it does not come up.
+ */
+export async function pollTargetUp(context: KindContext, plan: MovePlan, started: { readonly handle: Handle }): Promise<Poll<Up>> {
   const { instances } = await facetsAt(context, plan.to.site);
   const seen = await instances.observe(started.handle);
   const status = statusOf(seen, `instance ${plan.instance.name} at ${plan.to.host}`);
   if (status === undefined) return { waitSeconds: 1 };
-  const { activity, boot, startedAt } = status;
-  if (activity === 'crashed') throw new Problem('conflict', `instance ${plan.instance.name} does not stay up at ${plan.to.host}`);
+  const { activity, boot, lastEnd, startedAt, trouble } = status;
+  if (activity === 'crashed' && (trouble === undefined || staysDown.includes(trouble.code)))
+    throw new Problem('conflict', `instance ${plan.instance.name} does not stay up at ${plan.to.host}`);
+  // A guest that came with its memory boots nothing, unless it has ended there since.
+  const hasMemory = plan.mode === 'live' && lastEnd === undefined;
+  // That it switches itself off is its own affair.
+  const isOffByItself = activity === 'stopped' && lastEnd?.how === 'guest';
   const isUp =
     plan.instance.power === 'off'
       ? seen.type === 'present' && activity === 'stopped'
-      : activity === 'running' &&
-        // A guest that came with its memory boots nothing.
-        (plan.mode === 'live' || isBooted(boot));
-  return isUp ? { done: startedAt === undefined ? {} : { startedAt } } : { waitSeconds: 0.5 };
+      : isOffByItself || (activity === 'running' && (hasMemory || isBooted(boot)));
+  if (!isUp) return { waitSeconds: 0.5 };
+  const bootedAnew = plan.mode === 'live' && lastEnd !== undefined && lastEnd.how !== 'guest';
+  return { done: { ...(startedAt === undefined ? {} : { startedAt }), ...(bootedAnew ? { bootedAnew } : {}) } };
 }

@@ -134,6 +134,37 @@ describe('a move', () => {
     expect(await world.snapshot()).toEqual(before);
   });
 
+  it('is not done before a guest that ended at the target runs there again, and says that it booted', async () => {
+    const world = await createMigrationWorld(database.pool, { mode: 'live', power: 'on' });
+    let ended = false;
+    const history = await move(world, 80, async (_runner, { steps }) => {
+      if (ended || !steps.some(({ name }) => name === 'request-digests')) return;
+      ended = true;
+      world.sites.endGuestAt('beta', 'starts again');
+    });
+    expect(ended).toBe(true);
+    expect(history.state).toBe('done');
+    expect(await world.snapshot()).toMatchObject({
+      violations: [],
+      sites: [{ guests: [] }, { guests: [{ activity: 'running' }] }],
+      done: { bootedAnew: true },
+    });
+  });
+
+  it.each(['live', 'warm'] as const)('is never done with a guest that stays down at the target (%s)', async (mode) => {
+    const world = await createMigrationWorld(database.pool, { mode, power: 'on' });
+    const before = await world.snapshot();
+    let ended = false;
+    const history = await move(world, 80, async (_runner, { steps }) => {
+      if (ended || !steps.some(({ name }) => name === 'request-digests')) return;
+      ended = true;
+      world.sites.endGuestAt('beta', 'stays down');
+    });
+    expect(ended).toBe(true);
+    expect(history).toMatchObject({ state: 'undone', problem: { message: expect.stringContaining('does not stay up') } });
+    expect(await world.snapshot()).toEqual(before);
+  });
+
   it('returns to the source when a disk arrived damaged', async () => {
     const world = await createMigrationWorld(database.pool, { mode: 'warm', power: 'on' });
     const before = await world.snapshot();
@@ -251,6 +282,7 @@ describe('a move under attack', () => {
       'target-up',
       'request-digests',
       'digests',
+      'still-up',
       'proven',
       'switch',
       'settle',

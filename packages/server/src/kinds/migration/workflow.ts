@@ -101,6 +101,8 @@ export function createMigrationWorkflow(context: KindContext): Workflow<MoveInpu
       const digests = await run.wait('digests', async () => await pollDigests(context, input, plan, prepared, released), {
         timeoutSeconds: timeouts.digests,
       });
+      // Much may have happened since it came up: only a guest that is seen there now is worth giving the source up for.
+      const still = await run.wait('still-up', async () => await pollTargetUp(context, plan, started), { timeoutSeconds: timeouts.up });
       await run.commit('proven');
 
       await run.step('switch', async (step) => await switchPlacement(context, step, input, plan));
@@ -117,6 +119,7 @@ export function createMigrationWorkflow(context: KindContext): Workflow<MoveInpu
           passes,
           digests,
           permitEpoch: started.epoch,
+          ...(still.bootedAnew === undefined ? {} : { bootedAnew: still.bootedAnew }),
           ...(pauseMs === undefined ? {} : { pauseMs }),
           ...(handoverMs === undefined || plan.instance.power === 'off' ? {} : { handoverMs }),
         });

@@ -1,4 +1,5 @@
 import type { HostInventory } from '@virt8ra/contract';
+import type { Capabilities, InstanceRealizationStatus } from '@virt8ra/driver';
 
 /** A host of 8 threads that knows the machines of the sites in memory. */
 export function inventoryOf(hostname: string): HostInventory {
@@ -18,4 +19,18 @@ export function inventoryOf(hostname: string): HostInventory {
     capacity: { vCPU: 8, memoryMiB: 16_384, storageBytes: 1e12 },
     agent: { version: '0', rssMiB: 1, uptimeSeconds: 1 },
   };
+}
+
+export const memoryCapabilities: Capabilities = {
+  settleSeconds: 0,
+  maxVolumesPerInstance: 8,
+  maxNicsPerInstance: 8,
+  firmwares: ['BIOS'],
+  migrationModes: ['live', 'warm', 'cold'],
+  enforcesPermits: true,
+};
+
+/** Why a guest whose process ended is down: its host starts it again, or does so no more. */
+export function troubleOf(forGood: boolean): NonNullable<InstanceRealizationStatus['trouble']> {
+  return { code: forGood ? 'restart-policy' : 'internal', message: 'the guest’s process ended by itself' };
 }

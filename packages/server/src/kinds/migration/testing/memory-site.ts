@@ -11,7 +11,7 @@ import type {
   SendSpec,
   TransferStatus,
 } from '@virt8ra/driver';
-import { inventoryOf } from './memory-inventory.js';
+import { inventoryOf, memoryCapabilities, troubleOf } from './memory-inventory.js';
 
 /** Sites that live in memory: what is asked for comes about one step at each `tick`, as at hosts with agents. */
 export interface MemorySites {
@@ -25,8 +25,10 @@ export interface MemorySites {
   breakGuestsAt(site: string): void;
   /** Has the next copy that ends arrive damaged, unseen by the transfer. */
   damageNextCopy(): void;
-  /** Has the disk of a site fill up once a transfer to it is in that state at its source; both ends say so. */
-  fillAt(site: string, when: FillMoment): void;
+  /** Has the disk of a site fill up once a transfer to it is in that state at its source; both ends say so. Undefined: it has room. */
+  fillAt(site: string, when: FillMoment | undefined): void;
+  /** Ends the guest's process at this site: it is started again two ticks later, or stays down. */
+  endGuestAt(site: string, then: 'starts again' | 'stays down'): void;
 }
 
 export type FillMoment = 'copying' | 'finishing';
@@ -45,6 +47,8 @@ interface Guest extends Kept<InstanceRealizationSpec> {
   activity: InstanceRealizationStatus['activity'];
   surrender?: Surrender;
   ticksUp: number;
+  /** Its process has ended here; the ticks until it is started again. */
+  ended?: { readonly at: string; downTicks: number };
 }
 interface End
   extends Kept<{ readonly role: 'send'; readonly wanted: SendSpec } | { readonly role: 'receive'; readonly wanted: ReceiveSpec }> {
@@ -133,6 +137,12 @@ export function createMemorySites(names: readonly string[]): MemorySites {
     const haveDisks = disks.every((volume) => volume?.state === 'ready' || volume?.state === 'arrived');
     const claim = claimOn(site, guest);
     const runs = spec.power === 'on' && isPermitted(site, spec) && haveDisks && claim !== 'stopped';
+    if (guest.ended !== undefined && guest.ended.downTicks > 0) {
+      guest.ended.downTicks -= 1;
+      guest.activity = 'crashed';
+      guest.ticksUp = 0;
+      return;
+    }
     guest.ticksUp = runs && guest.activity === 'running' ? guest.ticksUp + 1 : 0;
     guest.activity = runs ? (claim === 'paused' ? 'paused' : 'running') : 'stopped';
     const runners = [...sites.values()].flatMap((each) => [...each.guests.values()]).filter(({ activity }) => activity === 'running');
@@ -289,7 +299,9 @@ export function createMemorySites(names: readonly string[]): MemorySites {
         site,
         site.guests,
         (spec, key) => ({ key, spec, going: false, activity: 'stopped', ticksUp: 0 }),
-        ({ activity, surrender: promise, ticksUp }) => ({
+        ({ activity, surrender: promise, ticksUp, ended }) => ({
+          ...(ended === undefined ? {} : { lastEnd: { at: ended.at, how: 'process' as const } }),
+          ...(activity === 'crashed' ? { trouble: troubleOf(ended?.downTicks === Number.POSITIVE_INFINITY) } : {}),
           activity,
           since: at,
           host: site.host,
@@ -337,14 +349,7 @@ export function createMemorySites(names: readonly string[]): MemorySites {
           { host: site.host, connected: true, networking: [], observedAt: at, inventory: inventoryOf(site.host), features: ['live'] },
         ],
       },
-      capabilities: {
-        settleSeconds: 0,
-        maxVolumesPerInstance: 8,
-        maxNicsPerInstance: 8,
-        firmwares: ['BIOS'],
-        migrationModes: ['live', 'warm', 'cold'],
-        enforcesPermits: true,
-      },
+      capabilities: memoryCapabilities,
       probe: async () => ({ healthy: true }),
       close: async () => undefined,
     };
@@ -380,6 +385,11 @@ export function createMemorySites(names: readonly string[]): MemorySites {
     },
     fillAt(name, when) {
       siteOf(name).fillsAt = when;
+    },
+    endGuestAt(name, then) {
+      for (const guest of siteOf(name).guests.values())
+        if (guest.activity === 'running')
+          Object.assign(guest, { activity: 'crashed', ended: { at, downTicks: then === 'starts again' ? 2 : Number.POSITIVE_INFINITY } });
     },
   };
 }

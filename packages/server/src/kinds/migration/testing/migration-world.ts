@@ -26,10 +26,11 @@ const place = { tenant: 'acme', workspace: 'prod' };
 const source = { site: 'alpha', host: 'alpha-1' };
 const settlingTicks = 6;
 
-export async function createMigrationWorld(
-  pool: Pool,
-  options: { readonly mode: MigrationSpec['mode']; readonly power: 'on' | 'off' },
-): Promise<MigrationWorld> {
+export interface MoveOptions extends Pick<MigrationSpec, 'mode' | 'fallback'> {
+  readonly power: 'on' | 'off';
+}
+
+export async function createMigrationWorld(pool: Pool, options: MoveOptions): Promise<MigrationWorld> {
   await clear(pool);
   const sites = createMemorySites(['alpha', 'beta']);
   const store = createStore({ pool, queue: { nudge: async () => undefined } });
@@ -99,7 +100,7 @@ function settle(sites: MemorySites): void {
   for (let tick = 0; tick < settlingTicks; tick += 1) sites.tick();
 }
 
-async function declare(tx: StoreTransaction, { mode }: { readonly mode: MigrationSpec['mode'] }): Promise<MigrationWorld['uids']> {
+async function declare(tx: StoreTransaction, { mode, fallback }: MoveOptions): Promise<MigrationWorld['uids']> {
   const active = { state: 'active', conditions: [{ state: 'active' }] } as const;
   const sku = await tx.put({ kind: instanceSku, address: { tenant: 'acme', name: 'S' }, spec: { vCPU: 1, ram: 1 }, ...active });
   const placed = { placement: { ...source, cause: 'placement', reason: 'fits', revision: 1 } };
@@ -132,7 +133,7 @@ async function declare(tx: StoreTransaction, { mode }: { readonly mode: Migratio
   const move = await tx.put({
     kind: migration,
     address: { ...place, name: 'move' },
-    spec: { instanceRef: 'instances/guest', toSite: 'beta', mode },
+    spec: { instanceRef: 'instances/guest', toSite: 'beta', mode, ...(fallback === undefined ? {} : { fallback }) },
     references: [{ pointer: '/spec/instanceRef', given: 'instances/guest', uid: guest.uid }],
     state: 'creating',
     conditions: [{ state: 'creating' }],
