@@ -61,7 +61,7 @@ interface Surroundings {
   server?: string | undefined;
 }
 
-const drainModeNames = ['auto', 'warm', 'cold'] as const;
+const drainModeNames = ['auto', 'live', 'warm', 'cold'] as const;
 const kindCommands = ['get', 'describe', 'delete', 'wait', 'watch'];
 const targetHelp = 'KIND NAME…, or KIND/NAME…';
 

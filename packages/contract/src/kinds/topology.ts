@@ -86,8 +86,11 @@ export const site = defineKind({
 });
 export type SiteSpec = Static<typeof site.spec>;
 
-/** How a drain moves what runs: `auto` takes the gentlest way both ends have. Instances that are off are always moved as they are. */
-export const drainModes = ['auto', 'warm', 'cold'] as const;
+/**
+ * How a drain moves what runs: `auto` takes the gentlest way, live where the hosts are alike, else warm. `live` and `warm`: in that way or not at
+ * all. Instances that are off are always moved as they are.
+ */
+export const drainModes = ['auto', 'live', 'warm', 'cold'] as const;
 
 /** Sent with POST `drain` and `drain-plan`. */
 export const DrainRequest = Type.Object(
@@ -136,7 +139,10 @@ export const DrainPlan = Type.Object({
   instances: Type.Array(
     Type.Object({
       instance: Type.String(),
-      /** `moves`: as soon as it is its turn. `waits`: for what passes by itself. `stays`: cannot be moved, `reason` says why. */
+      /**
+       * `moves`: as soon as it is its turn; a `reason` says why not more gently. `waits`: for what passes by itself. `stays`: cannot be moved, `reason`
+       * says why.
+       */
       outlook: oneOf(['moves', 'moving', 'waits', 'stays']),
       mode: Type.Optional(Type.String()),
       to: Type.Optional(Type.Object({ site: Zone, host: Type.String() })),

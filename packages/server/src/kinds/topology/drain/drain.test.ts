@@ -123,7 +123,7 @@ describe('the life of a host', { timeout: 120_000 }, () => {
     const { items } = (await plane.call('GET', `${migrations}?labels=virt8ra.drain=north-1`)).body as {
       items: { spec: { mode: string } }[];
     };
-    expect(items.map(({ spec }) => spec.mode).toSorted()).toEqual(['cold', 'warm', 'warm']);
+    expect(items.map(({ spec }) => spec.mode).toSorted()).toEqual(['cold', 'live', 'live']);
     expect(statusOf<HostStatus>(await plane.call('GET', `${hosts}/north-1`))).toMatchObject({
       cordoned: true,
       cordonReason: 'goes to another rack',
@@ -186,7 +186,7 @@ describe('the life of a host', { timeout: 120_000 }, () => {
     const more = new Map((await planOf('north-2', { mode: 'auto' })).instances.map((each) => [each.instance.split('/').at(-1), each]));
     const all = new Map([...outlooks, ...more]);
     expect(all.get('a')).toMatchObject({ outlook: 'stays', reason: expect.stringMatching(/cordoned/) });
-    expect(all.get('b')).toMatchObject({ outlook: 'moves', to: { site: 'south', host: 'south-1' }, mode: 'warm' });
+    expect(all.get('b')).toMatchObject({ outlook: 'moves', to: { site: 'south', host: 'south-1' }, mode: 'live' });
     expect(all.get('c')).toMatchObject({ outlook: 'moves', mode: 'cold' });
   });
 });

@@ -16,6 +16,7 @@ import type { StoredResource } from '../../../resources/stored-resource.js';
 import type { KindContext } from '../../context.js';
 import {
   hostCandidates,
+  type InstanceParts,
   type InstanceStatus,
   networkingNeeds,
   partsOfInstance,
@@ -23,7 +24,7 @@ import {
   requirementOf,
   siteNames,
 } from '../../instance/index.js';
-import { isOver, type MigrationStatus } from '../../migration/index.js';
+import { isOver, liveOutlookOf, type MigrationStatus } from '../../migration/index.js';
 import type { DrainMove } from './moves.js';
 
 /** What is asked of a drain, whole. */
@@ -35,9 +36,14 @@ export function wishOf({ mode = 'auto', allowCold = false, parallel = 2 }: Drain
 
 type Instance = StoredResource<InstanceSpec, InstanceStatus>;
 type Mode = MigrationSpec['mode'];
+interface Place {
+  readonly site: string;
+  readonly host: string;
+}
 
 export type Outlook =
-  | { readonly type: 'moves'; readonly mode: Mode; readonly to: { readonly site: string; readonly host: string } }
+  /** `reason`: why not more gently. */
+  | { readonly type: 'moves'; readonly mode: Mode; readonly to: Place; readonly reason?: string }
   | { readonly type: 'moving'; readonly migration: StoredResource<MigrationSpec, MigrationStatus> }
   | { readonly type: 'waits'; readonly reason: string }
   | { readonly type: 'stays'; readonly reason: string };
@@ -47,7 +53,7 @@ export interface Surveyed {
   readonly outlook: Outlook;
 }
 
-/** Attempts at one instance; what has failed twice is for a person. */
+/** Attempts at one instance, one more where the first was live by our own choice; what has failed so often is for a person. */
 const attemptsMost = 2;
 
 /** A host that is away for less may just be starting anew. */
@@ -59,7 +65,7 @@ const silentMostMs = 120_000;
  */
 export async function surveyHost(
   context: KindContext,
-  host: { readonly site: string; readonly host: string },
+  host: Place,
   wish: DrainWish,
   moves: readonly DrainMove[] = [],
   slots = Number.POSITIVE_INFINITY,
@@ -79,7 +85,7 @@ export async function surveyHost(
   return surveyed;
 }
 
-function createSurveyor(context: KindContext, host: { readonly site: string; readonly host: string }, wish: DrainWish) {
+function createSurveyor(context: KindContext, host: Place, wish: DrainWish) {
   const candidates = new Map<string, Promise<readonly Candidate[]>>();
   const candidatesIn = async (zone: string): Promise<readonly Candidate[]> => {
     const asked =
@@ -108,7 +114,8 @@ function createSurveyor(context: KindContext, host: { readonly site: string; rea
   async function movable(resource: Instance, moves: readonly DrainMove[]): Promise<Outlook> {
     const tried = moves.filter((each) => each.instance === resource.uid && each.outcome !== undefined && each.outcome !== 'done');
     const last = tried.at(-1);
-    if (last !== undefined && tried.length >= attemptsMost)
+    const triedLive = wish.mode === 'auto' && tried.some(({ mode }) => mode === 'live');
+    if (last !== undefined && tried.length >= attemptsMost + Number(triedLive))
       return { type: 'stays', reason: `${tried.length} moves have failed, the last: ${last.problem ?? last.outcome}` };
     const activity = resource.status.activity?.value;
     switch (activity) {
@@ -147,38 +154,47 @@ function createSurveyor(context: KindContext, host: { readonly site: string; rea
         const refusal = verdicts.length === 0 ? `site ${host.site} has no other host` : explainRefusals(verdicts);
         return { type: 'stays', reason: `nothing can take it: ${refusal}` };
       }
-      const from = await modesAt(host.site);
-      const ways = !running ? coldOnly : waysOf(wish, last);
-      for (const way of ways) {
-        for (const { site, host: target } of fitting) {
-          if (from.includes(way) && (await modesAt(site)).includes(way)) return { type: 'moves', mode: way, to: { site, host: target } };
-        }
-      }
-      const consent = wish.allowCold ? '' : '; allowCold lets it be stopped for the move';
-      return { type: 'stays', reason: `no host that fits can take it ${ways.join(' or ')}${consent}` };
+      const places = fitting.map(({ site, host: target }) => ({ site, host: target }));
+      return await wayFor(resource, parts, places, running ? waysOf(wish, last) : coldOnly);
     } catch (error) {
       const { message, retry } = toProblem(error);
       return { type: retry === 'later' ? 'waits' : 'stays', reason: message };
     }
+  }
+
+  /** The gentlest way that leads to one of the places, which come in the order of their preference. */
+  async function wayFor(resource: Instance, parts: InstanceParts, places: readonly Place[], ways: readonly Mode[]): Promise<Outlook> {
+    const from = await modesAt(host.site);
+    let notLive: string | undefined;
+    for (const way of ways) {
+      const liveFault = way === 'live' ? await liveOutlookOf(context, resource, parts, host) : undefined;
+      for (const to of places) {
+        if (!from.includes(way) || !(await modesAt(to.site)).includes(way)) continue;
+        const fault = await liveFault?.(to);
+        if (fault === undefined) return { type: 'moves', mode: way, to, ...(notLive === undefined ? {} : { reason: notLive }) };
+        notLive ??= `it cannot be moved live, because ${fault}`;
+      }
+    }
+    const consent = wish.allowCold ? '' : '; allowCold lets it be stopped for the move';
+    const why = notLive === undefined ? '' : `: ${notLive}`;
+    return { type: 'stays', reason: `no host that fits can take it ${ways.join(' or ')}${why}${consent}` };
   }
   return { unmovable, movable };
 }
 
 const coldOnly: readonly Mode[] = ['cold'];
 
-/** For an instance that runs, gentlest first. What failed while it ran is tried stopped, with consent. */
+/** For an instance that runs, gentlest first. What failed in one way is tried in a rougher one, stopped only with consent. */
 function waysOf({ mode, allowCold }: DrainWish, last: DrainMove | undefined): readonly Mode[] {
   if (mode === 'cold') return coldOnly;
-  if (last !== undefined && allowCold) return coldOnly;
-  return allowCold ? ['warm', 'cold'] : ['warm'];
+  const running: readonly Mode[] = mode === 'auto' ? ['live', 'warm'] : [mode];
+  const ways: readonly Mode[] = allowCold ? [...running, 'cold'] : running;
+  const rougher = ways.slice((ways as readonly (string | undefined)[]).indexOf(last?.mode) + 1);
+  return rougher.length > 0 ? rougher : ways.slice(-1);
 }
 
 /** The survey as the operator reads it. */
-export async function drainPlanOf(
-  context: KindContext,
-  host: { readonly site: string; readonly host: string },
-  surveyed: readonly Surveyed[],
-): Promise<DrainPlan> {
+export async function drainPlanOf(context: KindContext, host: Place, surveyed: readonly Surveyed[]): Promise<DrainPlan> {
   const disks = (await context.store.ledger.onHost(host.host)).filter(({ facet, role }) => facet === 'blockStorages' && role === 'primary');
   const unused: string[] = [];
   for (const disk of await context.store.getManyByUid([...new Set<Id<'resource'>>(disks.map(({ resourceUid }) => resourceUid))])) {
@@ -190,6 +206,7 @@ export async function drainPlanOf(
       instance: urnFromAddress(instance, address),
       outlook: outlook.type,
       ...(outlook.type === 'moves' ? { mode: outlook.mode, to: outlook.to } : {}),
+      ...(outlook.type === 'moves' && outlook.reason !== undefined ? { reason: outlook.reason } : {}),
       ...(outlook.type === 'moving' ? movingOf(outlook.migration) : {}),
       ...(outlook.type === 'waits' || outlook.type === 'stays' ? { reason: outlook.reason } : {}),
     })),
