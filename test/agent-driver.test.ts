@@ -11,6 +11,8 @@ import type {
   NetworkRealizationStatus,
   SecurityGroupRealizationSpec,
   SecurityGroupRealizationStatus,
+  SnapshotRealizationSpec,
+  SnapshotRealizationStatus,
 } from '@virt8ra/driver';
 import type { ConformanceWorld } from '@virt8ra/driver/testing';
 import { conformance, facetCase } from '@virt8ra/driver/testing';
@@ -106,6 +108,16 @@ async function openAgentWorld(): Promise<ConformanceWorld> {
           { title: 'a backup of a block storage on another host', spec: { host: 'beta', volumes: [volume] } },
         ],
       }),
+      facetCase<SnapshotRealizationSpec, SnapshotRealizationStatus>({
+        facet: 'snapshots',
+        open: (of) => of.snapshots,
+        spec: { host: 'alpha', volumes: [volume], reverts: 0 },
+        refused: [
+          { title: 'a snapshot of nothing', spec: { host: 'alpha', volumes: [], reverts: 0 } },
+          { title: 'a snapshot without host', spec: { volumes: [volume], reverts: 0 } },
+          { title: 'a snapshot of a block storage on another host', spec: { host: 'beta', volumes: [volume], reverts: 0 } },
+        ],
+      }),
       facetCase<InstanceRealizationSpec, InstanceRealizationStatus>({
         facet: 'instances',
         open: (of) => of.instances,
@@ -179,7 +191,7 @@ function instanceOn(volume: Handle, network: Handle, group: Handle): InstanceRea
 
 if ((await hasPostgres('debian')) || (await hasPostgres('embedded'))) {
   conformance('agent', openAgentWorld, {
-    facets: ['blockStorages', 'networks', 'securityGroups', 'instances', 'backups'],
+    facets: ['blockStorages', 'networks', 'securityGroups', 'instances', 'backups', 'snapshots'],
     runner: { describe, it, beforeAll: (body) => beforeAll(body, 60_000), afterAll: (body) => afterAll(body, 60_000) },
   });
 } else {

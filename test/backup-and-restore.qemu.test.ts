@@ -24,6 +24,7 @@ const workspace = `${tenant}/workspaces/shop`;
 const disks = `/providers/seca.storage/v1/${workspace}/block-storages`;
 const instances = `/providers/seca.compute/v1/${workspace}/instances`;
 const backups = `/providers/virt8ra.backup/v1beta1/${workspace}/backups`;
+const snapshots = `/providers/virt8ra.backup/v1beta1/${workspace}/snapshots`;
 const imports = `/providers/virt8ra.image/v1beta1/${tenant}/image-imports`;
 
 /**
@@ -197,6 +198,13 @@ describe.skipIf(lacks.length > 0)('backup and restore', () => {
     const backup = await plane.until(`${backups}/both`, (answer) => statusOf(answer)?.phase === 'done' && statusOf(answer), 120_000);
     expect(backup).toMatchObject({ consistency: 'file-system', volumes: [{ sizeBytes: 1_000_341_504 }, { sizeBytes: 1_000_341_504 }] });
     expect(statusOf(await plane.call('GET', `${instances}/first`))?.activity?.value).toBe('running');
+
+    // A snapshot lasts as long as nobody deletes it, and is in nobody's way.
+    await put(`${snapshots}/now`, { instanceRef: 'instances/first' });
+    const taken = await plane.until(`${snapshots}/now`, (answer) => statusOf(answer)?.phase === 'taken' && statusOf(answer), 60_000);
+    expect(taken).toMatchObject({ consistency: 'file-system', volumes: [{ sizeBytes: 1_000_341_504 }, { sizeBytes: 1_000_341_504 }] });
+    expect((await plane.call('DELETE', `${snapshots}/now`)).status).toBe(202);
+    await plane.until(`${snapshots}/now`, ({ status }) => status === 404, 60_000);
 
     const held = allocatedBytes();
     await put(`${disks}/data`, { sizeGB: 2, skuRef: 'skus/ld500' });

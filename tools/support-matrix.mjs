@@ -16,6 +16,7 @@ const meaning = {
   hosts: 'hosts with inventory and capacity',
   streams: 'consoles, screens and ports of instances',
   backups: 'backups into the artifact store',
+  snapshots: 'snapshots of block storages',
 };
 
 /** Per driver: a configuration to open it with. */

@@ -34,6 +34,9 @@ import { openPermitJournal } from './permits/permit-journal.js';
 import { diskCounters } from './qemu/guest.js';
 import { probeHypervisor } from './qemu/probe.js';
 import { startSampling } from './samples/sampler.js';
+import { isReverting } from './snapshots/snapshot-holds.js';
+import { SnapshotReconciler } from './snapshots/snapshot-reconciler.js';
+import { SnapshotStore } from './snapshots/snapshot-store.js';
 import { ImageCache } from './storage/image-cache.js';
 import { mendVolumes } from './storage/mend-volumes.js';
 import { VolumeReconciler } from './storage/volume-reconciler.js';
@@ -157,6 +160,7 @@ async function assemble(config: AgentConfig, log: Log, unlock: () => Promise<voi
     (progress) => link?.progress(progress),
   );
   const backupStore = await BackupStore.open(state('backups'), quarantine);
+  const snapshotStore = await SnapshotStore.open(state('snapshots'), quarantine);
   const holds = backupHolds(backupStore);
   const moves = (volumeKey: string) => transfers.moves(volumeKey) || holds.copies(volumeKey);
   const instances = new InstanceReconciler(context, instanceStore, volumeStore, {
@@ -164,17 +168,25 @@ async function assemble(config: AgentConfig, log: Log, unlock: () => Promise<voi
     keeps: (key) => live.keeps(key),
     isArriving: (key) => live.isArriving(key),
     moves,
-    keepsFromGuests: holds.keepsFromGuests,
+    keptFromGuests: (volumeKey) => {
+      if (holds.keepsFromGuests(volumeKey)) return 'to be copied for a backup';
+      return isReverting(ledger, snapshotStore, volumeKey) ? 'to become what a snapshot kept' : undefined;
+    },
   });
   transfers.useInstances(instances);
   live.useInstances(instances);
   const volumes = new VolumeReconciler(context, volumeStore, images, instances, { moves }, transfers.rootDigest);
+  const world = {
+    users: instances,
+    volumes: volumeStore,
+    moves,
+    settles: (volumeKey: string) => board.get('volume', volumeKey)?.state === 'settling',
+  };
+  const snapshots = new SnapshotReconciler(context, snapshotStore, world);
   const backups = new BackupReconciler(
     context,
     backupStore,
-    volumeStore,
-    instances,
-    transfers,
+    { ...world, moves: (volumeKey) => transfers.moves(volumeKey) },
     spawnedUploader(() => self, log),
     (progress) => link?.progress(progress),
   );
@@ -194,6 +206,8 @@ async function assemble(config: AgentConfig, log: Log, unlock: () => Promise<voi
         return undefined;
       case 'backup':
         return await backups.pass(key, signal);
+      case 'snapshot':
+        return await snapshots.pass(key);
     }
   }, log);
   const present = (): HostObject[] => [
@@ -202,6 +216,7 @@ async function assemble(config: AgentConfig, log: Log, unlock: () => Promise<voi
     ...instances.keys().map((key) => ({ type: 'instance', key }) as const),
     ...transferStore.all().map(({ id }) => ({ type: 'transfer', key: id }) as const),
     ...backups.keys().map((key) => ({ type: 'backup', key }) as const),
+    ...snapshots.keys().map((key) => ({ type: 'snapshot', key }) as const),
   ];
   const everything = () => [
     ...new Map([...objectsOf(ledger.state), ...present(), ...board.objects()].map((object) => [objectId(object), object])).values(),
@@ -316,6 +331,7 @@ function describe(state: DesiredState): [string, string][] {
     ...state.transfers.map((transfer) => [objectId({ type: 'transfer', key: transfer.id }), JSON.stringify(transfer)] as [string, string]),
     ...(state.filters ?? []).map((filter) => [objectId({ type: 'filter', key: filter.key }), JSON.stringify(filter)] as [string, string]),
     ...(state.backups ?? []).map((backup) => [objectId({ type: 'backup', key: backup.key }), JSON.stringify(backup)] as [string, string]),
+    ...(state.snapshots ?? []).map((each) => [objectId({ type: 'snapshot', key: each.key }), JSON.stringify(each)] as [string, string]),
   ];
 }
 

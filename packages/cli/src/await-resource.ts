@@ -130,6 +130,7 @@ export async function awaitGoal(session: Session, target: Target, goal: Goal, op
 /** What `--wait` waits for after a write: finished work for kinds that have phases, `active` for the others. */
 export function settledGoal(target: Target): Goal {
   if (target.kind.status === undefined) return goalFromText('exists');
+  if (target.kind.kind === 'snapshot') return goalFromText('phase=taken');
   if (target.kind.kind === 'migration' || target.kind.kind === 'backup') return goalFromText('phase=done');
   if (target.kind.kind !== 'image-import') return goalFromText('state=active');
   const done = goalFromText('phase=done');

@@ -3,6 +3,7 @@ import type { Command } from 'commander';
 import type { RestoreFlags } from './commands/backup-restore.js';
 import type { BackupFlags } from './commands/backup-start.js';
 import type { InstanceRestoreFlags } from './commands/instance-restore.js';
+import type { SnapshotFlags } from './commands/snapshot-take.js';
 import type { AttachFlags } from './commands/volume-attach.js';
 import type { Session } from './session.js';
 
@@ -36,6 +37,23 @@ export function addVolumeCommands(program: Command, withSession: WithSession): v
     .option('--timeout <duration>', 'time limit of the wait')
     .action((what: string, options: BackupFlags, command: Command) =>
       withSession(command, async (session) => (await import('./commands/backup-start.js')).backupStart(session, what, options)),
+    );
+  program
+    .command('snapshot')
+    .description('keep a point in time of an instance with its disks, or of disk/NAME, at their host')
+    .argument('<what>', 'INSTANCE or disk/NAME')
+    .option('--name <name>', 'name of the snapshot; one that exists is awaited')
+    .option('--timeout <duration>', 'time limit of the wait')
+    .action((what: string, options: SnapshotFlags, command: Command) =>
+      withSession(command, async (session) => (await import('./commands/snapshot-take.js')).snapshotTake(session, what, options)),
+    );
+  program
+    .command('revert')
+    .description('make the disks of a snapshot what they were; their instance must be off, and what was written since is lost')
+    .argument('<snapshot>')
+    .option('--timeout <duration>', 'time limit of the wait')
+    .action((name: string, options: SnapshotFlags, command: Command) =>
+      withSession(command, async (session) => (await import('./commands/snapshot-take.js')).snapshotRevert(session, name, options)),
     );
   program
     .command('restore')

@@ -5,6 +5,7 @@ import type { HostsFacet } from './facets/hosts.js';
 import type { InstancesFacet } from './facets/instances.js';
 import type { NetworksFacet } from './facets/networks.js';
 import type { SecurityGroupsFacet } from './facets/security-groups.js';
+import type { SnapshotsFacet } from './facets/snapshots.js';
 import type { StreamsFacet } from './facets/streams.js';
 
 /** One provider technology. A driver is data + `connect`; vendor words never leave its folder. */
@@ -29,12 +30,23 @@ export interface Connection {
   readonly hosts?: HostsFacet;
   readonly streams?: StreamsFacet;
   readonly backups?: BackupsFacet;
+  readonly snapshots?: SnapshotsFacet;
   readonly capabilities: Capabilities;
   probe(): Promise<{ readonly healthy: boolean; readonly reason?: string }>;
   close(): Promise<void>;
 }
 
-export const facetNames = ['instances', 'blockStorages', 'networks', 'securityGroups', 'disks', 'hosts', 'streams', 'backups'] as const;
+export const facetNames = [
+  'instances',
+  'blockStorages',
+  'networks',
+  'securityGroups',
+  'disks',
+  'hosts',
+  'streams',
+  'backups',
+  'snapshots',
+] as const;
 export type FacetName = (typeof facetNames)[number];
 
 /** Finer limits, as facts that placement and the migration planner read. Units are in the names. */

@@ -7,5 +7,6 @@ export * from './facets/hosts.js';
 export * from './facets/instances.js';
 export * from './facets/networks.js';
 export * from './facets/security-groups.js';
+export * from './facets/snapshots.js';
 export * from './facets/streams.js';
 export * from './observation.js';

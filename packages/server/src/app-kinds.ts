@@ -21,6 +21,7 @@ import { nicBehaviour } from './kinds/nic/index.js';
 import { publicIpBehaviour } from './kinds/public-ip/index.js';
 import { routeTableBehaviour } from './kinds/route-table/index.js';
 import { createSecurityGroupBehaviour, securityGroupRuleBehaviour } from './kinds/security-group/index.js';
+import { createSnapshotBehaviour } from './kinds/snapshot/index.js';
 import { subnetBehaviour } from './kinds/subnet/index.js';
 import { createDrainWorkflow, createTopologyBehaviours } from './kinds/topology/index.js';
 import { workspaceBehaviour } from './kinds/workspace/index.js';
@@ -81,6 +82,7 @@ export function composeKinds(parts: {
       createMigrationBehaviour(context, migrationWorkflow) as KindBehaviour,
       createBackupBehaviour(context, backupWorkflow) as KindBehaviour,
       createBackupScheduleBehaviour(context) as KindBehaviour,
+      createSnapshotBehaviour(context) as KindBehaviour,
     ],
     workflows: [acceptWorkflow as Workflow, migrationWorkflow as Workflow, drainWorkflow as Workflow, backupWorkflow as Workflow],
     bindRunner(runner) {

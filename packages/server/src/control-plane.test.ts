@@ -77,7 +77,7 @@ describe('control plane', { timeout: 90_000 }, () => {
     const { body } = await plane.call('GET', '/providers/virt8ra.topology/v1beta1/accounts/test');
     const { status } = body as { status: { facets: unknown[]; healthy: { observedAt: string } } };
     expect(status.facets).toEqual(
-      ['instances', 'blockStorages', 'networks', 'securityGroups', 'disks', 'hosts', 'streams', 'backups'].map((name) => ({
+      ['instances', 'blockStorages', 'networks', 'securityGroups', 'disks', 'hosts', 'streams', 'backups', 'snapshots'].map((name) => ({
         name,
         supported: true,
       })),
@@ -277,6 +277,33 @@ describe('control plane', { timeout: 90_000 }, () => {
       expect((await plane.call('DELETE', path)).status, path).toBe(202);
       await plane.until(path, ({ status }) => status === 404);
     }
+  });
+
+  it('takes snapshots of an instance, keeps what has some where it is, and reverts its disks while it is off', async () => {
+    const snapshots = '/providers/virt8ra.backup/v1beta1/tenants/default/workspaces/shop/snapshots';
+    const phase = (answer: Answer) => seen(answer).status?.phase;
+    await put(`${snapshots}/before`, { instanceRef: 'instances/web' });
+    const made = await plane.until(`${snapshots}/before`, (answer) => phase(answer) === 'taken' && seen(answer));
+    expect(made.status).toMatchObject({ consistency: 'crash', takenAt: expect.any(String), volumes: [{ sizeBytes: 1_000_341_504 }] });
+    const move = { spec: { instanceRef: 'instances/web', toSite: 'beta', mode: 'warm' } };
+    expect(await plane.call('PUT', `${migrations}/early`, move)).toMatchObject({
+      status: 409,
+      body: { detail: expect.stringMatching(/delete before first/) },
+    });
+    expect(await plane.call('POST', `${snapshots}/before/revert`)).toMatchObject({
+      status: 409,
+      body: { detail: expect.stringMatching(/virt8ra stop web/) },
+    });
+    expect((await plane.call('POST', `${instances}/web/stop`)).status).toBe(202);
+    await plane.until(`${instances}/web`, (answer) => seen(answer).status?.activity?.value === 'stopped');
+    expect((await plane.call('POST', `${snapshots}/before/revert`)).status).toBe(202);
+    await plane.until(`${snapshots}/before`, (answer) => phase(answer) === 'taken');
+    expect(seen(await plane.call('GET', `${snapshots}/before`)).status).toMatchObject({ revertedAt: expect.any(String), state: 'active' });
+    expect((await plane.call('POST', `${instances}/web/start`)).status).toBe(202);
+    await plane.until(`${instances}/web`, active);
+    expect((await plane.call('DELETE', `${snapshots}/before`)).status).toBe(202);
+    await plane.until(`${snapshots}/before`, ({ status }) => status === 404);
+    await agents.get('alpha')?.until('the host has forgotten it', () => agents.get('alpha')?.all('snapshot').length === 0);
   });
 
   it('shows what it cannot see as unknown, and as running again when the host is back', async () => {

@@ -9,12 +9,12 @@ import type { Progress } from '../link/outbox.js';
 import { type Guest, guestStatus } from '../qemu/guest.js';
 import { presentDisks } from '../qemu/guest-disks.js';
 import { convertCompressed } from '../storage/qemu-img.js';
-import { isSettling } from '../storage/settle.js';
-import type { VolumeTransfers, VolumeUsers } from '../storage/volume-reconciler.js';
+import type { VolumeUsers } from '../storage/volume-reconciler.js';
 import type { VolumeStore } from '../storage/volume-store.js';
 import type { BackupRecord, BackupStore } from './backup-store.js';
 import { type CopiedDisk, GuestCopy } from './guest-copy.js';
 import { takePointInTime, wakeGuest } from './point-in-time.js';
+import { type PointWorld, stillInTheWay } from './still-in-the-way.js';
 
 export type UploadProgress = Omit<Progress, 'transferId'>;
 
@@ -42,9 +42,9 @@ const hopeless: readonly Problem['kind'][] = ['exhausted', 'too-large', 'validat
 export class BackupReconciler {
   readonly #context: HostContext;
   readonly #store: BackupStore;
+  readonly #world: PointWorld;
   readonly #volumes: VolumeStore;
   readonly #users: VolumeUsers;
-  readonly #transfers: VolumeTransfers;
   readonly #upload: BackupUploader;
   readonly #onProgress: (progress: Progress) => void;
   /** Backups that repeating cannot mend, with the reason. A later agent tries once more. */
@@ -53,17 +53,15 @@ export class BackupReconciler {
   constructor(
     context: HostContext,
     store: BackupStore,
-    volumes: VolumeStore,
-    users: VolumeUsers,
-    transfers: VolumeTransfers,
+    world: PointWorld,
     upload: BackupUploader,
     onProgress: (progress: Progress) => void,
   ) {
     this.#context = context;
     this.#store = store;
-    this.#volumes = volumes;
-    this.#users = users;
-    this.#transfers = transfers;
+    this.#world = world;
+    this.#volumes = world.volumes;
+    this.#users = world.users;
     this.#upload = upload;
     this.#onProgress = onProgress;
   }
@@ -113,7 +111,7 @@ export class BackupReconciler {
       await this.#store.forget(desired.key);
       record = undefined;
     }
-    const waitingFor = record === undefined ? await this.#missing(desired, places) : undefined;
+    const waitingFor = record === undefined ? await stillInTheWay(this.#world, desired.volumes, 'layered') : undefined;
     if (waitingFor !== undefined) {
       this.#post(desired, undefined, { waitingFor });
       return waitMs;
@@ -121,26 +119,6 @@ export class BackupReconciler {
     await this.#assertRoom(desired);
     if (place !== undefined) return await this.#begin(desired, place);
     return await this.#copyFiles(desired, record, signal);
-  }
-
-  /** What a point in time still needs. */
-  async #missing(desired: DesiredBackup, places: readonly (Place | undefined)[]): Promise<string | undefined> {
-    const guest = places[0]?.guest;
-    const present = guest === undefined ? undefined : await presentDisks(guest);
-    if (guest !== undefined && !['running', 'paused'].includes(await guestStatus(guest))) return 'the guest to run or to stop';
-    for (const [position, { volumeKey }] of desired.volumes.entries()) {
-      const stage = this.#volumes.get(volumeKey)?.stage;
-      if (stage !== 'ready' && stage !== 'arrived') return `volume ${volumeKey}`;
-      if (this.#transfers.moves(volumeKey)) return `the transfer of volume ${volumeKey}`;
-      const place = places[position];
-      if (place?.guest !== guest || (place === undefined && this.#users.usesVolume(volumeKey)))
-        return `volume ${volumeKey} to be a disk of the guest`;
-      if (place === undefined) {
-        if (this.#context.board.get('volume', volumeKey)?.state === 'settling') return `volume ${volumeKey} to settle`;
-      } else if (present?.has(place.index) !== true) return `volume ${volumeKey} to be a disk of the guest`;
-      else if (await isSettling(place.guest, place.index)) return `volume ${volumeKey} to settle`;
-    }
-    return undefined;
   }
 
   /** The copies are compressed and hold no zeros, so that what the volumes take is more than enough. */

@@ -35,6 +35,11 @@ export function listDesired(board: Board, state: DesiredState, mode: 'bridge' | 
       volumes: volumes.map(({ volumeKey }) => ({ volumeKey, sizeBytes: sizes.get(volumeKey) ?? 0 })),
     });
   }
+  for (const { key, volumes } of state.snapshots ?? []) {
+    if (board.get('snapshot', key) !== undefined) continue;
+    const seen = volumes.map(({ volumeKey }) => ({ volumeKey, sizeBytes: 0 }));
+    board.post('snapshot', key, { key, state: 'waiting', waitingFor: 'the first look', volumes: seen, reverted: 0 });
+  }
   for (const { id, role } of state.transfers) {
     if (board.get('transfer', id) !== undefined) continue;
     board.post('transfer', id, {

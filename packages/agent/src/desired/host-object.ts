@@ -26,5 +26,6 @@ export function objectsOf(state: DesiredState): HostObject[] {
     ...state.transfers.map(({ id }) => ({ type: 'transfer', key: id }) as const),
     ...(state.filters ?? []).map(({ key }) => ({ type: 'filter', key }) as const),
     ...(state.backups ?? []).map(({ key }) => ({ type: 'backup', key }) as const),
+    ...(state.snapshots ?? []).map(({ key }) => ({ type: 'snapshot', key }) as const),
   ];
 }

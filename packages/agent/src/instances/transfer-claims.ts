@@ -8,6 +8,6 @@ export interface TransferClaims {
   isArriving(instanceKey: string): boolean;
   /** True while a transfer that is not over reads or fills the volume, or a backup copies it. */
   moves(volumeKey: string): boolean;
-  /** True while a volume that no guest has is copied for a backup. */
-  keepsFromGuests(volumeKey: string): boolean;
+  /** What a volume that no guest has is about to be first, in words, before one may have it. */
+  keptFromGuests(volumeKey: string): string | undefined;
 }

@@ -10,14 +10,14 @@ export class VolumeHolders {
   readonly #store: InstanceStore;
   readonly #volumes: VolumeStore;
   readonly #guests: ReadonlyMap<string, Guest>;
-  readonly #claims: Pick<TransferClaims, 'keepsFromGuests'>;
+  readonly #claims: Pick<TransferClaims, 'keptFromGuests'>;
 
   constructor(
     context: HostContext,
     store: InstanceStore,
     volumes: VolumeStore,
     guests: ReadonlyMap<string, Guest>,
-    claims: Pick<TransferClaims, 'keepsFromGuests'>,
+    claims: Pick<TransferClaims, 'keptFromGuests'>,
   ) {
     this.#context = context;
     this.#store = store;
@@ -44,7 +44,8 @@ export class VolumeHolders {
   missing(volumeKey: string): string | undefined {
     const stage = this.#volumes.get(volumeKey)?.stage;
     if (stage !== 'ready' && stage !== 'arrived') return `volume ${volumeKey}`;
-    if (this.#claims.keepsFromGuests(volumeKey)) return `volume ${volumeKey} to be copied for a backup`;
+    const kept = this.#claims.keptFromGuests(volumeKey);
+    if (kept !== undefined) return `volume ${volumeKey} ${kept}`;
     const holder = this.#holder(volumeKey);
     if (holder !== undefined) return `volume ${volumeKey}, which the guest of ${holder.instance} has not let go of`;
     return this.#context.board.get('volume', volumeKey)?.state === 'settling' ? `volume ${volumeKey} to settle` : undefined;

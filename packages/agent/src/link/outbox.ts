@@ -105,7 +105,8 @@ export class Outbox {
       instances: of('instance'),
       transfers: of('transfer'),
       filters: of('filter'),
-      ...withBackups(of('backup')),
+      ...whereThereAreAny('backups', of('backup')),
+      ...whereThereAreAny('snapshots', of('snapshot')),
       removed: [...this.#removed.values()].map(({ type, key }) => ({ type, key })),
     });
     this.#changed.clear();
@@ -119,7 +120,7 @@ export class Outbox {
   }
 }
 
-/** Control planes that never ask for backups need not know that there are any. */
-function withBackups(backups: ObservedByType['backup'][]): { readonly backups?: ObservedByType['backup'][] } {
-  return backups.length === 0 ? {} : { backups };
+/** Control planes that never ask for such objects need not know that there are any. */
+function whereThereAreAny<Name extends string, Entry>(name: Name, entries: Entry[]): Partial<Record<Name, Entry[]>> {
+  return entries.length === 0 ? {} : ({ [name]: entries } as Record<Name, Entry[]>);
 }

@@ -14,6 +14,7 @@ import {
   type ObservedBackup,
   type ObservedInstance,
   type ObservedNetwork,
+  type ObservedSnapshot,
   type ObservedTransfer,
   type ObservedVolume,
   type OpenedStream,
@@ -41,6 +42,7 @@ export interface HostView {
   readonly instances: Map<string, ObservedInstance>;
   readonly transfers: Map<string, ObservedTransfer>;
   readonly backups: Map<string, ObservedBackup>;
+  readonly snapshots: Map<string, ObservedSnapshot>;
   readonly progress: AgentMessageOf<'progress'>[];
   connections: number;
 }
@@ -147,6 +149,7 @@ export class FakeControlPlane {
       instances: new Map(),
       transfers: new Map(),
       backups: new Map(),
+      snapshots: new Map(),
       progress: [],
       connections: 0,
     };
@@ -259,17 +262,18 @@ export class FakeControlPlane {
     else if (message.type === 'progress') view.progress.push(message);
     else if (message.type === 'samples') view.samples = message;
     else {
-      const { full, generation, networks, volumes, instances, transfers, backups = [] } = message;
+      const { full, generation, networks, volumes, instances, transfers, backups = [], snapshots = [] } = message;
       view.generation = generation;
       if (full) {
         view.fulls += 1;
-        for (const map of [view.networks, view.volumes, view.instances, view.transfers, view.backups]) map.clear();
+        for (const map of [view.networks, view.volumes, view.instances, view.transfers, view.backups, view.snapshots]) map.clear();
       }
       for (const entry of networks) view.networks.set(entry.key, entry);
       for (const entry of volumes) view.volumes.set(entry.key, entry);
       for (const entry of instances) view.instances.set(entry.key, entry);
       for (const entry of transfers) view.transfers.set(entry.id, entry);
       for (const entry of backups) view.backups.set(entry.key, entry);
+      for (const entry of snapshots) view.snapshots.set(entry.key, entry);
     }
   }
 

@@ -33,6 +33,8 @@ const kindOfCommand: Readonly<Record<string, string>> = {
   attach: 'instance',
   backup: 'instance',
   restore: 'backup',
+  snapshot: 'instance',
+  revert: 'snapshot',
   detach: 'instance',
   cancel: 'migration',
   cordon: 'host',

@@ -22,6 +22,7 @@ const order: readonly string[] = [
   'migration',
   'backup',
   'backup-schedule',
+  'snapshot',
 ];
 
 /** These two need each other, so that each document's own references decide. */

@@ -24,6 +24,7 @@ import type {
   securityGroup,
   securityGroupRule,
   site,
+  snapshot,
   storageSku,
   subnet,
   workspace,
@@ -262,6 +263,15 @@ const columnsOfKind: Readonly<Record<string, readonly Column[]>> = {
     column<typeof backupSchedule>('KEPT', (spec, status) => `${status.kept ?? 0}/${spec.keep}`),
     column<typeof backupSchedule>('NEXT', (_spec, status) => status.nextAt),
     column<typeof backupSchedule>('LAST', (_spec, status) => referenceName(status.lastBackupRef), true),
+  ],
+  snapshot: [
+    state,
+    column<typeof snapshot>('OF', (spec) => referenceName('instanceRef' in spec ? spec.instanceRef : spec.blockStorageRef)),
+    column<typeof snapshot>('PHASE', (_spec, status) => status.phase),
+    column<typeof snapshot>('TAKEN', (_spec, status) => status.takenAt),
+    column<typeof snapshot>('CONSISTENCY', (_spec, status) => status.consistency),
+    column<typeof snapshot>('DISKS', (_spec, status) => status.volumes?.map((each) => referenceName(each.blockStorageRef)), true),
+    column<typeof snapshot>('REVERTED', (_spec, status) => status.revertedAt, true),
   ],
   migration: [
     state,

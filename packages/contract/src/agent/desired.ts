@@ -317,6 +317,21 @@ export const DesiredBackup = Type.Object(
 );
 export type DesiredBackup = Static<typeof DesiredBackup>;
 
+/**
+ * A point in time of volumes, kept in the volumes themselves and no longer than they. The volumes are those of one guest, or of none. What is absent
+ * again is forgotten.
+ */
+export const DesiredSnapshot = Type.Object(
+  {
+    key: Key,
+    volumes: Type.Array(Type.Object({ volumeKey: Key }, closed), { minItems: 1, maxItems: 65 }),
+    /** How often the volumes shall have become what they were; no guest has them while they do. */
+    reverts: Type.Optional(Type.Integer({ minimum: 0 })),
+  },
+  closed,
+);
+export type DesiredSnapshot = Static<typeof DesiredSnapshot>;
+
 export const DesiredState = Type.Object(
   {
     /** Grows with every change; an agent never goes back to a smaller one of the same epoch. */
@@ -331,11 +346,13 @@ export const DesiredState = Type.Object(
     filters: Type.Optional(Type.Array(DesiredFilter)),
     /** Only for agents that said `backup` among their features. */
     backups: Type.Optional(Type.Array(DesiredBackup)),
+    /** Only for agents that said `snapshot` among their features. */
+    snapshots: Type.Optional(Type.Array(DesiredSnapshot)),
   },
   closed,
 );
 export type DesiredState = Static<typeof DesiredState>;
 
 /** The kinds of object on a host, each with its key. */
-export const hostObjectTypes = ['network', 'volume', 'instance', 'transfer', 'filter', 'backup'] as const;
+export const hostObjectTypes = ['network', 'volume', 'instance', 'transfer', 'filter', 'backup', 'snapshot'] as const;
 export type HostObjectType = (typeof hostObjectTypes)[number];

@@ -1,6 +1,14 @@
-import type { DesiredBackup, DesiredInstance, DesiredNetwork, DesiredTransfer, DesiredVolume, HostObjectType } from './desired.js';
+import type {
+  DesiredBackup,
+  DesiredInstance,
+  DesiredNetwork,
+  DesiredSnapshot,
+  DesiredTransfer,
+  DesiredVolume,
+  HostObjectType,
+} from './desired.js';
 import type { DesiredFilter, ObservedFilter } from './filter.js';
-import type { ObservedBackup, ObservedInstance, ObservedNetwork, ObservedTransfer, ObservedVolume } from './observed.js';
+import type { ObservedBackup, ObservedInstance, ObservedNetwork, ObservedSnapshot, ObservedTransfer, ObservedVolume } from './observed.js';
 
 /** The desired shape of each type of object on a host. */
 export interface DesiredByType {
@@ -10,6 +18,7 @@ export interface DesiredByType {
   readonly transfer: DesiredTransfer;
   readonly filter: DesiredFilter;
   readonly backup: DesiredBackup;
+  readonly snapshot: DesiredSnapshot;
 }
 
 /** What an agent reports of each type of object. */
@@ -20,6 +29,7 @@ export interface ObservedByType {
   readonly transfer: ObservedTransfer;
   readonly filter: ObservedFilter;
   readonly backup: ObservedBackup;
+  readonly snapshot: ObservedSnapshot;
 }
 
 /** One object on one host. */

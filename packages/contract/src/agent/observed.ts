@@ -197,6 +197,23 @@ export const ObservedBackup = Type.Object({
 });
 export type ObservedBackup = Static<typeof ObservedBackup>;
 
+export const snapshotStates = ['waiting', 'taken', 'reverting'] as const;
+export const ObservedSnapshot = Type.Object({
+  key: Type.String(),
+  /** `taken`: it is in all volumes. `reverting`: the volumes are to become what they were, and are not yet. */
+  state: oneOf(snapshotStates),
+  waitingFor: Type.Optional(Type.String({ maxLength: 1024 })),
+  /** The point in time. */
+  takenAt: Type.Optional(Type.String()),
+  consistency: Type.Optional(oneOf(backupConsistencies)),
+  /** In the order of the desired ones. */
+  volumes: Type.Array(Type.Object({ volumeKey: Type.String(), sizeBytes: Type.Integer() })),
+  /** How often the volumes have become what they were. */
+  reverted: Type.Integer(),
+  problem: Type.Optional(Trouble),
+});
+export type ObservedSnapshot = Static<typeof ObservedSnapshot>;
+
 /** Facts about the host. `reason` says why a better thing is not used. */
 export const HostInventory = Type.Object({
   hostname: Type.String(),

@@ -3,7 +3,15 @@ import { oneOf } from '../shape.js';
 import { StreamTarget } from '../stream/note.js';
 import { DesiredState, hostObjectTypes } from './desired.js';
 import { ObservedFilter } from './filter.js';
-import { HostInventory, ObservedBackup, ObservedInstance, ObservedNetwork, ObservedTransfer, ObservedVolume } from './observed.js';
+import {
+  HostInventory,
+  ObservedBackup,
+  ObservedInstance,
+  ObservedNetwork,
+  ObservedSnapshot,
+  ObservedTransfer,
+  ObservedVolume,
+} from './observed.js';
 import { AgentSamples } from './samples.js';
 
 /**
@@ -36,6 +44,7 @@ export const agentFeatures = [
   'restart-policy',
   'stop-time',
   'backup',
+  'snapshot',
   'limits',
 ] as const;
 export type AgentFeature = (typeof agentFeatures)[number];
@@ -79,6 +88,7 @@ export const AgentObserved = Type.Object(
     /** Absent from agents without feature `filters`. */
     filters: Type.Optional(Type.Array(ObservedFilter)),
     backups: Type.Optional(Type.Array(ObservedBackup)),
+    snapshots: Type.Optional(Type.Array(ObservedSnapshot)),
     removed: Type.Array(Type.Object({ type: oneOf(hostObjectTypes), key: Type.String() }, closed)),
   },
   closed,

@@ -13,7 +13,7 @@ export const backupPhases = ['waiting', 'copying', 'sending', 'storing', 'done',
 export type BackupPhase = (typeof backupPhases)[number];
 
 /** Of all block storages of an instance, at one point in time, or of one. */
-const Subject = [
+export const BackupSubject = [
   Type.Object({ instanceRef: Reference }, { additionalProperties: false }),
   Type.Object({ blockStorageRef: Reference }, { additionalProperties: false }),
 ] as const;
@@ -31,7 +31,7 @@ export const backup = defineKind({
   immutable: ['/instanceRef', '/blockStorageRef'],
   actions: ['cancel'],
   summary: 'the content of block storages at one point in time',
-  spec: Type.Union([...Subject]),
+  spec: Type.Union([...BackupSubject]),
   status: statusShape({
     phase: Type.Optional(oneOf(backupPhases)),
     takenAt: Type.Optional(Timestamp),
@@ -66,7 +66,7 @@ export const backupSchedule = defineKind({
   summary: 'makes backups by the clock and keeps the last few',
   spec: Type.Object(
     {
-      of: Type.Union([...Subject]),
+      of: Type.Union([...BackupSubject]),
       every: Type.Union([
         Type.Object({ hours: Type.Integer({ minimum: 1, maximum: 8760 }) }, { additionalProperties: false }),
         Type.Object({ dailyAt: Type.String({ pattern: '^([01][0-9]|2[0-3]):[0-5][0-9]$' }) }, { additionalProperties: false }),

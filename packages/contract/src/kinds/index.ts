@@ -12,6 +12,7 @@ import { region } from './region.js';
 import { routeTable } from './route-table.js';
 import { securityGroup, securityGroupRule } from './security-group.js';
 import { instanceSku, networkSku, storageSku } from './sku.js';
+import { snapshot } from './snapshot.js';
 import { account, host, provider, site } from './topology.js';
 import { workspace } from './workspace.js';
 
@@ -40,6 +41,7 @@ export const kinds: readonly Kind[] = [
   migration,
   backup,
   backupSchedule,
+  snapshot,
 ];
 
 export * from './backup.js';
@@ -54,5 +56,6 @@ export * from './region.js';
 export * from './route-table.js';
 export * from './security-group.js';
 export * from './sku.js';
+export * from './snapshot.js';
 export * from './topology.js';
 export * from './workspace.js';

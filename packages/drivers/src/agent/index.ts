@@ -11,6 +11,7 @@ import { createInstancesFacet } from './instances.js';
 import { createNetworksFacet } from './networks.js';
 import type { SiteFleet } from './object-facet.js';
 import { createSecurityGroupsFacet } from './security-groups.js';
+import { createSnapshotsFacet } from './snapshots.js';
 import { createStreamsFacet } from './streams.js';
 
 export type { AgentFleet, FleetHost, HostObjectView } from './fleet-port.js';
@@ -61,6 +62,7 @@ function openSite(fleet: AgentFleet, site: string): Connection {
     networks: createNetworksFacet(context),
     securityGroups: createSecurityGroupsFacet(context),
     backups: createBackupsFacet(context),
+    snapshots: createSnapshotsFacet(context),
     disks: createDisksFacet(context),
     hosts: {
       async list() {

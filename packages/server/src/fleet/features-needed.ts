@@ -7,6 +7,8 @@ export function featuresNeeded<Type extends HostObjectType>(type: Type, desired:
       return ['filters'];
     case 'backup':
       return ['backup'];
+    case 'snapshot':
+      return ['snapshot'];
     case 'network':
       return ofNetwork(desired as DesiredNetwork);
     case 'instance':

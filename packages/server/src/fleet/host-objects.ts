@@ -7,6 +7,7 @@ import {
   DesiredFilter,
   DesiredInstance,
   DesiredNetwork,
+  DesiredSnapshot,
   DesiredTransfer,
   DesiredVolume,
   type HostObject,
@@ -41,6 +42,7 @@ const shapes = {
   transfer: Compile(DesiredTransfer),
   filter: Compile(DesiredFilter),
   backup: Compile(DesiredBackup),
+  snapshot: Compile(DesiredSnapshot),
 } as const;
 
 export interface HostObjectsOptions {

@@ -112,6 +112,7 @@ function objectsOfReport(
     ...message.transfers.map((object) => ({ type: 'transfer', key: object.id, object }) as const),
     ...(message.filters ?? []).map((object) => ({ type: 'filter', key: object.key, object }) as const),
     ...(message.backups ?? []).map((object) => ({ type: 'backup', key: object.key, object }) as const),
+    ...(message.snapshots ?? []).map((object) => ({ type: 'snapshot', key: object.key, object }) as const),
   ];
   if (rows.length + message.removed.length > objectsPerReport) {
     throw new Problem('invalid-request', `a report has at most ${objectsPerReport} objects`);

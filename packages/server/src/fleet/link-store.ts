@@ -1,4 +1,12 @@
-import type { AgentMessageOf, DesiredBackup, DesiredState, DesiredVolume, HostObject, HostObjectType } from '@virt8ra/contract';
+import type {
+  AgentMessageOf,
+  DesiredBackup,
+  DesiredSnapshot,
+  DesiredState,
+  DesiredVolume,
+  HostObject,
+  HostObjectType,
+} from '@virt8ra/contract';
 import type { Pool } from 'pg';
 import type { LinkIdentity } from './intake.js';
 import { tellFleet } from './signals.js';
@@ -112,6 +120,7 @@ export function createLinkStore(pool: Pool, silenceSeconds: number): LinkStore {
       // What stands there was checked when it was declared.
       const of = <Entry>(type: HostObjectType): Entry[] => found.rows.filter((row) => row.type === type).map((row) => row.object as Entry);
       const backups = of<DesiredBackup>('backup');
+      const snapshots = of<DesiredSnapshot>('snapshot');
       return {
         generation: Number(first.generation),
         networks: of('network'),
@@ -122,6 +131,7 @@ export function createLinkStore(pool: Pool, silenceSeconds: number): LinkStore {
         ...(found.rows.some(({ type }) => type === 'filter') ? { filters: of('filter') } : {}),
         // Agents that know none are never told of any.
         ...(backups.length === 0 ? {} : { backups }),
+        ...(snapshots.length === 0 ? {} : { snapshots }),
       };
     },
   };

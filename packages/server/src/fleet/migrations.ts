@@ -119,4 +119,12 @@ alter table fleet.desired drop constraint desired_type_check;
 alter table fleet.desired add constraint desired_type_check check (type in ('network', 'volume', 'instance', 'transfer', 'filter', 'backup'));
 `,
   },
+  {
+    name: '0006-snapshots',
+    sql: `
+alter table fleet.desired drop constraint desired_type_check;
+alter table fleet.desired add constraint desired_type_check
+  check (type in ('network', 'volume', 'instance', 'transfer', 'filter', 'backup', 'snapshot'));
+`,
+  },
 ];

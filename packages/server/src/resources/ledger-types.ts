@@ -7,7 +7,7 @@ export interface Realization {
   readonly resourceUid: Id<'resource'>;
   readonly generation: number;
   readonly role: 'primary' | 'incoming' | 'retained';
-  readonly facet: 'instances' | 'blockStorages' | 'networks' | 'securityGroups' | 'disks' | 'backups';
+  readonly facet: 'instances' | 'blockStorages' | 'networks' | 'securityGroups' | 'disks' | 'backups' | 'snapshots';
   readonly site: string;
   readonly host: string | undefined;
   /** Resource uid + generation (+ host for things made per host): never reused. */

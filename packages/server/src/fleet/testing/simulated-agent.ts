@@ -129,6 +129,7 @@ export async function startSimulatedAgent(options: SimulatedAgentOptions): Promi
       transfers: reported('transfer'),
       filters: reported('filter'),
       ...(board.all('backup').length === 0 ? {} : { backups: reported('backup') }),
+      ...(board.all('snapshot').length === 0 ? {} : { snapshots: reported('snapshot') }),
       removed: [...removed].map((id) => ({ type: id.slice(0, id.indexOf('/')) as HostObjectType, key: id.slice(id.indexOf('/') + 1) })),
     });
     full = false;

@@ -7,6 +7,7 @@ import type { SimulatedHosts } from './simulated-hosts.js';
 import { type SimulatedIdentity, signAsHost } from './simulated-identity.js';
 import { convergeInstance, stopForRemoval } from './simulated-instances.js';
 import type { Machine, SimulatedDelays } from './simulated-machine.js';
+import { convergeSnapshot } from './simulated-snapshots.js';
 import { convergeReceive, convergeSend, unlisten } from './simulated-transfers.js';
 import { convergeNetwork, convergeVolume } from './simulated-volumes.js';
 
@@ -140,6 +141,7 @@ export function createSimulatedBoard(options: BoardOptions): SimulatedBoard {
       else if (type === 'instance') convergeInstance(machine, object);
       else if (type === 'filter') convergeFilter(machine, object);
       else if (type === 'backup') convergeBackup(machine, object);
+      else if (type === 'snapshot') convergeSnapshot(machine, object);
       else if (object.role === 'send') convergeSend(machine, object);
       else convergeReceive(machine, object);
     }
@@ -212,5 +214,6 @@ function desiredObjects(state: DesiredState): readonly DesiredObject[] {
     ...state.transfers.map((object) => ({ type: 'transfer', key: object.id, object }) as const),
     ...(state.filters ?? []).map((object) => ({ type: 'filter', key: object.key, object }) as const),
     ...(state.backups ?? []).map((object) => ({ type: 'backup', key: object.key, object }) as const),
+    ...(state.snapshots ?? []).map((object) => ({ type: 'snapshot', key: object.key, object }) as const),
   ];
 }

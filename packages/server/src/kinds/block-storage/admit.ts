@@ -14,6 +14,7 @@ import { assertNotBackedUp } from '../backing-up.js';
 import type { Admission, PutRequest } from '../behaviour.js';
 import type { KindContext } from '../context.js';
 import { assertNotMoving } from '../moving.js';
+import { assertNoSnapshots } from '../snapshotted.js';
 import { claimStorage } from '../storage-claim.js';
 import { assertLimits } from './limits.js';
 import { type RequestedPlace, requestedPlace } from './requested-site.js';
@@ -117,6 +118,7 @@ function badSize(message: string): Problem {
 /** Raises `conflict` while an instance uses it. */
 export async function admitBlockStorageDelete(tx: StoreTransaction, { uid, address }: StoredResource): Promise<void> {
   await assertNotBackedUp(tx, [uid], 'delete it');
+  await assertNoSnapshots(tx, [uid], `block storage ${address.name} has snapshots, which would go with it`);
   const [user] = await tx.usersOf(uid, instance);
   if (user === undefined) return;
   throw new Problem('conflict', `block storage ${address.name} is attached to instance ${user.address.name}; delete the instance first`);

@@ -23,6 +23,7 @@ import type { BlockStorageStatus } from '../block-storage/index.js';
 import type { KindContext } from '../context.js';
 import { assertNotMoving } from '../moving.js';
 import { nicsForInstance } from '../nic/index.js';
+import { assertNotReverting } from '../snapshotted.js';
 import { admitDataVolumes } from './data-volumes.js';
 import { guestCare } from './guest-care.js';
 import type { InstanceParts } from './parts.js';
@@ -66,6 +67,7 @@ export async function admitInstance(
   for (const { given, pointer } of volumes) {
     const { target, reference } = await take<BlockStorageSpec, BlockStorageStatus>(tx, blockStorage, given, within, pointer);
     await assertFree(tx, target, previous, pointer);
+    if (previous === undefined) await assertNotReverting(tx, [target.uid]);
     if (references.some(({ uid }) => uid === reference.uid))
       throw new Problem('validation', 'a block storage is named twice', { sources: [{ pointer }] });
     references.push(reference);
@@ -219,6 +221,13 @@ export async function actOnPower(
   if (action === 'start' && wanted === 'on') throw new Problem('conflict', `instance ${name} is on already`);
   if (action !== 'start' && wanted === 'off')
     throw new Problem('conflict', `instance ${name} is off; start it with: virt8ra start ${name}`);
+  if (action === 'start') {
+    const disks = (await tx.referencesOf(resource.uid)).filter(({ pointer }) => pointer.endsWith('/deviceRef'));
+    await assertNotReverting(
+      tx,
+      disks.map(({ uid }) => uid),
+    );
+  }
   await setInstancePower(tx.client, resource.uid, action === 'stop' ? 'off' : 'on', action === 'restart');
   await tx.setStatus(resource.uid, {}, { state: 'updating', type: 'Power', reason: `Asked: ${action}` });
   await tx.nudge(resource.kind, resource.uid);

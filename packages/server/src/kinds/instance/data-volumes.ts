@@ -4,6 +4,7 @@ import type { StoreTransaction } from '../../resources/store.js';
 import type { StoredResource } from '../../resources/stored-resource.js';
 import { type BlockStorageStatus, blockStorageBytes } from '../block-storage/index.js';
 import type { KindContext } from '../context.js';
+import { assertNotReverting } from '../snapshotted.js';
 import { claimStorage } from '../storage-claim.js';
 import type { AttachedVolume, InstanceStatus } from './status.js';
 
@@ -17,6 +18,10 @@ export async function admitDataVolumes(
   held: StoredResource<unknown, InstanceStatus>,
   volumes: readonly StoredResource<BlockStorageSpec, BlockStorageStatus>[],
 ): Promise<void> {
+  await assertNotReverting(
+    tx,
+    volumes.map(({ uid }) => uid),
+  );
   const { placement } = held.status;
   if (placement?.host === undefined) return;
   const { site, host } = placement;

@@ -18,6 +18,7 @@ import { assertNotBackedUp } from '../backing-up.js';
 import type { Admission, KindBehaviour, PutRequest, Subject } from '../behaviour.js';
 import type { KindContext } from '../context.js';
 import { assertDisksSettled, type InstanceStatus } from '../instance/index.js';
+import { assertNoSnapshots } from '../snapshotted.js';
 import type { MoveInput } from './plan.js';
 import { publicIpsLostBy } from './public-ips.js';
 import type { MigrationStatus } from './subjects.js';
@@ -269,6 +270,11 @@ async function admitMigration(
   if (moved !== undefined) assertDisksSettled(moved);
   const disks = (await tx.referencesOf(target.uid)).filter(({ pointer }) => pointer.endsWith('/deviceRef'));
   await assertNotBackedUp(tx, [target.uid, ...disks.map(({ uid }) => uid)], 'move it');
+  await assertNoSnapshots(
+    tx,
+    disks.map(({ uid }) => uid),
+    `instance ${name} cannot be moved with snapshots, which stay at their host`,
+  );
   const activity = moved?.status.activity?.value;
   if (mode !== 'cold' && activity !== 'running')
     throw new Problem('conflict', `instance ${name} is ${activity ?? 'not seen'}; a ${mode} move needs it running, use cold`);

@@ -33,6 +33,7 @@ describe('an account', () => {
         { name: 'hosts', supported: true },
         { name: 'streams', supported: true },
         { name: 'backups', supported: true },
+        { name: 'snapshots', supported: true },
       ],
     });
   });
