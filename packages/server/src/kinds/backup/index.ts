@@ -4,8 +4,9 @@ import type { RunHistory, Workflow } from '@virt8ra/engine';
 import type { StoredResource } from '../../resources/stored-resource.js';
 import type { KindBehaviour } from '../behaviour.js';
 import type { KindContext } from '../context.js';
+import { withdrawn } from '../realize.js';
 import { admitBackupDelete, admitNewBackup } from './admit.js';
-import type { BackupInput } from './plan.js';
+import { type BackupInput, backupsAt } from './plan.js';
 import { type BackupStatus, isOver } from './status.js';
 
 export { admitNewBackup, unmadeFrom } from './admit.js';
@@ -36,6 +37,24 @@ export function createBackupBehaviour(
     const run = await context.runner.get(runId);
     if (run === undefined) throw new Problem('unavailable', `run ${runId} has just ended`);
     return run;
+  }
+
+  /** What is taken away at its host is the run's last wait; where the run is stuck there, it is taken away here. Answers what is left, in words. */
+  async function forgottenAtHost(resource: Backup): Promise<string | undefined> {
+    const realizations = await context.store.ledger.ofResource(resource.uid);
+    if (realizations.length === 0) return undefined;
+    const run = await runOf(resource);
+    if (run.state === 'running' || run.state === 'waiting' || run.state === 'undoing') {
+      await context.runner.nudge(subjectOf(resource));
+      return 'its host forgets it';
+    }
+    for (const realization of realizations) {
+      const connection = await context.sites.connectionOf(realization.site);
+      const left = await withdrawn(context, connection, await backupsAt(context, realization.site), realization);
+      if (left !== undefined) return left.reason;
+      await context.store.transaction(async (tx) => await tx.ledger.forget(realization.id));
+    }
+    return undefined;
   }
 
   async function fail(resource: Backup, { message, kind, facts }: Pick<Problem, 'kind' | 'message' | 'facts'>): Promise<void> {
@@ -70,9 +89,8 @@ export function createBackupBehaviour(
     },
     async reconcile(resource) {
       if (resource.deletedAt !== undefined) {
-        // What is taken away at its host after the end is the run's last wait.
-        if ((await context.store.ledger.ofResource(resource.uid)).length > 0)
-          return { waitSeconds: lookSeconds, reason: 'its host forgets it' };
+        const left = await forgottenAtHost(resource);
+        if (left !== undefined) return { waitSeconds: lookSeconds, reason: left };
         await context.store.transaction(async (tx) => {
           if ((await tx.lock(resource.uid)) !== undefined) await tx.remove(resource.uid);
         });
@@ -87,6 +105,8 @@ export function createBackupBehaviour(
           await fail(resource, run.problem ?? new Problem('internal', 'the backup was undone'));
           return { done: true };
         case 'stuck':
+          // What is in the artifact store is there, even if its host cannot be brought to forget its part.
+          if (resource.status.phase === 'done') return { done: true };
           await fail(resource, run.stuck ?? new Problem('internal', 'the run is stuck'));
           return { done: true };
         case 'running':

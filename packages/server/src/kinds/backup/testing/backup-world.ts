@@ -11,12 +11,13 @@ import { createEgress } from '../../../artifacts/egress.js';
 import { emptyQcow2 } from '../../../artifacts/testing/qcow2-image.js';
 import { createStore } from '../../../resources/create-store.js';
 import { blockStorageBytes } from '../../block-storage/index.js';
-import type { BackupInput } from '../plan.js';
+import type { BackupContext, BackupInput } from '../plan.js';
 import type { BackupStatus } from '../status.js';
 import { createBackupWorkflow } from '../workflow.js';
 
 /** A block storage at a host in memory that sends it honestly, or not, and a backup of it that is wanted. */
 export interface BackupWorld extends TortureWorld<BackupInput, null> {
+  readonly context: BackupContext;
   snapshot(): Promise<unknown>;
   close(): Promise<void>;
 }
@@ -126,8 +127,10 @@ export async function createBackupWorld(pool: Pool, honesty: Honesty = 'honest')
   });
   const connection = { backups } as unknown as Connection;
   const sites = { connectionOf: async () => connection, close: async () => undefined };
+  const context: BackupContext = { store, sites, now: () => new Date() };
   return {
-    workflow: createBackupWorkflow({ store, sites, now: () => new Date() }, artifacts),
+    context,
+    workflow: createBackupWorkflow(context, artifacts),
     input: { backup: uids.backup },
     proceed: tick,
     async snapshot() {
