@@ -43,6 +43,7 @@ import { VolumeReconciler } from './storage/volume-reconciler.js';
 import { VolumeStore } from './storage/volume-store.js';
 import { createStreams } from './streams/streams.js';
 import { systemClock } from './system/boot-clock.js';
+import type { TransferParts } from './transfer/transfer-notes.js';
 import { TransferReconciler } from './transfer/transfer-reconciler.js';
 import { TransferStore } from './transfer/transfer-store.js';
 
@@ -144,21 +145,15 @@ async function assemble(config: AgentConfig, log: Log, unlock: () => Promise<voi
     log,
   );
   await images.open();
-  const transfers = new TransferReconciler(
+  const transferParts: TransferParts = {
     context,
-    transferStore,
-    volumeStore,
-    () => self,
-    spawnedMovers(log),
-    (progress) => link?.progress(progress),
-  );
-  const live = new LiveReconciler(
-    context,
-    transferStore,
-    volumeStore,
-    () => self,
-    (progress) => link?.progress(progress),
-  );
+    store: transferStore,
+    volumes: volumeStore,
+    identity: () => self,
+    onProgress: (progress) => link?.progress(progress),
+  };
+  const transfers = new TransferReconciler(transferParts, spawnedMovers(log));
+  const live = new LiveReconciler(transferParts);
   const backupStore = await BackupStore.open(state('backups'), quarantine);
   const snapshotStore = await SnapshotStore.open(state('snapshots'), quarantine);
   const holds = backupHolds(backupStore);

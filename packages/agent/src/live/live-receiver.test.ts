@@ -160,13 +160,14 @@ describe('the target of a live move that was given the release', () => {
       host.alive = false;
       throw new Problem('unavailable', 'the process ended');
     };
-    const live = new LiveReconciler(
-      host.context,
-      { get: () => undefined } as unknown as TransferStore,
-      {} as never,
-      () => ({}) as never,
-      () => {},
-    );
+    const store = { get: () => undefined } as unknown as TransferStore;
+    const live = new LiveReconciler({
+      context: host.context,
+      store,
+      volumes: {} as never,
+      identity: () => ({}) as never,
+      onProgress: () => {},
+    });
     expect(live.isArriving('i1')).toBe(true);
     await expect(release()).rejects.toThrow('the process ended');
     expect(live.isArriving('i1')).toBe(false);

@@ -5,6 +5,7 @@ import type { TransferClaims } from '../instances/transfer-claims.js';
 import type { Identity } from '../link/identity.js';
 import type { Progress } from '../link/outbox.js';
 import type { VolumeStore } from '../storage/volume-store.js';
+import { TransferNotes, type TransferParts } from '../transfer/transfer-notes.js';
 import type { TransferRecord, TransferStore } from '../transfer/transfer-store.js';
 import type { LiveGuests, LiveParts, LiveReport } from './live-end.js';
 import { LiveReceiver } from './live-receiver.js';
@@ -19,6 +20,7 @@ const lookMs = 1_000;
 export class LiveReconciler implements Pick<TransferClaims, 'claimOn' | 'keeps' | 'isArriving'> {
   readonly #context: HostContext;
   readonly #store: TransferStore;
+  readonly #notes: TransferNotes;
   readonly #volumes: VolumeStore;
   readonly #identity: () => Identity;
   readonly #onProgress: (progress: Progress) => void;
@@ -26,15 +28,11 @@ export class LiveReconciler implements Pick<TransferClaims, 'claimOn' | 'keeps' 
   readonly #receivers = new Map<string, LiveReceiver>();
   #instances: LiveGuests | undefined;
 
-  constructor(
-    context: HostContext,
-    store: TransferStore,
-    volumes: VolumeStore,
-    identity: () => Identity,
-    onProgress: (progress: Progress) => void,
-  ) {
+  constructor(parts: TransferParts) {
+    const { context, store, volumes, identity, onProgress } = parts;
     this.#context = context;
     this.#store = store;
+    this.#notes = new TransferNotes(parts);
     this.#volumes = volumes;
     this.#identity = identity;
     this.#onProgress = onProgress;
@@ -72,7 +70,7 @@ export class LiveReconciler implements Pick<TransferClaims, 'claimOn' | 'keeps' 
         transfer.role === 'receive' &&
         transfer.instanceKey === instanceKey &&
         transfer.goal === 'receive' &&
-        !this.#isOver(transfer.id) &&
+        !this.#notes.isOver(transfer.id) &&
         !this.#isLost(transfer) &&
         !this.#wasLetRun(instanceKey),
     );
@@ -89,13 +87,13 @@ export class LiveReconciler implements Pick<TransferClaims, 'claimOn' | 'keeps' 
     const desired = this.#desired(id);
     if (desired === undefined) return await this.#remove(id);
     const record = this.#store.get(id) ?? (await this.#begin(desired));
-    const isOver = this.#isOver(id);
+    const isOver = this.#notes.isOver(id);
     if (isOver) this.#context.board.post('transfer', id, { ...record.observed, ...this.#listening(id) });
     try {
       return desired.role === 'send' ? this.#send(desired, isOver) : await this.#receive(desired, isOver);
     } catch (error) {
       const problem = toProblem(error);
-      this.#observe(id, { problem: troubleFrom(problem) });
+      this.#notes.observe(id, { problem: troubleFrom(problem) });
       throw problem;
     }
   }
@@ -137,9 +135,9 @@ export class LiveReconciler implements Pick<TransferClaims, 'claimOn' | 'keeps' 
     const instances = this.#instances;
     if (instances === undefined) throw toProblem(new Error('live moves were not given the guests'));
     const report: LiveReport = {
-      observe: (change) => this.#observe(id, change),
+      observe: (change) => this.#notes.observe(id, change),
       progress: (progress, bytes) => {
-        this.#observe(id, { bytes });
+        this.#notes.observe(id, { bytes });
         this.#onProgress({ transferId: id, ...progress });
       },
       remember: async (attempt) => {
@@ -163,42 +161,17 @@ export class LiveReconciler implements Pick<TransferClaims, 'claimOn' | 'keeps' 
   }
 
   async #begin(desired: DesiredLive): Promise<TransferRecord> {
-    const { id, role } = desired;
-    const observed: ObservedTransfer = { id, role, state: 'preparing', passes: 0, bytes: 0, resentBytes: 0, chunkBytes: 0, streams: 1 };
-    const record: TransferRecord = {
-      version: 1,
-      id,
-      observed,
-      volumeKeys: desired.disks.map(({ volumeKey }) => volumeKey),
-      instanceKey: desired.instanceKey,
-      live: true,
-    };
-    await this.#store.write(record);
-    this.#context.board.post('transfer', id, observed);
+    const record = await this.#notes.begin(desired);
     this.#context.nudge({ type: 'instance', key: desired.instanceKey });
     return record;
   }
 
   async #end(id: string, change: Partial<ObservedTransfer>): Promise<void> {
-    const record = this.#store.get(id);
-    if (record === undefined || this.#isOver(id)) return;
-    const { problem: _, ...observed } = { ...record.observed, ...this.#context.board.get('transfer', id), ...change };
-    await this.#store.write({ ...record, observed });
-    this.#context.board.post('transfer', id, observed);
-    this.#context.log.info('a live transfer is over', {
-      transfer: id,
-      role: observed.role,
-      state: observed.state,
-      pauseMs: observed.pauseMs,
-    });
-    if (record.instanceKey !== undefined) this.#context.nudge({ type: 'instance', key: record.instanceKey });
-  }
-
-  #observe(id: string, change: Partial<ObservedTransfer>): void {
-    const before = this.#context.board.get('transfer', id) ?? this.#store.get(id)?.observed;
-    if (before === undefined || (this.#isOver(id) && change.state !== undefined)) return;
-    const { problem: _, ...rest } = before;
-    this.#context.board.post('transfer', id, { ...rest, ...change });
+    if (this.#notes.isOver(id)) return;
+    const ended = await this.#notes.end(id, change);
+    if (ended === undefined) return;
+    const { role, state, pauseMs } = ended;
+    this.#context.log.info('a live transfer is over', { transfer: id, role, state, pauseMs });
   }
 
   /** A receiver that is over listens elsewhere than before, when an agent has started anew. */
@@ -208,28 +181,16 @@ export class LiveReconciler implements Pick<TransferClaims, 'claimOn' | 'keeps' 
   }
 
   async #remove(id: string): Promise<NextLook> {
-    const { board, ledger } = this.#context;
-    const record = this.#store.get(id);
-    if (!ledger.mayRemove({ type: 'transfer', key: id })) {
-      if (record !== undefined) board.post('transfer', id, record.observed);
-      return undefined;
-    }
+    if (!this.#notes.mayForget(id)) return undefined;
+    const record = this.#notes.get(id);
     await this.#senders.get(id)?.stop();
     await this.#receivers.get(id)?.stop();
     const guest = record?.instanceKey === undefined ? undefined : this.#instances?.guest(record.instanceKey);
-    if (guest !== undefined && record?.observed.role === 'send' && !this.#isOver(id)) await clearSource(guest);
+    if (guest !== undefined && record?.observed.role === 'send' && !this.#notes.isOver(id)) await clearSource(guest);
     this.#senders.delete(id);
     this.#receivers.delete(id);
-    await this.#store.remove(id);
-    board.remove({ type: 'transfer', key: id });
-    for (const volumeKey of record?.volumeKeys ?? []) this.#context.nudge({ type: 'volume', key: volumeKey });
-    if (record?.instanceKey !== undefined) this.#context.nudge({ type: 'instance', key: record.instanceKey });
+    await this.#notes.forget(id);
     return undefined;
-  }
-
-  #isOver(id: string): boolean {
-    const state = this.#store.get(id)?.observed.state;
-    return state === 'finished' || state === 'aborted';
   }
 
   #instanceOf(instanceKey: string): string | undefined {

@@ -118,14 +118,14 @@ beforeEach(async () => {
     },
   };
   open = async () => {
-    const reconciler = new TransferReconciler(
+    const parts = {
       context,
-      await TransferStore.open(join(folder, 'transfers'), openQuarantine(folder, silentLog)),
+      store: await TransferStore.open(join(folder, 'transfers'), openQuarantine(folder, silentLog)),
       volumes,
-      () => ({ server: '', host: 'alpha', site: '', name: '', certificate: 'c', ca: 'ca', privateKey: 'k' }),
-      movers,
-      () => {},
-    );
+      identity: () => ({ server: '', host: 'alpha', site: '', name: '', certificate: 'c', ca: 'ca', privateKey: 'k' }),
+      onProgress: () => {},
+    };
+    const reconciler = new TransferReconciler(parts, movers);
     reconciler.useInstances(guests);
     return reconciler;
   };

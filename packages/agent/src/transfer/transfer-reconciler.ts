@@ -1,12 +1,4 @@
-import {
-  type DesiredReceive,
-  type DesiredSend,
-  isLiveTransfer,
-  type ObservedTransfer,
-  Problem,
-  toProblem,
-  transferChunkBytes,
-} from '@virt8ra/contract';
+import { type DesiredReceive, type DesiredSend, isLiveTransfer, type ObservedTransfer, Problem, toProblem } from '@virt8ra/contract';
 import type { NextLook } from '../desired/converger.js';
 import { makeDirectory } from '../disk/atomic-file.js';
 import { type HostContext, troubleFrom } from '../host-context.js';
@@ -18,7 +10,8 @@ import { kindFromCode, type Mover, type MoverNotice, type MoverPort, type Runnin
 import { RunFolders } from './run-folders.js';
 import { coldSource, type MovedGuests, warmSource } from './send-source.js';
 import { Setbacks } from './setbacks.js';
-import type { TransferRecord, TransferStore } from './transfer-store.js';
+import { TransferNotes, type TransferParts } from './transfer-notes.js';
+import type { TransferStore } from './transfer-store.js';
 
 type DesiredTransfer = DesiredSend | DesiredReceive;
 const waitMs = 1_000;
@@ -29,6 +22,7 @@ const longestPauseMs = 15_000;
 export class TransferReconciler implements VolumeTransfers {
   readonly #context: HostContext;
   readonly #store: TransferStore;
+  readonly #notes: TransferNotes;
   readonly #volumes: VolumeStore;
   readonly #identity: () => Identity;
   readonly #movers: MoverPort;
@@ -46,16 +40,11 @@ export class TransferReconciler implements VolumeTransfers {
   readonly #failed = new Map<string, Problem>();
   #instances: MovedGuests | undefined;
 
-  constructor(
-    context: HostContext,
-    store: TransferStore,
-    volumes: VolumeStore,
-    identity: () => Identity,
-    movers: MoverPort,
-    onProgress: (progress: Progress) => void,
-  ) {
+  constructor(parts: TransferParts, movers: MoverPort) {
+    const { context, store, volumes, identity, onProgress } = parts;
     this.#context = context;
     this.#store = store;
+    this.#notes = new TransferNotes(parts);
     this.#volumes = volumes;
     this.#identity = identity;
     this.#movers = movers;
@@ -72,7 +61,7 @@ export class TransferReconciler implements VolumeTransfers {
   /** A guest is left paused from the order to finish until the transfer is over; one that is sent cold is not started before that. */
   claimOn(instanceKey: string): 'paused' | 'stopped' | undefined {
     for (const transfer of this.#context.ledger.state.transfers) {
-      if (transfer.role !== 'send' || transfer.instanceKey !== instanceKey || transfer.mode === 'live' || this.#isOver(transfer.id))
+      if (transfer.role !== 'send' || transfer.instanceKey !== instanceKey || transfer.mode === 'live' || this.#notes.isOver(transfer.id))
         continue;
       if (transfer.mode === 'cold' && transfer.goal !== 'abort') return 'stopped';
       if (transfer.goal === 'finish' && !this.#letRun.has(transfer.id)) return 'paused';
@@ -82,7 +71,7 @@ export class TransferReconciler implements VolumeTransfers {
 
   moves(volumeKey: string): boolean {
     return this.#context.ledger.state.transfers.some(
-      (transfer) => !this.#isOver(transfer.id) && transfer.disks.some((disk) => disk.volumeKey === volumeKey),
+      (transfer) => !this.#notes.isOver(transfer.id) && transfer.disks.some((disk) => disk.volumeKey === volumeKey),
     );
   }
 
@@ -92,8 +81,8 @@ export class TransferReconciler implements VolumeTransfers {
   async pass(id: string): Promise<NextLook> {
     const desired = this.#context.ledger.state.transfers.find((transfer) => transfer.id === id);
     if (desired === undefined || isLiveTransfer(desired)) return await this.#remove(id);
-    const record = this.#store.get(id) ?? (await this.#begin(desired));
-    if (this.#isOver(id)) {
+    const record = this.#store.get(id) ?? (await this.#notes.begin(desired));
+    if (this.#notes.isOver(id)) {
       this.#context.board.post('transfer', id, record.observed);
       if (desired.role === 'receive' && record.observed.state === 'finished' && !this.#answered.has(id)) await this.#startReceiver(desired);
       return undefined;
@@ -118,7 +107,7 @@ export class TransferReconciler implements VolumeTransfers {
       return desired.role === 'send' ? await this.#send(desired) : await this.#receive(desired);
     } catch (error) {
       const problem = toProblem(error);
-      this.#observe(id, { problem: troubleFrom(problem) });
+      this.#notes.observe(id, { problem: troubleFrom(problem) });
       throw problem;
     }
   }
@@ -132,30 +121,6 @@ export class TransferReconciler implements VolumeTransfers {
   /** Ends the movers; the next agent's movers go on where they were. */
   async stop(): Promise<void> {
     await Promise.all([...this.#running.values()].map(async ({ mover }) => await mover.kill()));
-  }
-
-  async #begin(desired: DesiredTransfer): Promise<TransferRecord> {
-    const { id, role } = desired;
-    const observed: ObservedTransfer = {
-      id,
-      role,
-      state: 'preparing',
-      passes: 0,
-      bytes: 0,
-      resentBytes: 0,
-      chunkBytes: transferChunkBytes,
-      streams: 1,
-    };
-    const record: TransferRecord = {
-      version: 1,
-      id,
-      observed,
-      volumeKeys: desired.disks.map(({ volumeKey }) => volumeKey),
-      ...(desired.role === 'send' ? { instanceKey: desired.instanceKey } : {}),
-    };
-    await this.#store.write(record);
-    this.#context.board.post('transfer', id, observed);
-    return record;
   }
 
   async #receive(desired: DesiredReceive): Promise<NextLook> {
@@ -176,7 +141,7 @@ export class TransferReconciler implements VolumeTransfers {
     const { id } = desired;
     const { config, dataAddress } = this.#context;
     const { directory, runtimeDirectory } = await this.#makeFolders(id);
-    if (this.#isOver(id)) this.#answered.add(id);
+    if (this.#notes.isOver(id)) this.#answered.add(id);
     this.#run(id, desired.goal, (onNotice) =>
       this.#movers.receive(
         {
@@ -204,7 +169,7 @@ export class TransferReconciler implements VolumeTransfers {
     if (running !== undefined) {
       if (goal === 'finish' && running.goal !== 'finish' && !this.#letRun.has(id)) {
         running.goal = 'finish';
-        this.#observe(id, { state: 'finishing' });
+        this.#notes.observe(id, { state: 'finishing' });
         running.mover.finish();
       }
       return undefined;
@@ -212,7 +177,7 @@ export class TransferReconciler implements VolumeTransfers {
     const config = await this.#sendConfig(desired);
     if (config === undefined) return waitMs;
     this.#run(id, 'copy', (onNotice) => this.#movers.send(config, onNotice));
-    this.#observe(id, { state: 'copying' });
+    this.#notes.observe(id, { state: 'copying' });
     return goal === 'finish' ? 1 : undefined;
   }
 
@@ -239,7 +204,7 @@ export class TransferReconciler implements VolumeTransfers {
       return undefined;
     }
     running.goal = 'abort';
-    this.#observe(id, { state: 'aborting' });
+    this.#notes.observe(id, { state: 'aborting' });
     running.mover.abort();
     return undefined;
   }
@@ -256,16 +221,16 @@ export class TransferReconciler implements VolumeTransfers {
   }
 
   #hear(id: string, notice: MoverNotice): void {
-    if (this.#isOver(id)) return;
+    if (this.#notes.isOver(id)) return;
     switch (notice.type) {
       case 'listening':
-        this.#observe(id, { state: 'listening', address: notice.address, port: notice.port });
+        this.#notes.observe(id, { state: 'listening', address: notice.address, port: notice.port });
         break;
       case 'counters': {
         const { type: _, ...counters } = notice;
         if (counters.bytes > (this.#context.board.get('transfer', id)?.bytes ?? 0)) this.#setbacks.forget(id);
         const receiving = this.#store.get(id)?.observed.role === 'receive' && counters.bytes > 0;
-        this.#observe(id, receiving ? { ...counters, state: 'copying' } : counters);
+        this.#notes.observe(id, receiving ? { ...counters, state: 'copying' } : counters);
         break;
       }
       case 'progress': {
@@ -275,10 +240,10 @@ export class TransferReconciler implements VolumeTransfers {
       }
       case 'converged':
         if (this.#letRun.delete(id)) this.#context.nudge({ type: 'transfer', key: id });
-        if (this.#running.get(id)?.goal === 'copy') this.#observe(id, { state: 'converged' });
+        if (this.#running.get(id)?.goal === 'copy') this.#notes.observe(id, { state: 'converged' });
         break;
       case 'paused':
-        this.#observe(id, { state: 'finishing', pausedAt: notice.at });
+        this.#notes.observe(id, { state: 'finishing', pausedAt: notice.at });
         break;
       case 'finished':
       case 'aborted':
@@ -301,13 +266,13 @@ export class TransferReconciler implements VolumeTransfers {
     const tooLong = this.#context.clock.wallMs() - pausedAt > longestPauseMs;
     if (desired.role === 'send' && desired.goal === 'finish' && (hopeless || tooLong)) {
       this.#letRun.add(id);
-      if (!hopeless) this.#observe(id, { state: 'copying' });
+      if (!hopeless) this.#notes.observe(id, { state: 'copying' });
       this.#context.nudge({ type: 'instance', key: desired.instanceKey });
     }
     if (!hopeless) throw new Problem('unavailable', `the transfer was interrupted: ${message}`, { facts: { code } });
     const problem = new Problem(kindFromCode(code), message);
     this.#failed.set(id, problem);
-    this.#observe(id, { state: 'failed', problem: troubleFrom(problem) });
+    this.#notes.observe(id, { state: 'failed', problem: troubleFrom(problem) });
     this.#context.log.error('a transfer has failed', { transfer: id, role: desired.role, code, problem: message });
   }
 
@@ -337,14 +302,9 @@ export class TransferReconciler implements VolumeTransfers {
   }
 
   async #end(id: string, change: Partial<ObservedTransfer>): Promise<void> {
-    const record = this.#store.get(id);
-    if (record === undefined) return;
-    const { problem: _, ...observed } = { ...record.observed, ...this.#context.board.get('transfer', id), ...change };
-    await this.#store.write({ ...record, observed });
-    this.#context.board.post('transfer', id, observed);
-    if (observed.role === 'receive' && observed.state === 'finished') this.#answered.add(id);
-    else await this.#forgetMover(id);
-    if (record.instanceKey !== undefined) this.#context.nudge({ type: 'instance', key: record.instanceKey });
+    const ended = await this.#notes.end(id, change);
+    if (ended?.role === 'receive' && ended.state === 'finished') this.#answered.add(id);
+    else if (ended !== undefined) await this.#forgetMover(id);
   }
 
   /** Ends what is left of the transfer's movers, and takes away what they kept for each other in this boot. */
@@ -359,21 +319,9 @@ export class TransferReconciler implements VolumeTransfers {
 
   /** Takes away the sockets' folders that earlier agents left for what is over. */
   async sweep(): Promise<void> {
-    const live = this.#context.ledger.state.transfers.filter(({ id }) => !this.#isOver(id));
+    const live = this.#context.ledger.state.transfers.filter(({ id }) => !this.#notes.isOver(id));
     const folders = await this.#folders.sweep(live.map(({ id }) => id));
     if (folders.length > 0) this.#context.log.info('what movers had left was swept away', { folders });
-  }
-
-  #observe(id: string, change: Partial<ObservedTransfer>): void {
-    const before = this.#context.board.get('transfer', id) ?? this.#store.get(id)?.observed;
-    if (before === undefined) return;
-    const { problem: _, ...rest } = before;
-    this.#context.board.post('transfer', id, { ...rest, ...change });
-  }
-
-  #isOver(id: string): boolean {
-    const state = this.#store.get(id)?.observed.state;
-    return state === 'finished' || state === 'aborted';
   }
 
   async #makeFolders(id: string): Promise<{ directory: string; runtimeDirectory: string }> {
@@ -384,17 +332,10 @@ export class TransferReconciler implements VolumeTransfers {
   }
 
   async #remove(id: string): Promise<NextLook> {
-    const { board, ledger } = this.#context;
-    const record = this.#store.get(id);
-    if (!ledger.mayRemove({ type: 'transfer', key: id })) {
-      if (record !== undefined) board.post('transfer', id, record.observed);
-      return undefined;
-    }
+    if (!this.#notes.mayForget(id)) return undefined;
     this.#outcomes.delete(id);
     await this.#forgetMover(id);
-    await this.#store.remove(id);
-    board.remove({ type: 'transfer', key: id });
-    for (const volumeKey of record?.volumeKeys ?? []) this.#context.nudge({ type: 'volume', key: volumeKey });
+    await this.#notes.forget(id);
     return undefined;
   }
 }
