@@ -17,7 +17,7 @@ import { createInstanceBehaviour, type InstanceContext } from './kinds/instance/
 import { internetGatewayBehaviour } from './kinds/internet-gateway/index.js';
 import { createMigrationBehaviour, createMigrationWorkflow } from './kinds/migration/index.js';
 import { createNetworkBehaviour } from './kinds/network/index.js';
-import { nicBehaviour } from './kinds/nic/index.js';
+import { createNicBehaviour } from './kinds/nic/index.js';
 import { publicIpBehaviour } from './kinds/public-ip/index.js';
 import { routeTableBehaviour } from './kinds/route-table/index.js';
 import { createSecurityGroupBehaviour, securityGroupRuleBehaviour } from './kinds/security-group/index.js';
@@ -76,7 +76,7 @@ export function composeKinds(parts: {
       publicIpBehaviour as KindBehaviour,
       securityGroupRuleBehaviour as KindBehaviour,
       createSecurityGroupBehaviour(context) as KindBehaviour,
-      nicBehaviour as KindBehaviour,
+      createNicBehaviour(context) as KindBehaviour,
       createBlockStorageBehaviour(context) as KindBehaviour,
       createInstanceBehaviour(context) as KindBehaviour,
       createMigrationBehaviour(context, migrationWorkflow) as KindBehaviour,

@@ -261,6 +261,31 @@ describe('networking of instances', { timeout: 90_000 }, () => {
     await remove(`${instances}/strict`);
   });
 
+  it('refuses to put what runs on a host that cannot filter into a group, and changes nothing', async () => {
+    const lone = { addresses: ['0.0.0.0'], subnetRef: 'networks/island/subnets/all' };
+    await put(seca('networks/island'), { cidr: { ipv4: '10.41.0.0/16' }, skuRef: 'skus/n1k' });
+    await put(seca('networks/island/subnets/all'), { cidr: { ipv4: '10.41.1.0/24' } });
+    await put(seca('nics/lone'), lone);
+    await putInstance('lone', 'plain');
+    await plane.until(`${instances}/lone`, active);
+    const { spec } = (await plane.call('GET', `${instances}/lone`)).body as { readonly spec: object };
+    for (const [path, changed, pointer] of [
+      [seca('nics/lone'), { ...lone, securityGroupRefs: ['security-groups/clients'] }, '/spec/securityGroupRefs'],
+      [`${instances}/lone`, { ...spec, securityGroupRef: 'security-groups/clients' }, '/spec/securityGroupRef'],
+    ] as const) {
+      expect(await plane.call('PUT', path, { spec: changed, extensions: { 'virt8ra.power': 'on' } })).toMatchObject({
+        status: 409,
+        body: {
+          detail: expect.stringMatching(/instance lone is on host .*, which cannot filter by security groups/),
+          sources: [{ pointer }],
+        },
+      });
+    }
+    expect(active(await plane.call('GET', `${instances}/lone`))).toBe(true);
+    for (const path of [`${instances}/lone`, seca('nics/lone'), seca('networks/island/subnets/all'), seca('networks/island')])
+      await remove(path);
+  });
+
   it('keeps what is used and lets all of it go in the other order, leaving nothing behind', async () => {
     for (const path of [
       'security-groups/servers',

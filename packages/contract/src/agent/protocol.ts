@@ -34,6 +34,7 @@ export const agentFeatures = [
   'live',
   'namespaces',
   'routes',
+  'ipv6-routes',
   'dhcp',
   'dns',
   'filters',

@@ -1,7 +1,7 @@
 import type { HostInventory } from '@virt8ra/contract';
 
 /** What a NIC may need of its host, and not every host can do. */
-export const hostNetworkings = ['security-groups', 'routes', 'public-addresses'] as const;
+export const hostNetworkings = ['security-groups', 'routes', 'ipv6-routes', 'public-addresses'] as const;
 export type HostNetworking = (typeof hostNetworkings)[number];
 
 /** A host of a site as placement sees it. */

@@ -35,6 +35,7 @@ export function createAgentDriver(fleet: AgentFleet): Driver<AgentSiteConfig> {
 const networkingByFeature: Partial<Record<AgentFeature, HostNetworking>> = {
   filters: 'security-groups',
   routes: 'routes',
+  'ipv6-routes': 'ipv6-routes',
   'public-addresses': 'public-addresses',
 };
 

@@ -24,7 +24,7 @@ export interface Candidate {
   readonly claimed: Capacity;
 }
 
-export type Networking = 'security-groups' | 'routes' | 'public-addresses';
+export type Networking = 'security-groups' | 'routes' | 'ipv6-routes' | 'public-addresses';
 
 export interface Requirement extends Capacity {
   /** A site, or `any`. */
@@ -118,6 +118,10 @@ const networkingRefusals: Readonly<Record<Networking, readonly [string, string]>
     'take the instance out of its groups, or run the agent there as root with nftables',
   ],
   routes: ['the host cannot route out of networks', 'take the route table from its subnets, or run the agent there as root with nftables'],
+  'ipv6-routes': [
+    'the host cannot route IPv6 to the internet',
+    'take the IPv6 routes from its subnets’ tables, or let the kernel there forward IPv6: sysctl net.ipv6.conf.all.forwarding=1, or Linux 6.17',
+  ],
   'public-addresses': [
     'the host cannot lead public IPs to instances',
     'take the public IPs from its NICs, or run the agent there as root with nftables',

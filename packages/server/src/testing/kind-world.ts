@@ -22,7 +22,7 @@ import { createBlockStorageBehaviour } from '../kinds/block-storage/index.js';
 import type { KindContext } from '../kinds/context.js';
 import { internetGatewayBehaviour } from '../kinds/internet-gateway/index.js';
 import { createNetworkBehaviour, networkMigrations } from '../kinds/network/index.js';
-import { nicBehaviour, nicMigrations } from '../kinds/nic/index.js';
+import { createNicBehaviour, nicMigrations } from '../kinds/nic/index.js';
 import { publicIpBehaviour, publicIpMigrations } from '../kinds/public-ip/index.js';
 import { routeTableBehaviour } from '../kinds/route-table/index.js';
 import { createSecurityGroupBehaviour, securityGroupRuleBehaviour } from '../kinds/security-group/index.js';
@@ -78,7 +78,7 @@ export async function startKindWorld(): Promise<KindWorld> {
         publicIpBehaviour,
         securityGroupRuleBehaviour,
         createSecurityGroupBehaviour(context),
-        nicBehaviour,
+        createNicBehaviour(context),
         createBlockStorageBehaviour(context),
       ] as readonly KindBehaviour[]
     ).map((behaviour) => [behaviour.kind.kind, behaviour]),

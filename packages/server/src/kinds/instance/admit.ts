@@ -21,7 +21,11 @@ import type { ResolvedReference, StoredResource } from '../../resources/stored-r
 import type { Admission, PutRequest } from '../behaviour.js';
 import type { BlockStorageStatus } from '../block-storage/index.js';
 import type { KindContext } from '../context.js';
+
+import { assertHostNetworking } from '../host-networking.js';
+
 import { assertNotMoving } from '../moving.js';
+
 import { nicsForInstance } from '../nic/index.js';
 import { assertNotReverting } from '../snapshotted.js';
 import { admitDataVolumes } from './data-volumes.js';
@@ -33,6 +37,8 @@ import { accessPorts } from './specification.js';
 import type { InstanceStatus } from './status.js';
 
 type BlockStorage = StoredResource<BlockStorageSpec, BlockStorageStatus>;
+
+const groupPointer = '/spec/securityGroupRef';
 
 /** Rules of an instance that need more than its shape. */
 export async function admitInstance(
@@ -95,6 +101,8 @@ export async function admitInstance(
   if (previous !== undefined) {
     assertDevicesKept(previous.spec, spec);
     const before = (await tx.referencesOf(previous.uid)).find(({ pointer }) => pointer === '/spec/skuRef');
+    if (group !== undefined && previous.spec.securityGroupRef === undefined && nics.length > 0)
+      await assertHostNetworking(context, tx, previous, 'security-groups', groupPointer);
     if (before?.uid !== sku.reference.uid) await admitResize(context, tx, previous, sku.target.spec);
     if (!jsonEqual(previous.spec.dataVolumes ?? [], spec.dataVolumes ?? [])) {
       await assertNotMoving(context, tx, previous.uid, 'change its data volumes');
@@ -173,7 +181,7 @@ function assertOneSite(places: readonly Place[], zone: string): void {
 }
 
 async function takeGroup(tx: StoreTransaction, given: Reference, within: Omit<Address, 'name'>): Promise<ResolvedReference> {
-  const pointer = '/spec/securityGroupRef';
+  const pointer = groupPointer;
   const { target, reference } = await tx.resolve(securityGroup, given, within, pointer);
   if (target.address.workspace === within.workspace) return reference;
   throw new Problem('validation', `security group ${target.address.name} is of another workspace`, { sources: [{ pointer }] });
@@ -185,7 +193,7 @@ async function tellNetworking(
   previous: StoredResource | undefined,
   now: readonly ResolvedReference[],
 ): Promise<void> {
-  const groupAt = '/spec/securityGroupRef';
+  const groupAt = groupPointer;
   const before = previous === undefined ? undefined : (await tx.referencesOf(previous.uid)).find(({ pointer }) => pointer === groupAt)?.uid;
   const after = now.find(({ pointer }) => pointer === groupAt)?.uid;
   if (before !== after) for (const uid of [before, after]) if (uid !== undefined) await tx.nudge(securityGroup.kind, uid);

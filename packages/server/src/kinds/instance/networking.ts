@@ -1,8 +1,8 @@
-import { type Id, type InstanceSpec, network as networkKind } from '@virt8ra/contract';
+import { type Id, type InstanceSpec, network as networkKind, type SubnetSpec } from '@virt8ra/contract';
 import type { Requirement } from '../../placement/placement.js';
 import type { StoreReader } from '../../resources/store.js';
 import type { StoredResource } from '../../resources/stored-resource.js';
-import { subnetsOf } from '../network/index.js';
+import { networkRoutes, subnetsOf } from '../network/index.js';
 import { nicsForInstance, type PublicIpOfNic } from '../nic/index.js';
 
 /** The group that the instance itself names; it holds for each of its NICs. */
@@ -26,17 +26,20 @@ export async function networkingNeeds(
   const isGrouped =
     nics.some(({ groupUids }) => groupUids.length > 0) || (nics.length > 0 && (await instanceGroup(reader, uid)) !== undefined);
   const networks = await reader.getManyByUid([...new Set(nics.map(({ networkUid }) => networkUid))]);
-  const isRouted = await Promise.all(networks.map(async (network) => await hasRoutes(reader, network)));
+  const subnets = await Promise.all(networks.map(async (network) => await routedSubnets(reader, network)));
+  const routes = await Promise.all(networks.map(async ({ uid: of }, index) => await networkRoutes(reader, of, subnets[index] ?? [])));
+  const leavesBySix = routes.flat().some(({ destination, via }) => via.type === 'internet' && destination.includes(':'));
   const isPublic = nics.some(({ publicIps, waysIn }) => publicIps.some((ip) => ip.site === site && waysIn.has(ip.version)));
   return [
     ...(isGrouped ? (['security-groups'] as const) : []),
-    ...(isRouted.includes(true) ? (['routes'] as const) : []),
+    ...(subnets.flat().length > 0 ? (['routes'] as const) : []),
+    ...(leavesBySix ? (['ipv6-routes'] as const) : []),
     ...(isPublic ? (['public-addresses'] as const) : []),
   ];
 }
 
-async function hasRoutes(reader: StoreReader, { kind, address }: StoredResource): Promise<boolean> {
-  if (kind !== networkKind.kind) return false;
+async function routedSubnets(reader: StoreReader, { kind, address }: StoredResource): Promise<readonly StoredResource<SubnetSpec>[]> {
+  if (kind !== networkKind.kind) return [];
   const { name, ...within } = address;
-  return (await subnetsOf(reader, { ...within, network: name })).some(({ spec }) => spec.routeTableRef !== undefined);
+  return (await subnetsOf(reader, { ...within, network: name })).filter(({ spec }) => spec.routeTableRef !== undefined);
 }

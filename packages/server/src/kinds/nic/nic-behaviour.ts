@@ -16,11 +16,13 @@ import {
 import type { StoreTransaction } from '../../resources/store.js';
 import type { ResolvedReference, StoredResource } from '../../resources/stored-resource.js';
 import type { Admission, KindBehaviour, PutRequest } from '../behaviour.js';
+import type { KindContext } from '../context.js';
+import { assertHostNetworking } from '../host-networking.js';
 import { networkPointer, rangesOf } from '../network/index.js';
 import { namesOfUsers } from '../users.js';
 import { assignAddresses, freeNic } from './ipam.js';
 import { macOf } from './mac.js';
-import { groupsOf, takeSecurityGroups } from './nic-groups.js';
+import { groupsOf, groupsPointer, takeSecurityGroups } from './nic-groups.js';
 import { subnetPointer } from './nic-pointers.js';
 import { leadingPublicIps, type Placed, takePublicIps } from './nic-public-ips.js';
 
@@ -31,37 +33,43 @@ export interface NicStatus {
   attachedTo?: Reference;
 }
 
-export const nicBehaviour: KindBehaviour<NicSpec, NicStatus> = {
-  kind: nic,
-  admitPut: admitNic,
-  async admitDelete(tx, { uid, address }) {
-    const user = await userOf(tx, uid);
-    if (user !== undefined) {
-      throw new Problem('conflict', `NIC ${address.name} is used by instance ${user.address.name}; delete the instance first`);
-    }
-    const routing = await tx.usersOf(uid);
-    if (routing.length > 0)
-      throw new Problem('conflict', `NIC ${address.name} is used by ${namesOfUsers(routing)}; take it out of their routes first`);
-    const references = await tx.referencesOf(uid);
-    for (const group of groupsOf(references)) await tx.nudge(securityGroup.kind, group);
-    const subnetUid = references.find(({ pointer }) => pointer === subnetPointer)?.uid;
-    if (subnetUid !== undefined) await freeNic(tx.client, subnetUid, urnFromAddress(nic, address));
-  },
-  async present(reader, resources) {
-    return await Promise.all(
-      resources.map(async (resource) => {
-        const [user] = await reader.usersOf(resource.uid, instance);
-        const publicIpRefs = await leadingPublicIps(reader, resource, user as StoredResource<unknown, Placed> | undefined);
-        return {
-          ...(user === undefined ? {} : { attachedTo: referenceTo(instance, user.address) }),
-          ...(publicIpRefs === undefined ? {} : { publicIpRefs }),
-        };
-      }),
-    );
-  },
-};
+export function createNicBehaviour(context: Pick<KindContext, 'sites'>): KindBehaviour<NicSpec, NicStatus> {
+  return {
+    kind: nic,
+    admitPut: async (tx, request) => await admitNic(context, tx, request),
+    async admitDelete(tx, { uid, address }) {
+      const user = await userOf(tx, uid);
+      if (user !== undefined) {
+        throw new Problem('conflict', `NIC ${address.name} is used by instance ${user.address.name}; delete the instance first`);
+      }
+      const routing = await tx.usersOf(uid);
+      if (routing.length > 0)
+        throw new Problem('conflict', `NIC ${address.name} is used by ${namesOfUsers(routing)}; take it out of their routes first`);
+      const references = await tx.referencesOf(uid);
+      for (const group of groupsOf(references)) await tx.nudge(securityGroup.kind, group);
+      const subnetUid = references.find(({ pointer }) => pointer === subnetPointer)?.uid;
+      if (subnetUid !== undefined) await freeNic(tx.client, subnetUid, urnFromAddress(nic, address));
+    },
+    async present(reader, resources) {
+      return await Promise.all(
+        resources.map(async (resource) => {
+          const [user] = await reader.usersOf(resource.uid, instance);
+          const publicIpRefs = await leadingPublicIps(reader, resource, user as StoredResource<unknown, Placed> | undefined);
+          return {
+            ...(user === undefined ? {} : { attachedTo: referenceTo(instance, user.address) }),
+            ...(publicIpRefs === undefined ? {} : { publicIpRefs }),
+          };
+        }),
+      );
+    },
+  };
+}
 
-async function admitNic(tx: StoreTransaction, request: PutRequest<NicSpec, NicStatus>): Promise<Admission<NicStatus>> {
+async function admitNic(
+  context: Pick<KindContext, 'sites'>,
+  tx: StoreTransaction,
+  request: PutRequest<NicSpec, NicStatus>,
+): Promise<Admission<NicStatus>> {
   const { address, next, previous } = request;
   const { spec } = next;
   const { name, ...within } = address;
@@ -83,6 +91,8 @@ async function admitNic(tx: StoreTransaction, request: PutRequest<NicSpec, NicSt
     }
   }
   const groups = await takeSecurityGroups(tx, spec, within);
+  if (user !== undefined && groups.length > 0 && (previous?.spec.securityGroupRefs ?? []).length === 0)
+    await assertHostNetworking(context, tx, user, 'security-groups', groupsPointer);
   references.push(...groups, ...(await takePublicIps(tx, spec, within, { previous, user, addresses })));
   await tellChanged(tx, previous, user, { references, groups, addresses, network: parent.target.uid });
   return { references, status: { addresses, macAddress: await macOf(tx.client, urn) }, outcome: 'active' };

@@ -2,7 +2,7 @@ import { type Address, type Id, type NicSpec, Problem, securityGroup } from '@vi
 import type { StoreTransaction } from '../../resources/store.js';
 import type { ResolvedReference } from '../../resources/stored-resource.js';
 
-const pointer = '/spec/securityGroupRefs';
+export const groupsPointer = '/spec/securityGroupRefs';
 
 /** The groups that a NIC names. Raises `validation` for one that is not there, is named twice or is of another workspace. */
 export async function takeSecurityGroups(
@@ -12,7 +12,7 @@ export async function takeSecurityGroups(
 ): Promise<readonly ResolvedReference[]> {
   const references: ResolvedReference[] = [];
   for (const [index, given] of securityGroupRefs.entries()) {
-    const at = `${pointer}/${index}`;
+    const at = `${groupsPointer}/${index}`;
     const { target, reference } = await tx.resolve(securityGroup, given, within, at);
     const sources = [{ pointer: at }];
     if (target.address.workspace !== within.workspace)
@@ -27,7 +27,7 @@ export async function takeSecurityGroups(
 /** Of the references stored with a NIC, in the order of its specification. */
 export function groupsOf(references: readonly { readonly pointer: string; readonly uid: Id<'resource'> }[]): readonly Id<'resource'>[] {
   return references
-    .filter(({ pointer: at }) => at.startsWith(`${pointer}/`))
+    .filter(({ pointer: at }) => at.startsWith(`${groupsPointer}/`))
     .toSorted((one, other) => indexOf(one.pointer) - indexOf(other.pointer))
     .map(({ uid }) => uid);
 }
