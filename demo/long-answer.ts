@@ -1,4 +1,4 @@
-import { request } from 'node:http';
+import { spawn } from 'node:child_process';
 
 /** One connection whose answer never ends. */
 export interface LongAnswer {
@@ -7,32 +7,29 @@ export interface LongAnswer {
   close(): void;
 }
 
-/** Resolves once the first of it is there. Raises when the guest does not answer. */
-export async function openLongAnswer(url: string): Promise<LongAnswer> {
+const program = `require('node:http').get(process.argv[1], { agent: false }, (reply) => reply.pipe(process.stdout)).on('error', () => process.exit(1))`;
+
+/**
+ * Asks from inside a network's namespace, as a neighbour of the guest would: access endpoints end the connections that lead to where a guest was. Resolves
+ * once the first of the answer is there. Raises when the guest does not answer.
+ */
+export async function openLongAnswer(namespace: string, url: string): Promise<LongAnswer> {
   let bytes = 0;
   let over = false;
-  let heard: () => void = () => {};
-  const sent = request(url, { agent: false });
-  const first = new Promise<void>((resolve, reject) => {
-    heard = resolve;
-    sent.on('error', (error) => {
-      over = true;
-      reject(error);
-    });
-    sent.on('response', (reply) => {
-      reply.on('data', (part: Buffer) => {
-        bytes += part.length;
-        heard();
-      });
-      const end = () => {
-        over = true;
-        heard();
-      };
-      for (const event of ['end', 'error', 'close'] as const) reply.on(event, end);
-    });
+  const asker = spawn('nsenter', [`--net=/run/netns/${namespace}`, process.execPath, '-e', program, url], {
+    stdio: ['ignore', 'pipe', 'ignore'],
   });
-  sent.end();
-  await first;
+  await new Promise<void>((resolve, reject) => {
+    asker.stdout.on('data', (part: Buffer) => {
+      bytes += part.length;
+      resolve();
+    });
+    asker.on('close', () => {
+      over = true;
+      reject(new Error(`${url} did not answer in its network`));
+    });
+    asker.on('error', reject);
+  });
   return {
     async goesOn(withinSeconds) {
       const before = bytes;
@@ -40,6 +37,6 @@ export async function openLongAnswer(url: string): Promise<LongAnswer> {
       while (!over && bytes === before && performance.now() < deadline) await new Promise((resolve) => setTimeout(resolve, 50));
       return !over && bytes > before;
     },
-    close: () => sent.destroy(),
+    close: () => asker.kill('SIGKILL'),
   };
 }

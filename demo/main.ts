@@ -4,7 +4,7 @@ import { dirname, join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import { createNarrator, type Narrator } from './narrator.js';
-import { removeBridgesOf } from './own-bridges.js';
+import { removeNetworksOf } from './own-networks.js';
 import { endProcessesOn, processesOn } from './own-processes.js';
 import { prepareState, statePlace } from './state-place.js';
 import { createTour, type Tour } from './tour.js';
@@ -79,7 +79,7 @@ async function tidy(tour: Tour, narrator: Narrator, state: string): Promise<bool
     clean = false;
     narrator.note(`left running and ended now: ${[...new Set(orphans.map(({ program }) => program))].join(', ')}`);
     await endProcessesOn(state);
-    removeBridgesOf(state);
+    removeNetworksOf(state);
   }
   if (clean) narrator.done('what was made is deleted and everything is stopped: no guest, bridge or process is left');
   return clean;

@@ -1,7 +1,7 @@
 import { chmodSync, existsSync, mkdirSync, readdirSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { dirname, join, resolve } from 'node:path';
 import { Problem } from '@virt8ra/contract';
-import { removeBridgesOf } from './own-bridges.js';
+import { removeNetworksOf } from './own-networks.js';
 import { endProcessesOn } from './own-processes.js';
 
 /** Marks a directory that the demo made and may remove. */
@@ -21,7 +21,7 @@ export async function prepareState(directory: string, uid: number): Promise<{ re
       throw new Problem('conflict', `${directory} was not made by the demo: move it away`);
     }
     leftovers = await endProcessesOn(directory);
-    removeBridgesOf(directory);
+    removeNetworksOf(directory);
     rmSync(directory, { recursive: true, force: true });
   }
   mkdirSync(directory, { recursive: true });

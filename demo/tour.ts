@@ -8,6 +8,7 @@ import { openLongAnswer } from './long-answer.js';
 import type { LongProcess } from './long-process.js';
 import { type MoveSighting, moveGuest, tellMove } from './move-guest.js';
 import { type Narrator, sizeText, spanText } from './narrator.js';
+import { namespacesOf } from './own-networks.js';
 import { residentMiB } from './own-processes.js';
 import { choosePorts, type Ports, startControlPlane, startHostAgent } from './programs.js';
 import { emptyReport, type Report } from './report.js';
@@ -20,6 +21,7 @@ import {
   guestUrl,
   images,
   makeWorkspace,
+  pageInNetwork,
   sites,
   sitesAreReady,
   tenant,
@@ -98,7 +100,7 @@ export function createTour({ root, state, asRoot, narrator, signal }: TourOption
     await makeWorkspace(client, { signal });
     const begin = performance.now();
     await describeGuest(client);
-    const address = await guestUrl(client, asRoot, { signal, withinSeconds: 120 });
+    const address = await guestUrl(client, { signal, withinSeconds: 120 });
     const running = await settled(client, instance, guest, ({ status }) => status?.activity?.value === 'running', {
       signal,
       withinSeconds: 120,
@@ -122,7 +124,7 @@ export function createTour({ root, state, asRoot, narrator, signal }: TourOption
     await moveThroughKill(ring);
 
     narrator.title('The same guest, moved live: its memory goes along');
-    await moveLive(home, ring[1] ?? '', address);
+    await moveLive(home, ring[1] ?? '');
 
     narrator.begin('check what the client saw');
     if (asking.stepsBack > 0) throw new Error(`the counter or the boots went back ${asking.stepsBack} times`);
@@ -149,8 +151,8 @@ export function createTour({ root, state, asRoot, narrator, signal }: TourOption
     return done;
   }
 
-  async function moveLive(from: string, to: string, address: string): Promise<void> {
-    const connection = asRoot ? await openLongAnswer(`${address}/cgi-bin/ticks`) : undefined;
+  async function moveLive(from: string, to: string): Promise<void> {
+    const connection = asRoot ? await connectInNetwork(from) : undefined;
     const { resource: _, resentBytes: __, ...told } = await move('fourth-move', 'live', [from, to], 0);
     const targetHost = sites.find(({ name }) => name === to)?.host ?? '';
     const writtenBytes = await writtenByGuest(join(state, targetHost), { signal, withinSeconds: 30 });
@@ -161,6 +163,13 @@ export function createTour({ root, state, asRoot, narrator, signal }: TourOption
     const tcp = connectionSurvived === undefined ? '' : `; an open TCP connection ${connectionSurvived ? 'went on' : 'BROKE'}`;
     narrator.note(`at ${to} it has written ${sizeText(writtenBytes)} to its disks${tcp}`);
     if (connectionSurvived === false) throw new Error('an open connection did not survive the live move');
+  }
+
+  async function connectInNetwork(site: string) {
+    const host = sites.find(({ name }) => name === site)?.host ?? '';
+    const [namespace] = namespacesOf(join(state, host));
+    if (api === undefined || namespace === undefined) throw new Error(`the agent at ${site} has noted no network`);
+    return await openLongAnswer(namespace, `${await pageInNetwork(api, { signal, withinSeconds: 30 })}/cgi-bin/ticks`);
   }
 
   async function moveThroughKill(ring: readonly string[]): Promise<void> {

@@ -105,13 +105,15 @@ export async function makeWorkspace(client: Client, waiting: Waiting): Promise<v
   });
 }
 
-/** The one URL of the guest's page: its own address where the host can reach it, else the access endpoint that follows it. */
-export async function guestUrl(client: Client, ownAddress: boolean, waiting: Waiting): Promise<string> {
-  if (!ownAddress) {
-    const what = 'the guest has an access endpoint';
-    const { status } = await settled(client, instance, guest, (seen) => accessOf(seen.status) !== undefined, { ...waiting, what });
-    return `http://${accessOf(status)}`;
-  }
+/** The one URL of the guest's page: the access endpoint that follows it. */
+export async function guestUrl(client: Client, waiting: Waiting): Promise<string> {
+  const what = 'the guest has an access endpoint';
+  const { status } = await settled(client, instance, guest, (seen) => accessOf(seen.status) !== undefined, { ...waiting, what });
+  return `http://${accessOf(status)}`;
+}
+
+/** The guest's page at its own address, which its neighbours in its network reach. */
+export async function pageInNetwork(client: Client, waiting: Waiting): Promise<string> {
   const what = 'the NIC has an address';
   const { status } = await settled(client, nic, { ...place, name: 'web' }, (seen) => (seen.status?.addresses?.length ?? 0) > 0, {
     ...waiting,

@@ -58,7 +58,7 @@ describe.skipIf(lacks.length > 0)('a live move that loses something to kill -9 o
     await importImage(plane.client, tenant, images.system, await guestDisk(plane.root), waiting);
     await importImage(plane.client, tenant, images.data, await fullDisk(dataBytes), waiting);
     await describeGuest(plane.client, range);
-    asking = startAsking(await guestUrl(plane.client, plane.asRoot, waiting));
+    asking = startAsking(await guestUrl(plane.client, waiting));
     await asking.next(performance.now(), 120, signal);
   }, 300_000);
   afterAll(async () => {

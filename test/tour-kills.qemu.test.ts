@@ -11,7 +11,7 @@ import { type Act, acts, placeOf } from './tour-kills/acts.js';
 import { type Blow, drawBlow, type Sight, strike, tellBlow } from './tour-kills/blow.js';
 import { type Plane, startPlane } from './tour-kills/plane.js';
 import { randomFrom } from './tour-kills/random.js';
-import { bridgesUsedBy, interfaceExists, traces } from './tour-kills/remains.js';
+import { namespaceExists, namespacesUsedBy, traces } from './tour-kills/remains.js';
 import { startWatch, type Watch } from './tour-kills/watch.js';
 
 const root = fileURLToPath(new URL('..', import.meta.url));
@@ -65,19 +65,21 @@ class Tour {
     const random = randomFrom(seed);
     const blows = acts.map((act) => ({ act, blow: drawBlow(act, random) }));
     const before = await this.#traces();
-    let bridges: readonly string[] = [];
+    let namespaces: readonly string[] = [];
     try {
       await makeWorkspace(this.#plane.client, { signal: this.#signal });
       for (const { act, blow } of blows) {
         await this.#perform(act, blow);
-        bridges = [...new Set([...bridges, ...this.#plane.sites.flatMap(({ name }) => bridgesUsedBy(this.#plane.agentOf(name).id))])];
+        namespaces = [
+          ...new Set([...namespaces, ...this.#plane.sites.flatMap(({ name }) => namespacesUsedBy(this.#plane.agentOf(name).id))]),
+        ];
       }
     } finally {
       this.#asking?.stop();
     }
     await expect.poll(() => this.#watch.living().map(({ words }) => words.join(' ')), { timeout: 30_000 }).toEqual([]);
     await expect.poll(async () => await this.#traces(), { timeout: 30_000, interval: 500 }).toEqual(before);
-    expect(bridges.filter(interfaceExists)).toEqual([]);
+    expect(namespaces.filter(namespaceExists)).toEqual([]);
     await this.#plane.stop();
     expect(this.#watch.living()).toEqual([]);
     expect(this.#watch.doubles).toEqual([]);
@@ -126,7 +128,7 @@ class Tour {
 
   /** A page of the guest that was asked for from now on, and one process of it. */
   async #answers(): Promise<void> {
-    this.#asking ??= startAsking(await guestUrl(this.#plane.client, this.#plane.asRoot, { signal: this.#signal, withinSeconds: 60 }));
+    this.#asking ??= startAsking(await guestUrl(this.#plane.client, { signal: this.#signal, withinSeconds: 60 }));
     await this.#asking.next(performance.now(), 120, this.#signal);
     while (this.#watch.guests().length !== 1) await sleep(100, undefined, { signal: this.#signal });
   }

@@ -16,7 +16,15 @@ const bootLoader = '/usr/lib/syslinux/mbr/mbr.bin';
 export const systemParts = {
   qemu: { 'qemu-system-x86_64': 'qemu-system-x86', 'qemu-img': 'qemu-utils', 'qemu-nbd': 'qemu-utils', setpriv: 'util-linux' },
   nbd: { nbdcopy: 'libnbd-bin', nbdkit: 'nbdkit' },
-  net: { nft: 'nftables', ip: 'iproute2', bridge: 'iproute2' },
+  net: {
+    nft: 'nftables',
+    ip: 'iproute2',
+    bridge: 'iproute2',
+    tc: 'iproute2',
+    nsenter: 'util-linux',
+    sysctl: 'procps',
+    dnsmasq: 'dnsmasq-base',
+  },
   seed: { genisoimage: 'genisoimage' },
   guest: {
     mcopy: 'mtools',

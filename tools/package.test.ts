@@ -79,6 +79,10 @@ describe.skipIf(!debian)('npm run package', () => {
     const units = join(installed, 'usr/lib/systemd/system');
     for (const name of ['virt8ra-agent', 'virt8ra-server'])
       expect(readFileSync(join(units, `${name}.service`), 'utf8')).toContain('\nKillMode=process\n');
+    // Mounts of its own would hide the namespaces of networks, which are mounts, from the agent or from the host.
+    expect(readFileSync(join(units, 'virt8ra-agent.service'), 'utf8')).not.toMatch(
+      /^(Protect|Private|ReadOnly|ReadWrite|Inaccessible|Bind|TemporaryFile)/m,
+    );
     const machine = join(folder, 'machine');
     mkdirSync(machine);
     cpSync(installed, machine, { recursive: true, verbatimSymlinks: true });

@@ -7,7 +7,7 @@ import { fileURLToPath } from 'node:url';
 import { type Client, createClient } from '@virt8ra/cli';
 import type { Enrolment } from '@virt8ra/contract';
 import type { LongProcess } from '../../demo/long-process.js';
-import { removeBridgesOf } from '../../demo/own-bridges.js';
+import { removeNetworksOf } from '../../demo/own-networks.js';
 import { endProcessesOn } from '../../demo/own-processes.js';
 import { choosePorts, startControlPlane, startHostAgent } from '../../demo/programs.js';
 import { type DemoSite, describeSites, sites, sitesAreReady } from '../../demo/world.js';
@@ -139,7 +139,7 @@ export async function startPlane(signal: AbortSignal): Promise<Plane> {
     async destroy() {
       await stop();
       await endProcessesOn(state);
-      removeBridgesOf(state);
+      removeNetworksOf(state);
       rmSync(state, { recursive: true, force: true });
     },
   };

@@ -44,21 +44,31 @@ function listening(programs: ReadonlyMap<number, string>): string[] {
   });
 }
 
-/** Taps by their alias, bridges by the list of who uses them. */
+/** Taps by their alias, namespaces by the list of who uses them, ports of the host by who claims them. */
 function interfacesOf(agentId: string): string[] {
-  const links = JSON.parse(execFileSync('ip', ['-j', 'link', 'show'], { encoding: 'utf8' })) as { ifname: string; ifalias?: string }[];
-  const taps = links.filter(({ ifalias }) => ifalias?.startsWith(`virt8ra:${agentId}:`) === true).map(({ ifname }) => ifname);
-  return [...taps, ...bridgesUsedBy(agentId)];
+  const taps = [undefined, ...namespacesUsedBy(agentId)].flatMap((namespace) =>
+    linksIn(namespace).flatMap(({ ifname, ifalias }) => (ifalias?.startsWith(`virt8ra:${agentId}:`) === true ? [ifname] : [])),
+  );
+  const ports = entriesOf(`${runtime}/ports`).filter((port) => readFileSync(`${runtime}/ports/${port}`, 'utf8').startsWith(`${agentId}:`));
+  return [...taps, ...namespacesUsedBy(agentId), ...ports];
 }
 
-const bridgeUsers = '/run/virt8ra/bridges';
-
-/** Bridges that an agent has noted as used by it. */
-export function bridgesUsedBy(agentId: string): string[] {
-  if (!existsSync(bridgeUsers)) return [];
-  return readdirSync(bridgeUsers).filter((bridge) => existsSync(join(bridgeUsers, bridge, agentId)));
+function linksIn(namespace: string | undefined): readonly { readonly ifname: string; readonly ifalias?: string }[] {
+  const place = namespace === undefined ? [] : ['-n', namespace];
+  return JSON.parse(execFileSync('ip', [...place, '-j', 'link', 'show'], { encoding: 'utf8' })) as { ifname: string; ifalias?: string }[];
 }
 
-export function interfaceExists(name: string): boolean {
-  return existsSync(join('/sys/class/net', name));
+const runtime = '/run/virt8ra';
+
+/** Namespaces that an agent has noted as used by it. */
+export function namespacesUsedBy(agentId: string): string[] {
+  return entriesOf(`${runtime}/networks`).filter((namespace) => existsSync(`${runtime}/networks/${namespace}/users/${agentId}`));
+}
+
+export function namespaceExists(name: string): boolean {
+  return existsSync(`/run/netns/${name}`);
+}
+
+function entriesOf(folder: string): string[] {
+  return existsSync(folder) ? readdirSync(folder).filter((name) => !name.startsWith('.')) : [];
 }

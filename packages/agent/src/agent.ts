@@ -18,6 +18,7 @@ import { lockState } from './disk/state-lock.js';
 import type { HostContext } from './host-context.js';
 import { InstanceReconciler } from './instances/instance-reconciler.js';
 import { InstanceStore } from './instances/instance-store.js';
+import type { TransferClaims } from './instances/transfer-claims.js';
 import { takeFindings } from './inventory/findings.js';
 import { takeInventory } from './inventory/inventory.js';
 import { enrol } from './link/enrol.js';
@@ -27,8 +28,9 @@ import { keepRenewed } from './link/renewal.js';
 import { LiveReconciler } from './live/live-reconciler.js';
 import type { Log } from './log.js';
 import { spawnedFetcher, spawnedMovers, spawnedUploader } from './mover/spawn.js';
+import { chooseNetworking } from './network/choose-networking.js';
+import { tapName } from './network/interface-name.js';
 import { NetworkReconciler } from './network/network-reconciler.js';
-import { probeBridging, tapName } from './network/taps.js';
 import { PermitBook } from './permits/permit-book.js';
 import { openPermitJournal } from './permits/permit-journal.js';
 import { diskCounters } from './qemu/guest.js';
@@ -158,7 +160,7 @@ async function assemble(config: AgentConfig, log: Log, unlock: () => Promise<voi
   const snapshotStore = await SnapshotStore.open(state('snapshots'), quarantine);
   const holds = backupHolds(backupStore);
   const moves = (volumeKey: string) => transfers.moves(volumeKey) || holds.copies(volumeKey);
-  const instances = new InstanceReconciler(context, instanceStore, volumeStore, {
+  const claims: TransferClaims = {
     claimOn: (key) => transfers.claimOn(key) ?? live.claimOn(key),
     keeps: (key) => live.keeps(key),
     isArriving: (key) => live.isArriving(key),
@@ -167,6 +169,13 @@ async function assemble(config: AgentConfig, log: Log, unlock: () => Promise<voi
       if (holds.keepsFromGuests(volumeKey)) return 'to be copied for a backup';
       return isReverting(ledger, snapshotStore, volumeKey) ? 'to become what a snapshot kept' : undefined;
     },
+  };
+  const networks = await NetworkReconciler.open(context, quarantine);
+  const instances = new InstanceReconciler(context, instanceStore, volumeStore, claims, networks);
+  networks.useInstances({
+    usesNetwork: (key) => instanceStore.all().some(({ launch }) => launch?.networkKeys.includes(key) === true),
+    forwardsOf: (key) => instanceStore.get(key)?.forwards ?? [],
+    isUp: (key) => instances.guest(key) !== undefined,
   });
   transfers.useInstances(instances);
   live.useInstances(instances);
@@ -185,7 +194,6 @@ async function assemble(config: AgentConfig, log: Log, unlock: () => Promise<voi
     spawnedUploader(() => self, log),
     (progress) => link?.progress(progress),
   );
-  const networks = await NetworkReconciler.open(context, instances, quarantine);
 
   const converger = new Converger(async ({ type, key }, signal) => {
     switch (type) {
@@ -198,7 +206,7 @@ async function assemble(config: AgentConfig, log: Log, unlock: () => Promise<voi
       case 'transfer':
         return await (live.owns(key) ? live : transfers).pass(key);
       case 'filter':
-        return undefined;
+        return await networks.passFilter(key);
       case 'backup':
         return await backups.pass(key, signal);
       case 'snapshot':
@@ -262,7 +270,7 @@ async function assemble(config: AgentConfig, log: Log, unlock: () => Promise<voi
   link = openLink({
     identity: () => self,
     bootId: clock.bootId,
-    features: ['streams'],
+    features: ['streams', ...networking.features],
     board,
     generation: () => ledger.state.generation,
     accept,
@@ -286,6 +294,7 @@ async function assemble(config: AgentConfig, log: Log, unlock: () => Promise<voi
           taps: tapsOf(key),
           disks: async () => await diskCounters(guest),
         })),
+      namespaces: () => networks.namespaces(),
       transferred: () => board.all('transfer').reduce((sum, { bytes }) => sum + bytes, 0),
       log,
     },
@@ -328,14 +337,6 @@ function describe(state: DesiredState): [string, string][] {
     ...(state.backups ?? []).map((backup) => [objectId({ type: 'backup', key: backup.key }), JSON.stringify(backup)] as [string, string]),
     ...(state.snapshots ?? []).map((each) => [objectId({ type: 'snapshot', key: each.key }), JSON.stringify(each)] as [string, string]),
   ];
-}
-
-async function chooseNetworking(config: AgentConfig, agentId: string): Promise<{ mode: 'bridge' | 'user'; reason: string }> {
-  if (config.network === 'user') return { mode: 'user', reason: 'chosen by --network' };
-  const probe = config.root ? await probeBridging(agentId) : { usable: false, reason: 'bridges need root' };
-  if (probe.usable) return { mode: 'bridge', reason: probe.reason };
-  if (config.network === 'bridge') throw new Problem('unsupported', `--network bridge is not possible here: ${probe.reason}`);
-  return { mode: 'user', reason: probe.reason };
 }
 
 /** Where others reach this host: on one machine the loopback, else the address from which the control plane is reached. */

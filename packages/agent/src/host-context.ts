@@ -1,3 +1,4 @@
+import type { AgentFeature } from '@virt8ra/contract';
 import type { AgentConfig } from './config.js';
 import type { Board } from './desired/board.js';
 import type { HostObject } from './desired/host-object.js';
@@ -6,6 +7,15 @@ import type { Log } from './log.js';
 import type { PermitBook } from './permits/permit-book.js';
 import type { Hypervisor } from './qemu/probe.js';
 import type { BootClock } from './system/boot-clock.js';
+
+/** How guests of this host are networked, and why not better. */
+export interface Networking {
+  readonly mode: 'bridge' | 'user';
+  readonly reason: string;
+  readonly features: readonly AgentFeature[];
+  /** What guests' networks lack, each a sentence. */
+  readonly limits: readonly string[];
+}
 
 /** What every reconciler of a host works with. */
 export interface HostContext {
@@ -16,7 +26,7 @@ export interface HostContext {
   readonly board: Board;
   readonly permits: PermitBook;
   readonly hypervisor: Hypervisor;
-  readonly networking: { readonly mode: 'bridge' | 'user'; readonly reason: string };
+  readonly networking: Networking;
   /** This agent among those of the machine; follows from its state directory. */
   readonly agentId: string;
   /** SHA-256 of the control plane's CA certificate. */

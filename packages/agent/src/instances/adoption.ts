@@ -1,18 +1,12 @@
 import { toProblem } from '@virt8ra/contract';
 import type { HostContext } from '../host-context.js';
-import { sweepTaps, tapName } from '../network/taps.js';
 import { attachGuest, type Guest, guestStatus } from '../qemu/guest.js';
 import { signalProcess } from '../system/process-identity.js';
+import type { GuestNetworks } from './guest-networks.js';
 import { guestPaths } from './guest-starter.js';
+import { sweepGuestTaps } from './guest-taps.js';
 import type { InstanceStore } from './instance-store.js';
 import { rebuildRecords, recallPlaces } from './rebuild-records.js';
-
-/** Taps of what is desired here, and of what runs here whether desired or not. `counts` leaves instances out. */
-export function tapsInUse({ agentId, ledger }: HostContext, store: InstanceStore, counts: (key: string) => boolean): ReadonlySet<string> {
-  const desired = ledger.state.instances.filter(({ key }) => counts(key)).flatMap(({ nics }) => nics.map((nic) => nic.key));
-  const running = store.all().flatMap(({ key, launch }) => (counts(key) ? (launch?.nicKeys ?? []) : []));
-  return new Set([...desired, ...running].map((key) => tapName(agentId, key)));
-}
 
 /** Longest time from the record of a launch to the pid file of its process. */
 const startingMs = 2_000;
@@ -21,8 +15,8 @@ const startingMs = 2_000;
  * The guests that an earlier agent left running in this boot, by instance key. One that lives and does not answer is ended: whether it
  * still writes cannot be known, so that nothing else may be done before. Taps that belong to no guest are removed.
  */
-export async function adoptGuests(context: HostContext, store: InstanceStore): Promise<Map<string, Guest>> {
-  const { agentId, clock, ledger, log, networking } = context;
+export async function adoptGuests(context: HostContext, store: InstanceStore, networks: GuestNetworks): Promise<Map<string, Guest>> {
+  const { clock, ledger, log } = context;
   const guests = new Map<string, Guest>();
   const rebuilt = await rebuildRecords(context, store);
   for (const { key, instance, launch } of store.all()) {
@@ -43,11 +37,8 @@ export async function adoptGuests(context: HostContext, store: InstanceStore): P
       if (process !== undefined) await signalProcess(process, 'SIGKILL');
     }
   }
-  if (networking.mode === 'bridge' && ledger.told) {
-    const swept = await sweepTaps(
-      agentId,
-      tapsInUse(context, store, (key) => guests.has(key)),
-    );
+  if (ledger.told) {
+    const swept = await sweepGuestTaps(context, store, networks, (key) => guests.has(key));
     if (swept > 0) log.info('taps of vanished guests were removed', { taps: swept });
   }
   return guests;

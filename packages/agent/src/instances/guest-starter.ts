@@ -4,8 +4,9 @@ import { join } from 'node:path';
 import { type DesiredInstance, Problem } from '@virt8ra/contract';
 import { makeDirectory } from '../disk/atomic-file.js';
 import type { HostContext } from '../host-context.js';
-import { createTap, deleteTap, tapName } from '../network/taps.js';
-import { freePort, type PortForward, userNetdev } from '../network/user-network.js';
+import { freePort } from '../network/free-port.js';
+import { claimPorts, releasePorts } from '../network/port-claims.js';
+import { type PortForward, userNetdev } from '../network/user-network.js';
 import { type GuestNic, type GuestPaths, netdevId } from '../qemu/command-line.js';
 import type { GuestDisk } from '../qemu/disk-devices.js';
 import { prepareFirmware } from '../qemu/firmware.js';
@@ -15,6 +16,7 @@ import { chooseMachine } from '../qemu/machine-choice.js';
 import { seedFiles, writeSeedImage } from '../seed/seed-image.js';
 import { hostMemory } from '../storage/space.js';
 import type { VolumeStore } from '../storage/volume-store.js';
+import type { GuestNetworks } from './guest-networks.js';
 import type { InstanceRecord, InstanceStore } from './instance-store.js';
 import { launchName } from './launch-name.js';
 import { startedWith } from './started-with.js';
@@ -47,6 +49,7 @@ export async function startGuest(
   volumes: VolumeStore,
   desired: DesiredInstance,
   record: InstanceRecord,
+  networks: GuestNetworks,
 ): Promise<Guest> {
   const { config, hypervisor } = context;
   const { key } = desired;
@@ -77,7 +80,7 @@ export async function startGuest(
     ...disks.flatMap(({ base, overlay }) => [base, ...(overlay === undefined ? [] : [overlay])]),
   ];
   if (user !== undefined) for (const path of owned) await chown(path, user.uid, user.gid);
-  const { nics, forwards } = await guestNics(context, desired, record.forwards, user?.uid ?? 0);
+  const { nics, forwards } = await guestNics(context, networks, desired, record.forwards, user?.uid ?? 0);
   const id = launchName({ instance: desired.instance, epoch: desired.permit?.epoch ?? 0 }, randomUUID());
   const launching: InstanceRecord = {
     ...record,
@@ -119,10 +122,13 @@ export async function startGuest(
   );
 }
 
-/** Removes the taps of a guest that is gone. May be repeated. */
-export async function dropTaps(context: HostContext, nicKeys: readonly string[]): Promise<void> {
-  if (context.networking.mode !== 'bridge') return;
-  for (const nicKey of nicKeys) await deleteTap(tapName(context.agentId, nicKey));
+/** Gives back the host's ports that led to an instance. May be repeated. */
+export async function dropPorts(context: HostContext, key: string): Promise<void> {
+  if (context.networking.mode === 'bridge') await releasePorts(portOwner(context, key));
+}
+
+function portOwner(context: HostContext, key: string): string {
+  return `${context.agentId}:${key}`;
 }
 
 /** The user that a guest’s process has; undefined: that of the agent. */
@@ -147,24 +153,30 @@ export async function guestDisk(volumes: VolumeStore, volumeKey: string): Promis
 
 async function guestNics(
   context: HostContext,
+  networks: GuestNetworks,
   desired: DesiredInstance,
   older: readonly PortForward[],
   uid: number,
 ): Promise<{ nics: GuestNic[]; forwards: PortForward[] }> {
-  const { agentId, board, config, dataAddress, ledger, networking } = context;
+  const { config, dataAddress, ledger, networking } = context;
   const nics: GuestNic[] = [];
   const forwards: PortForward[] = [];
+  // Exposed ports belong to the guest's first NIC.
+  if (networking.mode === 'bridge' && desired.nics.length > 0)
+    forwards.push(...(await claimPorts(portOwner(context, desired.key), desired.exposedPorts, older, dataAddress(), config.dataPorts)));
   for (const [index, nic] of desired.nics.entries()) {
     const id = netdevId(index);
     if (networking.mode === 'bridge') {
-      const bridge = board.get('network', nic.networkKey)?.bridge;
       const mtu = ledger.state.networks.find((network) => network.key === nic.networkKey)?.mtu;
-      if (bridge === undefined || mtu === undefined) throw new Problem('unavailable', `network ${nic.networkKey} is not ready`);
-      const tap = await createTap(agentId, nic.key, bridge, mtu, uid);
+      if (mtu === undefined) throw new Problem('unavailable', `network ${nic.networkKey} is not ready`);
+      const tap = await networks.makeTap(nic, uid);
       nics.push({ mac: nic.mac, mtu, netdev: `tap,id=${id},ifname=${tap},script=no,downscript=no,vhost=off` });
       continue;
     }
-    // Exposed ports belong to the guest's first NIC.
+    if (nic.filters !== undefined) {
+      const message = `NIC ${nic.key} has security groups, which this host cannot hold: it has user-mode networking only (${networking.reason})`;
+      throw new Problem('unsupported', message);
+    }
     const own: PortForward[] = [];
     const avoid = new Set(forwards.map(({ hostPort }) => hostPort));
     for (const port of index === 0 ? desired.exposedPorts : []) {

@@ -4,16 +4,17 @@ import { type DesiredInstance, isBooted, type ObservedInstance, Problem, type Su
 import type { NextLook } from '../desired/converger.js';
 import { stillFull } from '../disk/room.js';
 import { type HostContext, troubleFrom } from '../host-context.js';
-import { sweepTaps } from '../network/taps.js';
 import type { PermitVerdict } from '../permits/permit-book.js';
 import { type Guest, guestStatus, isStoppedByMove, lastWords, quitGuest, shutDownGuest, stillStates } from '../qemu/guest.js';
 import type { VolumeStore } from '../storage/volume-store.js';
 import { Exclusive } from '../system/exclusive.js';
 import { isAlive } from '../system/process-identity.js';
-import { adoptGuests, tapsInUse } from './adoption.js';
+import { adoptGuests } from './adoption.js';
 import { DiskTender } from './disk-tender.js';
+import type { GuestNetworks } from './guest-networks.js';
 import { GuestSights } from './guest-sights.js';
-import { dropTaps, guestPaths, startGuest } from './guest-starter.js';
+import { dropPorts, guestPaths, startGuest } from './guest-starter.js';
+import { dropTaps, sweepGuestTaps } from './guest-taps.js';
 import type { InstanceRecord, InstanceStore } from './instance-store.js';
 import { type InstanceNow, observedInstance, runningProblem } from './instance-view.js';
 import { recordOf } from './record-of.js';
@@ -34,16 +35,18 @@ export class InstanceReconciler {
   readonly #store: InstanceStore;
   readonly #volumes: VolumeStore;
   readonly #claims: TransferClaims;
+  readonly #networks: GuestNetworks;
   readonly #guests = new Map<string, Guest>();
   readonly #exclusive = new Exclusive();
   readonly #holders: VolumeHolders;
   readonly #sights: GuestSights;
 
-  constructor(context: HostContext, store: InstanceStore, volumes: VolumeStore, claims: TransferClaims) {
+  constructor(context: HostContext, store: InstanceStore, volumes: VolumeStore, claims: TransferClaims, networks: GuestNetworks) {
     this.#context = context;
     this.#store = store;
     this.#volumes = volumes;
     this.#claims = claims;
+    this.#networks = networks;
     this.#holders = new VolumeHolders(context, store, volumes, this.#guests, claims);
     const rules = {
       missing: (volumeKey: string) => this.#holders.missing(volumeKey),
@@ -54,7 +57,7 @@ export class InstanceReconciler {
 
   /** Takes over the guests that an earlier agent left running. Once, before the first pass. */
   async adopt(): Promise<void> {
-    for (const [key, guest] of await adoptGuests(this.#context, this.#store)) this.#keep(key, guest);
+    for (const [key, guest] of await adoptGuests(this.#context, this.#store, this.#networks)) this.#keep(key, guest);
   }
 
   /** The running guest of an instance. */
@@ -76,8 +79,10 @@ export class InstanceReconciler {
     return this.#holders.uses(volumeKey);
   }
 
-  usesNetwork(networkKey: string): boolean {
-    return this.#store.all().some(({ launch }) => launch?.networkKeys.includes(networkKey) === true);
+  /** Whether an instance's NICs are connected under their rules. */
+  isPlugged(key: string): boolean {
+    const desired = this.#desired(key);
+    return desired !== undefined && this.#networks.isPlugged(desired);
   }
 
   keys(): string[] {
@@ -171,6 +176,7 @@ export class InstanceReconciler {
   async #receive(desired: DesiredInstance, record: InstanceRecord, guest: Guest | undefined): Promise<NextLook> {
     const waitingFor = guest === undefined ? this.#missing(desired, 'incoming') : undefined;
     if (guest === undefined && waitingFor === undefined) await this.#launch(desired, record);
+    if (this.#guests.has(desired.key) && !this.#networks.isPlugged(desired)) await this.#networks.plug(desired);
     this.#post(desired, { state: 'waiting', waitingFor: waitingFor ?? 'its memory' });
     return undefined;
   }
@@ -191,7 +197,7 @@ export class InstanceReconciler {
     const guest = this.#guests.get(key);
     const record = this.#store.get(key);
     if (desired === undefined || guest === undefined || record === undefined) return { ok: false, reason: 'its process' };
-    const verdict = await resumeGuest(this.#context, { desired, guest, record, handed });
+    const verdict = await resumeGuest(this.#context, this.#networks, { desired, guest, record, handed });
     if (!verdict.ok) return verdict;
     const status = await guestStatus(guest);
     // Said to run only when it is seen to: the source ends its own copy on this word.
@@ -241,15 +247,12 @@ export class InstanceReconciler {
   }
 
   async #launch(desired: DesiredInstance, record: InstanceRecord): Promise<void> {
-    const { key, restarts, nics } = desired;
+    const { key, restarts } = desired;
     this.#post(desired, { state: 'starting' });
     try {
-      this.#keep(key, await startGuest(this.#context, this.#store, this.#volumes, desired, { ...record, restarts }));
+      this.#keep(key, await startGuest(this.#context, this.#store, this.#volumes, desired, { ...record, restarts }, this.#networks));
     } catch (error) {
-      await this.#gone(
-        key,
-        nics.map((nic) => nic.key),
-      );
+      await this.#gone(key);
       throw error;
     }
   }
@@ -285,7 +288,8 @@ export class InstanceReconciler {
     let starved = status === 'io-error' ? await stillFull(this.#context.config.stateDirectory) : undefined;
     if (stillStates.includes(status) && !held && starved === undefined && record !== undefined) {
       const still = { desired, guest, record };
-      if (!(await resumeGuest(this.#context, still)).ok) return 0;
+      if (status === 'prelaunch') await this.#plug(desired, guest);
+      if (!(await resumeGuest(this.#context, this.#networks, still)).ok) return 0;
       if (status === 'prelaunch') await noteStart(this.#context, this.#store, still);
       status = await guestStatus(guest);
     }
@@ -300,6 +304,17 @@ export class InstanceReconciler {
     const expiryMs = desired.permit === undefined ? 0 : permits.remainingMs(desired.permit, record?.anchor);
     const nextMs = Math.min(starved === undefined ? (young ? 1_000 : 15_000) : 2_000, disksMs ?? 15_000);
     return Math.max(Math.min(nextMs, expiryMs), 1);
+  }
+
+  /** A guest whose NICs cannot be connected under their rules never runs; the next start makes its taps anew. */
+  async #plug(desired: DesiredInstance, guest: Guest): Promise<void> {
+    try {
+      await this.#networks.plug(desired);
+    } catch (error) {
+      await quitGuest(guest);
+      await this.#gone(desired.key);
+      throw error;
+    }
   }
 
   async #stop(key: string, desired: DesiredInstance, graceMs: number): Promise<void> {
@@ -325,13 +340,14 @@ export class InstanceReconciler {
   }
 
   /** The process is gone: nothing of it is left. */
-  async #gone(key: string, nicKeys?: readonly string[]): Promise<void> {
+  async #gone(key: string): Promise<void> {
     const guest = this.#guests.get(key);
     this.#guests.delete(key);
     this.#sights.forget(key);
     guest?.monitor.close();
     const record = this.#store.get(key);
-    await dropTaps(this.#context, nicKeys ?? record?.launch?.nicKeys ?? this.#desired(key)?.nics.map((nic) => nic.key) ?? []);
+    const nicKeys = record?.launch?.nicKeys ?? this.#desired(key)?.nics.map((nic) => nic.key) ?? [];
+    await dropTaps(this.#context, this.#networks, nicKeys);
     await rm(dirname(guestPaths(this.#context, this.#store, key).qmp), { recursive: true, force: true });
     if (record?.launch !== undefined) {
       const { launch: _, startedAt: __, ...rest } = record;
@@ -351,12 +367,8 @@ export class InstanceReconciler {
     const guest = this.#guests.get(key);
     if (guest !== undefined) await quitGuest(guest);
     await this.#gone(key);
-    if (this.#context.networking.mode === 'bridge') {
-      await sweepTaps(
-        this.#context.agentId,
-        tapsInUse(this.#context, this.#store, () => true),
-      );
-    }
+    await sweepGuestTaps(this.#context, this.#store, this.#networks);
+    await dropPorts(this.#context, key);
     await this.#store.remove(key);
     board.remove({ type: 'instance', key });
     if (record !== undefined) log.info('an instance was removed from this host', { instance: record.instance, key });
@@ -382,6 +394,7 @@ export class InstanceReconciler {
 
   #observed(record: InstanceRecord, now: InstanceNow, desired?: DesiredInstance): ObservedInstance {
     const { key } = record;
-    return observedInstance(this.#context, { record, desired, guest: this.#guests.get(key), ...this.#sights.of(key) }, now);
+    const nics = desired === undefined ? [] : this.#networks.nicsSeen(desired);
+    return observedInstance(this.#context, { record, desired, guest: this.#guests.get(key), nics, ...this.#sights.of(key) }, now);
   }
 }

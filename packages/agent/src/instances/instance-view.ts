@@ -1,5 +1,6 @@
-import type { DesiredInstance, ObservedInstance } from '@virt8ra/contract';
+import type { DesiredInstance, ObservedInstance, ObservedNic } from '@virt8ra/contract';
 import type { HostContext } from '../host-context.js';
+import { forwardAddress } from '../network/host-rules.js';
 import type { Guest } from '../qemu/guest.js';
 import type { InstanceRecord } from './instance-store.js';
 import { countedEnds } from './restart-policy.js';
@@ -12,6 +13,7 @@ export interface InstanceFacts {
   readonly record: InstanceRecord;
   readonly desired: DesiredInstance | undefined;
   readonly guest: Guest | undefined;
+  readonly nics: readonly ObservedNic[];
   readonly life: { readonly readBytes: number; readonly serialBytes: number } | undefined;
   /** Of a guest that runs. */
   readonly disks: ObservedInstance['disks'] | undefined;
@@ -20,7 +22,7 @@ export interface InstanceFacts {
 /** An instance as the control plane hears of it. */
 export function observedInstance(context: HostContext, facts: InstanceFacts, now: InstanceNow): ObservedInstance {
   const { board, clock, permits } = context;
-  const { record, desired, guest, life, disks } = facts;
+  const { record, desired, guest, life, disks, nics } = facts;
   const { key, instance, machine, cpuModel, accelerator, startedAt, restarts } = record;
   const before = board.get('instance', key);
   const surrender = permits.lastSurrender(instance);
@@ -46,6 +48,7 @@ export function observedInstance(context: HostContext, facts: InstanceFacts, now
     ...(differences.length === 0 ? {} : { differences }),
     ...(life === undefined ? {} : { boot: { ...life } }),
     ...(guest === undefined || disks === undefined ? {} : { disks }),
+    ...(guest === undefined || nics.length === 0 ? {} : { nics: [...nics] }),
     access: guest === undefined || desired === undefined ? [] : accessTo(context, record, desired),
   };
 }
@@ -57,12 +60,10 @@ export function runningProblem(starved: string | undefined, behind: boolean): In
   return { code: 'conflict', message: 'the guest runs as it was started; a restart brings it to what is desired now' };
 }
 
-/** Where each exposed port is reached: through the host without a bridge, else at the guest's own address. */
+/** Where each exposed port is reached: at the host, or where all are on one machine, at the host's side of the network. */
 function accessTo(context: HostContext, record: InstanceRecord, desired: DesiredInstance): ObservedInstance['access'] {
-  if (context.networking.mode === 'user')
-    return record.forwards.map(({ port, hostPort }) => ({ port, address: context.dataAddress(), hostPort }));
-  const cidr = desired.nics[0]?.addresses[0];
-  if (cidr === undefined) return [];
-  const address = cidr.slice(0, cidr.indexOf('/'));
-  return desired.exposedPorts.map((port) => ({ port, address, hostPort: port }));
+  const at = (address: string) => record.forwards.map(({ port, hostPort }) => ({ port, address, hostPort }));
+  if (context.networking.mode === 'user') return at(context.dataAddress());
+  const [inside4, inside6] = context.board.get('network', desired.nics[0]?.networkKey ?? '')?.hostSide ?? [];
+  return inside4 === undefined || inside6 === undefined ? [] : at(forwardAddress(context.dataAddress(), { inside4, inside6 }));
 }

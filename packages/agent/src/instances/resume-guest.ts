@@ -2,6 +2,7 @@ import type { DesiredInstance, Surrender } from '@virt8ra/contract';
 import type { HostContext } from '../host-context.js';
 import type { PermitVerdict } from '../permits/permit-book.js';
 import type { Guest } from '../qemu/guest.js';
+import type { GuestNetworks } from './guest-networks.js';
 import type { InstanceRecord, InstanceStore } from './instance-store.js';
 
 /** A guest that stands still. */
@@ -13,13 +14,17 @@ export interface StillGuest {
   readonly handed?: Surrender | undefined;
 }
 
-/** Lets a guest run if its permit allows it now: judged, journaled, and only then told to. */
-export async function resumeGuest(context: HostContext, still: StillGuest): Promise<PermitVerdict> {
+/**
+ * Lets a guest run if its permit allows it now: judged, its NICs connected under their rules, journaled, and only then told to. Raises Problem when
+ * its NICs cannot be connected.
+ */
+export async function resumeGuest(context: HostContext, networks: GuestNetworks, still: StillGuest): Promise<PermitVerdict> {
   const { networking, permits } = context;
   const { desired, guest, record, handed } = still;
   const { instance, permit } = desired;
   const verdict = permits.judge(instance, permit, record.anchor, handed);
   if (!verdict.ok || permit === undefined) return verdict;
+  if (!networks.isPlugged(desired)) await networks.plug(desired);
   await permits.hold(instance, permit.epoch, permit.evidence === undefined ? handed : undefined);
   await guest.monitor.run('cont');
   // Its neighbours look for it where it was last heard.

@@ -4,7 +4,7 @@ import type { VolumeStore } from '../storage/volume-store.js';
 
 /** What a guest still needs before it may start. */
 export function stillMissing(
-  { board, ledger }: HostContext,
+  { board, ledger, networking }: HostContext,
   volumes: VolumeStore,
   desired: DesiredInstance,
   use: {
@@ -20,8 +20,11 @@ export function stillMissing(
     const missing = use.disks === 'whole' ? use.missingVolume(volumeKey) : isIncoming ? undefined : `volume ${volumeKey}`;
     if (missing !== undefined) return missing;
   }
-  for (const { networkKey } of desired.nics) {
+  for (const { networkKey, filters } of desired.nics) {
     if (board.get('network', networkKey)?.state !== 'ready') return `network ${networkKey}`;
+    // Without bridges no filter is ever ready, and the start says why.
+    const filter = networking.mode === 'user' ? undefined : filters?.find((key) => board.get('filter', key)?.state !== 'ready');
+    if (filter !== undefined) return `filter ${filter}`;
   }
   return undefined;
 }

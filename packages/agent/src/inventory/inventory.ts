@@ -31,7 +31,11 @@ export async function takeInventory(context: HostContext, volumes: VolumeStore, 
     nics: await listNics(),
     gpus: await listGpus(),
     hypervisor: { qemuVersion, accelerator, reason, machines: [...machines], cpuModels: [...cpuModels] },
-    network: { ...networking },
+    network: {
+      mode: networking.mode,
+      reason: networking.reason,
+      ...(networking.limits.length === 0 ? {} : { limits: [...networking.limits] }),
+    },
     capacity: {
       vCPU: threads * config.vcpuPerThread,
       memoryMiB: Math.max(memory.totalMiB - config.reserveMemoryMiB, 0),
@@ -76,7 +80,7 @@ async function listNics(): Promise<HostInventory['nics']> {
   const addresses = networkInterfaces();
   const nics: HostInventory['nics'] = [];
   for (const name of await readdir('/sys/class/net').catch((): string[] => [])) {
-    if (name === 'lo' || name.startsWith('v8b') || name.startsWith('v8t')) continue;
+    if (name === 'lo' || /^v8[bht]/.test(name)) continue;
     const own = addresses[name] ?? [];
     const mac = (await readLine(`/sys/class/net/${name}/address`)) ?? own[0]?.mac ?? '';
     if (mac === '') continue;

@@ -6,7 +6,10 @@ import type { Progress } from '../link/outbox.js';
 import type { VolumeStore } from '../storage/volume-store.js';
 
 /** What an end of a live move needs of the host's guests. */
-export type LiveGuests = Pick<InstanceReconciler, 'guest' | 'guestWith' | 'exclusive' | 'release' | 'discard' | 'resumeArrived'>;
+export type LiveGuests = Pick<
+  InstanceReconciler,
+  'guest' | 'guestWith' | 'isPlugged' | 'exclusive' | 'release' | 'discard' | 'resumeArrived'
+>;
 
 /** How an end says where it is. */
 export interface LiveReport {

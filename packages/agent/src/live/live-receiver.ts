@@ -169,6 +169,7 @@ export class LiveReceiver implements LiveEnd {
     const { permit, instance } = this.#instance ?? {};
     if (permit === undefined || instance === undefined) return { armed: false, reason: 'it waits for its permit' };
     if (this.#parts.context.permits.hasSurrendered(instance, permit.epoch)) return { armed: false, reason: 'it gave that epoch up' };
+    if (!this.#parts.instances.isPlugged(this.#desired.instanceKey)) return { armed: false, reason: 'its NICs are not connected yet' };
     const awaited = permit.awaits !== undefined && agentDnsName(permit.awaits) === this.#desired.peerName;
     return awaited ? { armed: true } : { armed: false, reason: 'its permit awaits somebody else' };
   }

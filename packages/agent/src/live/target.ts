@@ -1,6 +1,8 @@
 import { Problem } from '@virt8ra/contract';
-import { freePort } from '../network/user-network.js';
+
+import { freePort } from '../network/free-port.js';
 import { diskNode } from '../qemu/disk-devices.js';
+
 import { currentNode, type Guest, guestStatus } from '../qemu/guest.js';
 import type { GuestUser } from '../qemu/guest-user.js';
 import { credentialsId, giveKey, newAttemptKey, takeKey } from './attempt-key.js';

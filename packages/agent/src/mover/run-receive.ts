@@ -1,5 +1,6 @@
 import { Problem, toProblem } from '@virt8ra/contract/plain';
 import type { Log } from '../log.js';
+import { claimedPorts } from '../network/free-port.js';
 import type { MoverNotice, ReceiveConfig } from '../transfer/mover-port.js';
 import { chunkBytes } from './chunks.js';
 import { lastWord } from './last-word.js';
@@ -53,7 +54,7 @@ async function receiveAll(
       target: opened.target,
       tls: credentials,
       peerName,
-      listen: { address: listen.address, ports: candidatePorts(listen.ports, opened.lastPort) },
+      listen: { address: listen.address, ports: candidatePorts(listen.ports, opened.lastPort, await claimedPorts()) },
       log,
       onCounters: meter,
     });
@@ -79,10 +80,10 @@ async function receiveAll(
   }
 }
 
-function candidatePorts(range: ReceiveConfig['listen']['ports'], last: number | undefined): number[] {
+function candidatePorts(range: ReceiveConfig['listen']['ports'], last: number | undefined, claimed: ReadonlySet<number>): number[] {
   const first = last === undefined ? [] : [last];
   if (range === undefined) return [...first, 0];
-  const all = Array.from({ length: range.last - range.first + 1 }, (_, index) => range.first + index);
+  const all = Array.from({ length: range.last - range.first + 1 }, (_, index) => range.first + index).filter((port) => !claimed.has(port));
   return [...first.filter((port) => all.includes(port)), ...all];
 }
 

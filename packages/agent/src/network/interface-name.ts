@@ -1,7 +1,10 @@
 import { createHash } from 'node:crypto';
 
+/** Bridge, host's end of a pair, shaper of a tap, namespace, tap, namespace's end of a pair. */
+type Prefix = 'v8b' | 'v8h' | 'v8i' | 'v8n' | 'v8t' | 'v8u';
+
 /** A network interface's name: at most 15 characters, the same for the same parts. */
-export function interfaceName(prefix: 'v8b' | 'v8h' | 'v8i' | 'v8n' | 'v8t' | 'v8u', ...parts: readonly string[]): string {
+export function interfaceName(prefix: Prefix, ...parts: readonly string[]): string {
   return prefix + createHash('sha256').update(parts.join('\n')).digest('hex').slice(0, 12);
 }
 
@@ -9,4 +12,18 @@ export function interfaceName(prefix: 'v8b' | 'v8h' | 'v8i' | 'v8n' | 'v8t' | 'v
 export function localMac(...parts: readonly string[]): string {
   const digest = createHash('sha256').update(parts.join('\n')).digest('hex');
   return ['02', ...[0, 2, 4, 6, 8].map((at) => digest.slice(at, at + 2))].join(':');
+}
+
+export function tapName(agent: string, nicKey: string): string {
+  return interfaceName('v8t', agent, nicKey);
+}
+
+/** Taps carry their owner in the alias: `virt8ra:AGENT:NIC`. */
+export function tapAlias(agent: string, nicKey: string): string {
+  return `virt8ra:${agent}:${nicKey}`;
+}
+
+/** Name of the device through which what comes from a tap is slowed down. */
+export function shaperName(tap: string): string {
+  return tap.replace(/^v8t/, 'v8i');
 }

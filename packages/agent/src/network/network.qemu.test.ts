@@ -1,25 +1,25 @@
 import { execFileSync } from 'node:child_process';
+import { readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { createConnection } from 'node:net';
+import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import type { InstanceRecord } from '../instances/instance-store.js';
 import { hasCommand } from '../system/run-command.js';
 import { AgentProcess, testFolder } from '../testing/agent-process.js';
 import { imageVolume, smallInstance } from '../testing/desired-objects.js';
 import { FakeControlPlane } from '../testing/fake-control-plane.js';
 import { tinyGuestBytes, tinyGuestImage } from '../testing/tiny-guest.js';
-import { probeBridging } from './taps.js';
+import { probeNetworking } from './probe.js';
+import { listLinks } from './taps.js';
 
 const qemu = (await hasCommand('qemu-system-x86_64')) && (await hasCommand('qemu-img'));
-const bridging = process.getuid?.() === 0 ? await probeBridging('test') : { usable: false, reason: 'it needs root' };
+const bridging =
+  process.getuid?.() === 0 ? await probeNetworking('test') : { usable: false, reason: 'it needs root', features: [] as readonly string[] };
 if (!qemu) process.stderr.write('skipped: qemu-system-x86_64 and qemu-img are not installed\n');
 else if (!bridging.usable) process.stderr.write(`bridge tests skipped: ${bridging.reason}\n`);
 
-interface Link {
-  readonly ifname: string;
-  readonly ifalias?: string;
-  readonly mtu: number;
-  readonly master?: string;
-}
-const links = () => JSON.parse(execFileSync('ip', ['-j', 'link', 'show'], { encoding: 'utf8' })) as Link[];
+const patience = { timeout: 60_000, interval: 100 };
+const hostLinkOf = (namespace: string) => namespace.replace('v8n', 'v8h');
 
 describe.skipIf(!qemu)('networking of guests', () => {
   let plane: FakeControlPlane;
@@ -63,33 +63,38 @@ describe.skipIf(!qemu)('networking of guests', () => {
     await plane.stop();
   });
 
-  it.skipIf(!bridging.usable)('joins guests of two agents of one machine by one bridge, which the last one removes', async () => {
+  it.skipIf(!bridging.usable)('joins guests of two agents of one machine in one namespace, which the last one removes', async () => {
     await add('alpha', 'bridge');
     await running('alpha');
     await add('beta', 'bridge');
     const guest = await running('beta');
     const bridge = plane.view('alpha').networks.get('n1')?.bridge ?? '';
-    expect(plane.view('beta').networks.get('n1')).toMatchObject({ state: 'ready', mode: 'bridge', bridge });
-    expect(links().find((link) => link.ifname === bridge)).toMatchObject({ mtu: 1400, ifalias: 'virt8ra:n1' });
-    expect(links().filter((link) => link.master === bridge)).toHaveLength(2);
-    expect(execFileSync('ip', ['address', 'show', 'dev', bridge], { encoding: 'utf8' })).toContain('inet 10.213.7.1/24');
-    expect(guest.access).toEqual([{ port: 80, address: '10.213.7.5', hostPort: 80 }]);
+    const namespace = plane.view('alpha').networks.get('n1')?.namespace ?? '';
+    expect(plane.view('beta').networks.get('n1')).toMatchObject({ state: 'ready', mode: 'bridge', bridge, namespace });
+    expect((await listLinks(namespace)).find((link) => link.ifname === bridge)).toMatchObject({ mtu: 1400, ifalias: 'virt8ra:n1' });
+    expect((await listLinks(namespace)).filter((link) => link.master === bridge)).toHaveLength(2);
+    expect(execFileSync('ip', ['-n', namespace, 'address', 'show', 'dev', bridge], { encoding: 'utf8' })).toContain('inet 10.213.7.1/24');
+    const inside = plane.view('beta').networks.get('n1')?.hostSide?.[0];
+    expect(guest.access).toEqual([{ port: 80, address: inside, hostPort: expect.any(Number) }]);
+    expect(plane.view('alpha').instances.get('i1')?.access[0]?.hostPort).not.toBe(guest.access[0]?.hostPort);
 
     plane.want('alpha', { networks: [], volumes: [], instances: [] });
     await plane.until('alpha has left', () => plane.view('alpha').networks.size === 0);
-    expect(links().filter((link) => link.master === bridge)).toHaveLength(1);
+    expect((await listLinks(namespace)).filter((link) => link.master === bridge)).toHaveLength(1);
     plane.want('beta', { networks: [], volumes: [], instances: [] });
     await plane.until('beta has left', () => plane.view('beta').networks.size === 0);
-    expect(links().some((link) => link.ifname === bridge || link.ifalias?.endsWith(':nic1') === true)).toBe(false);
+    expect(execFileSync('ip', ['netns', 'list'], { encoding: 'utf8' })).not.toContain(namespace);
+    expect((await listLinks()).some((link) => link.ifalias?.endsWith(':nic1') === true || link.ifname === hostLinkOf(namespace))).toBe(
+      false,
+    );
   });
 
   it.skipIf(!bridging.usable)('takes away the tap of a guest that died while no agent looked', async () => {
     const agent = await add('alpha', 'bridge');
     const { pid } = await running('alpha');
-    const before = links()
-      .filter((link) => link.ifalias?.endsWith(':nic1') === true)
-      .map(({ ifname }) => ifname);
-    expect(before).toHaveLength(1);
+    const namespace = plane.view('alpha').networks.get('n1')?.namespace ?? '';
+    const taps = async () => (await listLinks(namespace)).filter((link) => link.ifalias?.endsWith(':nic1') === true);
+    expect(await taps()).toHaveLength(1);
     await agent.stop('SIGKILL');
     plane.want('alpha', { instances: [] });
     process.kill(pid ?? 0, 'SIGKILL');
@@ -99,7 +104,52 @@ describe.skipIf(!qemu)('networking of guests', () => {
       'the instance is gone',
       () => plane.view('alpha').generation === plane.desired('alpha').generation && plane.view('alpha').instances.size === 0,
     );
-    expect(links().filter((link) => link.ifalias?.endsWith(':nic1') === true)).toEqual([]);
+    expect(await taps()).toEqual([]);
+  });
+
+  it.skipIf(!bridging.usable)('has its networks and filters again after a reboot while cut off, before the guest runs', async () => {
+    const agent = await add('alpha', 'bridge');
+    const { pid } = await running('alpha');
+    const filtered = bridging.features.includes('filters');
+    const { instances } = plane.desired('alpha');
+    if (filtered) {
+      const nics = [{ ...nic, filters: ['web'] }];
+      const rules = [{ direction: 'ingress' as const, protocol: 'tcp' as const, ports: [{ from: 80, to: 80 }] }];
+      plane.want('alpha', {
+        filters: [{ key: 'web', networkKey: 'n1', rules, members: [] }],
+        instances: instances.map((one) => ({ ...one, nics })),
+      });
+      await plane.until('the filter holds', () => plane.view('alpha').instances.get('i1')?.nics?.[0]?.filters?.includes('web'));
+    }
+    const { namespace = '' } = plane.view('alpha').networks.get('n1') ?? {};
+    plane.away = true;
+    plane.cut('alpha');
+    await agent.stop('SIGKILL');
+    process.kill(pid ?? 0, 'SIGKILL');
+    // What a reboot takes away: processes, namespaces, links, /run; and the boot has another id.
+    execFileSync('ip', ['netns', 'delete', namespace]);
+    execFileSync('ip', ['link', 'delete', 'dev', hostLinkOf(namespace)]);
+    rmSync(`/run/virt8ra/networks/${namespace}`, { recursive: true });
+    rmSync(join(agent.folder, 'alpha-run'), { recursive: true });
+    const file = join(agent.state, 'instances/i1/instance.json');
+    const record = () => JSON.parse(readFileSync(file, 'utf8')) as InstanceRecord;
+    writeFileSync(file, JSON.stringify({ ...record(), launch: { ...record().launch, bootId: 'before' } }));
+    agent.start();
+    const again = async () =>
+      await expect.poll(() => record().startedAt !== undefined && record().launch?.pid !== pid, patience).toBe(true);
+    await expect.poll(() => record().lastEnd?.how, patience).toBe('host');
+    await again();
+    expect(
+      (await listLinks(namespace)).filter((link) => link.ifalias?.endsWith(':nic1') === true && link.master !== undefined),
+    ).toHaveLength(1);
+    if (filtered)
+      expect(execFileSync('ip', ['netns', 'exec', namespace, 'nft', 'list', 'ruleset'], { encoding: 'utf8' })).toContain(
+        'tcp dport 80 return',
+      );
+    expect(agent.log).toContain('the link is down');
+    plane.away = false;
+    plane.view('alpha').instances.clear();
+    await running('alpha');
   });
 
   it('opens a port of the host for each exposed port where there is no bridge', async () => {

@@ -1,69 +1,76 @@
-import { chmod, stat } from 'node:fs/promises';
-import { hasCommand, runCommand } from '../system/run-command.js';
-import { interfaceName } from './interface-name.js';
+import type { DesiredNic } from '@virt8ra/contract';
+import { runCommand } from '../system/run-command.js';
+import { shaperName, tapAlias, tapName } from './interface-name.js';
+import type { NetworkPlace } from './network-place.js';
+import { limitRate } from './rates.js';
 
-/** Taps carry their owner in the alias: `virt8ra:AGENT:NIC`. */
-function tapAlias(agent: string, nicKey: string): string {
-  return `virt8ra:${agent}:${nicKey}`;
-}
-
-export function tapName(agent: string, nicKey: string): string {
-  return interfaceName('v8t', agent, nicKey);
-}
-
-/** Makes a tap that only `uid` may open, as a port of `bridge`. An older one of that name is replaced. */
-export async function createTap(agent: string, nicKey: string, bridge: string, mtu: number, uid: number): Promise<string> {
+/**
+ * Makes a tap that only `uid` may open, in the host's own namespace, where QEMU finds it by name. It is down and leads nowhere: once QEMU
+ * has opened it, `plugTap` moves it to its network. Older ones of that name are replaced.
+ */
+export async function createTap(agent: string, nicKey: string, place: NetworkPlace, uid: number): Promise<string> {
   const name = tapName(agent, nicKey);
-  await deleteTap(name);
+  await deleteTap(name, [place.namespace]);
   await runCommand('ip', ['tuntap', 'add', 'dev', name, 'mode', 'tap', 'user', String(uid)]);
-  await runCommand('ip', ['link', 'set', 'dev', name, 'alias', tapAlias(agent, nicKey), 'mtu', String(mtu), 'master', bridge, 'up']);
+  await runCommand('ip', ['link', 'set', 'dev', name, 'alias', tapAlias(agent, nicKey)]);
   return name;
 }
 
-export async function deleteTap(name: string): Promise<void> {
-  if ((await listLinks()).some((link) => link.ifname === name)) await runCommand('ip', ['link', 'delete', 'dev', name]);
+/**
+ * Moves a tap that QEMU has open into its network, limits its rate and brings it up as a port of the bridge. The network's rules must hold
+ * for it already. Answers false when there is no such tap any more. May be repeated.
+ */
+export async function plugTap(agent: string, nic: DesiredNic, place: NetworkPlace, mtu: number): Promise<boolean> {
+  const name = tapName(agent, nic.key);
+  if (!(await listLinks(place.namespace)).some((link) => link.ifname === name)) {
+    if (!(await listLinks()).some((link) => link.ifname === name)) return false;
+    await runCommand('ip', ['link', 'set', 'dev', name, 'down', 'netns', place.namespace]);
+  }
+  await limitRate(place.namespace, name, nic.rate);
+  const settings = ['alias', tapAlias(agent, nic.key), 'mtu', String(mtu), 'master', place.bridge, 'up'];
+  await runCommand('ip', ['-n', place.namespace, 'link', 'set', 'dev', name, ...settings]);
+  return true;
 }
 
-/** Removes this agent's taps that belong to none of `used`. Answers how many. */
-export async function sweepTaps(agent: string, used: ReadonlySet<string>): Promise<number> {
-  const prefix = tapAlias(agent, '');
-  const orphans = (await listLinks()).filter((link) => link.ifalias?.startsWith(prefix) === true && !used.has(link.ifname));
-  for (const { ifname } of orphans) await runCommand('ip', ['link', 'delete', 'dev', ifname]);
-  return orphans.length;
-}
-
-interface Link {
-  readonly ifname: string;
-  readonly ifalias?: string;
-}
-
-async function listLinks(): Promise<Link[]> {
-  return JSON.parse(await runCommand('ip', ['-j', 'link', 'show'])) as Link[];
-}
-
-/** Whether this process may make bridges and taps, found out by making one of each. */
-export async function probeBridging(agent: string): Promise<{ readonly usable: boolean; readonly reason: string }> {
-  if (!(await hasCommand('ip'))) return { usable: false, reason: 'iproute2 (`ip`) is not installed' };
-  const bridge = interfaceName('v8b', 'probe', agent, String(process.pid));
-  const tap = interfaceName('v8t', 'probe', agent, String(process.pid));
-  try {
-    await runCommand('ip', ['link', 'add', bridge, 'type', 'bridge']);
-    await runCommand('ip', ['tuntap', 'add', 'dev', tap, 'mode', 'tap']);
-    await runCommand('ip', ['link', 'set', 'dev', tap, 'master', bridge]);
-    await openTunDevice();
-    return { usable: true, reason: 'bridges and taps can be made' };
-  } catch (error) {
-    return { usable: false, reason: error instanceof Error ? error.message : String(error) };
-  } finally {
-    for (const name of [tap, bridge]) await runCommand('ip', ['link', 'delete', 'dev', name]).catch(() => {});
+/** Removes a tap wherever it is: in the host's own namespace or one of these. */
+export async function deleteTap(name: string, namespaces: Iterable<string>): Promise<void> {
+  for (const namespace of [undefined, ...namespaces]) {
+    const links = await listLinks(namespace);
+    for (const gone of links.filter(({ ifname }) => ifname === name || ifname === shaperName(name)))
+      await deleteLink(gone.ifname, namespace);
   }
 }
 
-/**
- * Guests open their taps under users of their own, through /dev/net/tun. Where no udev has given it the usual mode 0666, this does: opening it gives
- * nobody any right, because a tap belongs to its user and making one needs CAP_NET_ADMIN.
- */
-async function openTunDevice(): Promise<void> {
-  const { mode } = await stat('/dev/net/tun');
-  if ((mode & 0o006) !== 0o006) await chmod('/dev/net/tun', 0o666);
+/** Removes this agent's taps that belong to none of `used`. Answers how many. */
+export async function sweepTaps(agent: string, used: ReadonlySet<string>, namespaces: Iterable<string>): Promise<number> {
+  const prefix = tapAlias(agent, '');
+  let swept = 0;
+  for (const namespace of [undefined, ...namespaces]) {
+    const orphans = (await listLinks(namespace)).filter((link) => link.ifalias?.startsWith(prefix) === true && !used.has(link.ifname));
+    for (const { ifname } of orphans) {
+      if (ifname.startsWith('v8t')) swept += 1;
+      await deleteLink(ifname, namespace);
+      if (namespace !== undefined) await deleteTap(shaperName(ifname), [namespace]);
+    }
+  }
+  return swept;
+}
+
+export interface Link {
+  readonly ifname: string;
+  readonly ifalias?: string;
+  readonly mtu: number;
+  readonly master?: string;
+  readonly flags: readonly string[];
+}
+
+/** Links of a namespace; undefined: the host's own. A namespace that is not there has none. */
+export async function listLinks(namespace?: string): Promise<Link[]> {
+  if (namespace === undefined) return JSON.parse(await runCommand('ip', ['-j', 'link', 'show'])) as Link[];
+  const text = await runCommand('ip', ['-n', namespace, '-j', 'link', 'show']).catch(() => '[]');
+  return JSON.parse(text === '' ? '[]' : text) as Link[];
+}
+
+async function deleteLink(name: string, namespace: string | undefined): Promise<void> {
+  await runCommand('ip', [...(namespace === undefined ? [] : ['-n', namespace]), 'link', 'delete', 'dev', name]);
 }

@@ -1,5 +1,6 @@
 import { expect, it } from 'vitest';
-import { freePort, userNetdev } from './user-network.js';
+import { freePort } from './free-port.js';
+import { userNetdev } from './user-network.js';
 
 const nic = {
   key: 'k',

@@ -1,4 +1,4 @@
-import { createServer, isIPv4 } from 'node:net';
+import { isIPv4 } from 'node:net';
 import { type DesiredNic, Problem } from '@virt8ra/contract';
 
 /** One way from the host to a guest's TCP port. */
@@ -48,41 +48,4 @@ function number(address: string): number {
 
 function text(value: number): string {
   return [24, 16, 8, 0].map((shift) => (value >>> shift) & 0xff).join('.');
-}
-
-/** A port that nobody listens on at `address` right now. Raises Problem exhausted when the range has none left. */
-export async function freePort(
-  address: string,
-  range: { readonly first: number; readonly last: number } | undefined,
-  avoid: ReadonlySet<number>,
-): Promise<number> {
-  if (range === undefined) {
-    for (;;) {
-      const port = await tryPort(address, 0);
-      if (port !== undefined && !avoid.has(port)) return port;
-    }
-  }
-  for (let port = range.first; port <= range.last; port += 1) {
-    if (!avoid.has(port) && (await tryPort(address, port)) !== undefined) return port;
-  }
-  throw new Problem('exhausted', `no port between ${range.first} and ${range.last} is free at ${address}; widen --data-ports`);
-}
-
-async function tryPort(address: string, port: number): Promise<number | undefined> {
-  return await new Promise((resolve, reject) => {
-    const server = createServer();
-    server.once('error', (error: NodeJS.ErrnoException) => {
-      if (error.code === 'EADDRINUSE' || error.code === 'EACCES') resolve(undefined);
-      else
-        reject(
-          new Problem('unavailable', `cannot listen at ${address}: ${error.message}. Set --data-address to an address of this host.`, {
-            cause: error,
-          }),
-        );
-    });
-    server.listen(port, address, () => {
-      const bound = server.address();
-      server.close(() => resolve(typeof bound === 'object' && bound !== null ? bound.port : undefined));
-    });
-  });
 }

@@ -1,4 +1,5 @@
 import { readdir, readFile } from 'node:fs/promises';
+import { runInside } from '../network/network-place.js';
 
 /** Counters of the kernel, read as they are. All only grow while their owner lives. */
 
@@ -54,10 +55,12 @@ export interface NetCounters {
   readonly outBytes: number;
 }
 
-/** By interface, from one read (/proc/net/dev). */
-export async function netCounters(): Promise<ReadonlyMap<string, NetCounters>> {
+/** By interface, from one read (/proc/net/dev): of the host's own network namespace, or of one that `ip netns` knows; nothing of one that is gone. */
+export async function netCounters(namespace?: string): Promise<ReadonlyMap<string, NetCounters>> {
   const counters = new Map<string, NetCounters>();
-  for (const line of (await readFile('/proc/net/dev', 'utf8')).split('\n').slice(2)) {
+  const devices = '/proc/net/dev';
+  const text = namespace === undefined ? await readFile(devices, 'utf8') : await runInside(namespace, 'cat', [devices]).catch(() => '');
+  for (const line of text.split('\n').slice(2)) {
     const [name, rest] = line.split(':');
     if (name === undefined || rest === undefined) continue;
     const fields = rest.trim().split(/\s+/).map(Number);

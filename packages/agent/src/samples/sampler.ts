@@ -20,7 +20,7 @@ export type Samples = Omit<AgentMessageOf<'samples'>, 'type'>;
 export interface MeasuredGuest {
   readonly key: string;
   readonly pid: number;
-  /** Its interfaces on this host; none in user-mode networking. */
+  /** Its interfaces, in the host's own network namespace or one of `namespaces`; none in user-mode networking. */
   readonly taps: readonly string[];
   /** What QEMU counts of its disks. Asked rarely: it is an answer of the guest's own process. */
   disks(): Promise<DiskCounters>;
@@ -29,6 +29,8 @@ export interface MeasuredGuest {
 export interface SamplerOptions {
   readonly stateDirectory: string;
   readonly guests: () => readonly MeasuredGuest[];
+  /** Network namespaces that guests' interfaces may be in, as `ip netns` names them. */
+  readonly namespaces: () => readonly string[];
   /** Payload bytes of all transfers so far. */
   readonly transferred: () => number;
   readonly log: Log;
@@ -57,7 +59,7 @@ interface Before {
 
 /** Measures host and guests from the kernel's counters. One look costs a few reads for each guest, whatever it does. */
 export function createSampler(options: SamplerOptions) {
-  const { guests, stateDirectory, transferred } = options;
+  const { guests, namespaces, stateDirectory, transferred } = options;
   const clock = options.clock ?? (() => performance.now());
   const known = new Map<string, GuestBefore>();
   let before: Before | undefined;
@@ -116,9 +118,11 @@ export function createSampler(options: SamplerOptions) {
     before = now;
     const seconds = last === undefined ? 0 : (now.at - last.at) / 1000;
     const present = guests();
+    const inside = await Promise.all(namespaces().map(async (namespace) => [...(await netCounters(namespace))]));
+    const everywhere = new Map([...net, ...inside.flat()]);
     const measured: GuestSample[] = [];
     for (const guest of present) {
-      const sample = await measureGuest(guest, net, seconds);
+      const sample = await measureGuest(guest, everywhere, seconds);
       if (sample !== undefined) measured.push(sample);
     }
     for (const key of known.keys()) if (!present.some((guest) => guest.key === key)) known.delete(key);
