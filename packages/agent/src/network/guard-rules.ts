@@ -46,6 +46,8 @@ function ownAddressesOnly(nic: DesiredNic, gatewayMac: string): string[] {
   return [
     `ether saddr != ${nic.mac} drop`,
     `ether type arp ${arp} return`,
+    // By a reverse ARP request a hypervisor says for a guest that has just arrived where it is now; nobody answers those.
+    'ether type 0x8035 return',
     'ether type != { ip, ip6 } drop',
     'udp sport { 67, 547 } drop',
     'icmpv6 type { nd-router-advert, nd-redirect } drop',
