@@ -24,6 +24,9 @@ export const systemParts = {
     nsenter: 'util-linux',
     sysctl: 'procps',
     dnsmasq: 'dnsmasq-base',
+    wg: 'wireguard-tools',
+    'wireguard-go': 'wireguard-go',
+    ping: 'iputils-ping',
   },
   seed: { genisoimage: 'genisoimage' },
   guest: {

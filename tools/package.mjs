@@ -23,8 +23,8 @@ const products = {
   'virt8ra-agent': {
     packages: ['agent'],
     programs: { 'virt8ra-agent': '@virt8ra/agent/dist/main.js' },
-    depends: ['qemu-utils', 'util-linux', 'genisoimage', 'iproute2', 'nftables', 'procps'],
-    recommends: ['ovmf', 'dnsmasq-base'],
+    depends: ['qemu-utils', 'util-linux', 'genisoimage', 'iproute2', 'nftables', 'procps', 'wireguard-tools', 'iputils-ping'],
+    recommends: ['ovmf', 'dnsmasq-base', 'wireguard-go'],
     summary: 'Virt8ra agent: runs guests on this host for a control plane',
     more: 'Dials out to one control plane, keeps its guests running when it is restarted,\n updated or cut off.',
   },

@@ -31,6 +31,7 @@ import { spawnedFetcher, spawnedMovers, spawnedUploader } from './mover/spawn.js
 import { chooseNetworking } from './network/choose-networking.js';
 import { tapName } from './network/interface-name.js';
 import { NetworkReconciler } from './network/network-reconciler.js';
+import { openOverlay } from './overlay/open-overlay.js';
 import { PermitBook } from './permits/permit-book.js';
 import { openPermitJournal } from './permits/permit-journal.js';
 import { diskCounters } from './qemu/guest.js';
@@ -194,6 +195,10 @@ async function assemble(config: AgentConfig, log: Log, unlock: () => Promise<voi
     spawnedUploader(() => self, log),
     (progress) => link?.progress(progress),
   );
+  const overlay = await openOverlay(context, quarantine, {
+    facts: () => link?.sendInventory(),
+    report: (report) => link?.overlay(report),
+  });
 
   const converger = new Converger(async ({ type, key }, signal) => {
     switch (type) {
@@ -227,6 +232,7 @@ async function assemble(config: AgentConfig, log: Log, unlock: () => Promise<voi
   // What changes for one object may be what another waits for.
   board.watch((change) => {
     if (change.kind === 'removed') converger.forget(change.object);
+    if (change.object.type === 'network') overlay.kick();
     if (change.kind !== 'detail')
       for (const object of everything()) if (objectId(object) !== objectId(change.object)) converger.nudge(object);
   });
@@ -234,6 +240,7 @@ async function assemble(config: AgentConfig, log: Log, unlock: () => Promise<voi
     const before = new Map(describe(ledger.state));
     // Of a control plane that was restored and a journal that was lost, neither can vouch for the other.
     const vouches = ledger.epoch === null || ledger.epoch === epoch;
+    const tunnels = JSON.stringify(ledger.state.overlay);
     if (!(await ledger.accept(epoch, desired, present()))) {
       log.warn('an older desired state was not taken over', { generation: desired.generation, have: ledger.state.generation });
       return;
@@ -241,6 +248,7 @@ async function assemble(config: AgentConfig, log: Log, unlock: () => Promise<voi
     log.debug('a desired state was taken over', { epoch, generation: desired.generation });
     if (vouches) for (const { instance, permit } of desired.instances) if (permit !== undefined) await permits.confirm(instance, permit);
     listDesired(board, ledger.state, networking.mode);
+    if (JSON.stringify(desired.overlay) !== tunnels) overlay.kick();
     const after = new Map(describe(desired));
     for (const object of everything()) {
       const id = objectId(object);
@@ -275,11 +283,11 @@ async function assemble(config: AgentConfig, log: Log, unlock: () => Promise<voi
     generation: () => ledger.state.generation,
     accept,
     inventory: async () =>
-      await takeInventory(
-        context,
-        volumeStore,
-        await takeFindings(context, { instances: instanceStore, volumes: volumeStore, quarantine }),
-      ),
+      await takeInventory(context, volumeStore, {
+        findings: await takeFindings(context, { instances: instanceStore, volumes: volumeStore, quarantine }),
+        overlay: overlay.facts(),
+      }),
+    overlay: () => overlay.report(),
     openStream: streams.open,
     log,
   });
@@ -318,6 +326,7 @@ async function assemble(config: AgentConfig, log: Log, unlock: () => Promise<voi
       await running.stop();
       await streams.stop();
       await live.stop();
+      await overlay.stop();
       await transfers.stop();
       await converger.stop();
       await journal.close();

@@ -18,6 +18,7 @@ export interface AgentConfig {
   /** Ports that receivers and exposed ports may take; undefined: any free one. */
   readonly dataPorts?: { readonly first: number; readonly last: number };
   readonly network: 'auto' | 'bridge' | 'user';
+  readonly overlay: OverlayConfig;
   readonly reserveMemoryMiB: number;
   readonly reserveStorageBytes: number;
   /** Virtual CPUs offered for each hardware thread. */
@@ -29,6 +30,17 @@ export interface AgentConfig {
   readonly logLevel: LogLevel;
   /** Where the log goes; undefined: standard error. */
   readonly logFile?: string;
+}
+
+/** Tunnels to the other machines that have a network of this host. */
+export interface OverlayConfig {
+  /** `auto`: WireGuard in the kernel, else wireguard-go. */
+  readonly mode: 'auto' | 'userspace' | 'off';
+  /** UDP port that peers must reach on one of two hosts. */
+  readonly port: number;
+  /** `address:port` at which peers reach it, where NAT lies between; empty: found out. */
+  readonly endpoints: readonly string[];
+  readonly keyDays: number;
 }
 
 export interface EnrolConfig {
@@ -48,6 +60,10 @@ export interface ConfigInput {
   readonly 'data-address'?: string | undefined;
   readonly 'data-ports'?: string | undefined;
   readonly network?: string | undefined;
+  readonly overlay?: string | undefined;
+  readonly 'overlay-port'?: string | undefined;
+  readonly 'overlay-endpoint'?: string | undefined;
+  readonly 'overlay-key-days'?: string | undefined;
   readonly 'reserve-memory-mib'?: string | undefined;
   readonly 'reserve-storage-gib'?: string | undefined;
   readonly 'vcpu-per-thread'?: string | undefined;
@@ -83,6 +99,12 @@ export function parseConfig(
     ...(dataAddress === undefined ? {} : { dataAddress }),
     ...(ports === undefined ? {} : { dataPorts: parsePorts(ports) }),
     network: oneOf('network', given('network') ?? 'auto', ['auto', 'bridge', 'user'] as const),
+    overlay: {
+      mode: oneOf('overlay', given('overlay') ?? 'auto', ['auto', 'userspace', 'off'] as const),
+      port: port('overlay-port', given('overlay-port') ?? '8482'),
+      endpoints: parseEndpoints(given('overlay-endpoint')),
+      keyDays: whole('overlay-key-days', given('overlay-key-days'), 30, 1),
+    },
     reserveMemoryMiB: whole('reserve-memory-mib', given('reserve-memory-mib'), 512),
     reserveStorageBytes: whole('reserve-storage-gib', given('reserve-storage-gib'), 2) * 1024 ** 3,
     vcpuPerThread: whole('vcpu-per-thread', given('vcpu-per-thread'), 4, 1),
@@ -141,6 +163,27 @@ function parsePorts(text: string): { first: number; last: number } {
     throw new Problem('validation', `--data-ports must be a range such as 49152-49251, not ${text}`);
   }
   return { first, last };
+}
+
+function port(option: string, text: string): number {
+  const value = Number(text);
+  if (!Number.isInteger(value) || value < 1 || value > 65535) throw new Problem('validation', `--${option} must be a port, not ${text}`);
+  return value;
+}
+
+function parseEndpoints(text: string | undefined): string[] {
+  if (text === undefined || text.trim() === '') return [];
+  return text.split(',').map((part) => {
+    const endpoint = part.trim();
+    const match = /^(\[[0-9a-f:]+\]|[A-Za-z0-9.-]+):(\d{1,5})$/i.exec(endpoint);
+    if (match === null)
+      throw new Problem(
+        'validation',
+        `--overlay-endpoint must be ADDRESS:PORT, such as 203.0.113.7:8482 or [2001:db8::7]:8482, not ${endpoint}`,
+      );
+    port('overlay-endpoint', match[2] ?? '');
+    return endpoint.toLowerCase();
+  });
 }
 
 function whole(option: string, text: string | undefined, fallback: number, least = 0): number {

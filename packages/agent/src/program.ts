@@ -24,6 +24,10 @@ Options (each also as an environment variable: --data-address is VIRT8RA_AGENT_D
   --network MODE           auto, bridge (needs root) or user                       [auto]
   --data-address ADDRESS   where transfers and exposed ports listen                [the address that reaches the server]
   --data-ports A-B         ports they may take                                     [any free one]
+  --overlay MODE           auto, userspace (wireguard-go) or off: networks that span machines       [auto]
+  --overlay-port N         UDP port of the tunnels to other hosts                  [8482]
+  --overlay-endpoint LIST  ADDRESS:PORT at which other hosts reach it, behind NAT  [the data address and those of the NICs]
+  --overlay-key-days N     age at which the tunnels' key is changed                [30]
   --reserve-memory-mib N   memory that guests may not use                          [512]
   --reserve-storage-gib N  disk space that volumes may not use                     [2]
   --vcpu-per-thread N      virtual CPUs offered for each hardware thread           [4]
@@ -44,6 +48,10 @@ const options = {
   'ca-sha256': text,
   state: text,
   network: text,
+  overlay: text,
+  'overlay-port': text,
+  'overlay-endpoint': text,
+  'overlay-key-days': text,
   'data-address': text,
   'data-ports': text,
   'reserve-memory-mib': text,

@@ -468,6 +468,7 @@ describe('work', () => {
     expect(JSON.parse((await home.run(['enrol', 'h1', '-o', 'json'])).out)).toMatchObject({ host: 'h1', site: 'north' });
     expect((await home.run(['enrol', 'h1', '--site', 'south'])).code).toBe(5);
     expect((await home.run(['cordon', 'h1'])).out).toBe('host/h1 cordoned\n');
+    expect((await home.run(['rekey', 'h1'])).out).toBe('host/h1 told to make a new key\n');
   });
 
   it('drains a host, shows how far it is and names what stays', async () => {

@@ -271,6 +271,7 @@ function addTopologyCommands(program: Command, withSession: WithSession): void {
     ['cordon', 'place nothing new on hosts'],
     ['uncordon', 'place on hosts again; ends maintenance'],
     ['maintenance', 'have hosts without instances start none'],
+    ['rekey', 'have hosts change the keys of their tunnels'],
   ] as const) {
     const command = program.command(verb).description(text).argument('<hosts...>');
     if (verb === 'cordon') command.option('--reason <text>', 'shown wherever placement passes the host by');

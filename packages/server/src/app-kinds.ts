@@ -69,7 +69,7 @@ export function composeKinds(parts: {
       ...createTopologyBehaviours({ context, pool, fleet, drivers, drain: drainWorkflow }),
       imageBehaviour as KindBehaviour,
       createImageImportBehaviour(context, artifacts, acceptWorkflow) as KindBehaviour,
-      createNetworkBehaviour(context) as KindBehaviour,
+      createNetworkBehaviour(context, { pool, networkPairs: fleet.networkPairs }) as KindBehaviour,
       subnetBehaviour as KindBehaviour,
       internetGatewayBehaviour as KindBehaviour,
       routeTableBehaviour as KindBehaviour,

@@ -6,6 +6,7 @@ import { join } from 'node:path';
 import type { Finding } from '@virt8ra/contract';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { type ConfigInput, parseConfig } from '../config.js';
+import { chooseTunnelBackend } from '../overlay/tunnel-backend.js';
 import { AgentProcess, testFolder } from '../testing/agent-process.js';
 import { FakeControlPlane } from '../testing/fake-control-plane.js';
 import { examineHost } from './doctor.js';
@@ -28,6 +29,16 @@ describe('the doctor of a host', () => {
     expect(of(findings, 'state/agent')).toMatchObject({ level: 'warn' });
     expect(of(findings, 'host/kernel')).toMatchObject({ level: 'pass' });
     expect(readdirSync(folder)).toEqual([]);
+  });
+
+  it('says whether networks can span machines, and how to mend it where they cannot', async () => {
+    const root = process.getuid?.() === 0;
+    const { mode } = root ? await chooseTunnelBackend('doctor-test', 'auto', { mode: 'bridge' }) : { mode: 'user' };
+    const look = async (more: ConfigInput) => of(await examineHost(configOf(folder, more)), 'network/overlay');
+    const found = await look({});
+    if (mode === 'none') expect(found).toMatchObject({ level: 'warn', mend: expect.stringContaining('wireguard') });
+    else expect(found).toMatchObject({ level: 'pass', message: expect.stringContaining(root ? '8482' : 'user mode') });
+    expect(await look({ overlay: 'off' })).toMatchObject({ level: 'pass', message: expect.stringContaining('switched off') });
   });
 
   it('names damage of the ledger and of the permit journal', async () => {

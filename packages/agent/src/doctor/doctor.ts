@@ -5,6 +5,7 @@ import { type Identity, openIdentityStore } from '../link/identity.js';
 import { checkHost } from './host-checks.js';
 import { checkHypervisor } from './hypervisor-checks.js';
 import { checkNetwork } from './network-checks.js';
+import { checkOverlay } from './overlay-checks.js';
 import { checkState } from './state-checks.js';
 
 /**
@@ -20,6 +21,7 @@ export async function examineHost(config: AgentConfig): Promise<readonly Finding
     ['identity', async () => ('level' in identity ? [identity] : [])],
     ['state', async () => await checkState(config, known)],
     ['network', async () => (known === undefined ? [] : await checkNetwork(config, known))],
+    ['overlay', async () => [await checkOverlay(config)]],
   ];
   const findings: Finding[] = [];
   for (const [name, look] of groups) {

@@ -7,7 +7,7 @@ import type { AgentConfig } from '../config.js';
 import { probe } from '../link/exchange.js';
 import type { Identity } from '../link/identity.js';
 
-/** The overlay of networks needs this much beneath its own 1450; IPv6 itself needs the least. */
+/** Networks of 1350 bytes need this much beneath their tunnels; IPv6 itself needs the least. */
 const mtus = { wanted: 1500, least: 1280 } as const;
 
 export async function checkNetwork(config: AgentConfig, identity: Identity): Promise<readonly Finding[]> {

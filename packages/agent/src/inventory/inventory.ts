@@ -1,13 +1,18 @@
 import { readdir, readFile } from 'node:fs/promises';
 import { arch, cpus, hostname, networkInterfaces, release } from 'node:os';
-import type { HostFinding, HostInventory } from '@virt8ra/contract';
+import type { HostFinding, HostInventory, OverlayFacts } from '@virt8ra/contract';
 import type { HostContext } from '../host-context.js';
+import { isOwnInterface } from '../network/interface-name.js';
 import { hostMemory, storageSpace } from '../storage/space.js';
 import type { VolumeStore } from '../storage/volume-store.js';
 import { agentVersion } from '../version.js';
 
 /** Facts about this host, as they are now. Amounts that flutter are rounded, so that an unchanged host looks unchanged. */
-export async function takeInventory(context: HostContext, volumes: VolumeStore, findings: readonly HostFinding[]): Promise<HostInventory> {
+export async function takeInventory(
+  context: HostContext,
+  volumes: VolumeStore,
+  { findings, overlay }: { readonly findings: readonly HostFinding[]; readonly overlay: OverlayFacts },
+): Promise<HostInventory> {
   const { config, hypervisor, networking, clock } = context;
   const memory = await hostMemory();
   const space = await storageSpace(config.stateDirectory, volumes, config.reserveStorageBytes);
@@ -36,6 +41,7 @@ export async function takeInventory(context: HostContext, volumes: VolumeStore, 
       reason: networking.reason,
       ...(networking.limits.length === 0 ? {} : { limits: [...networking.limits] }),
     },
+    overlay,
     capacity: {
       vCPU: threads * config.vcpuPerThread,
       memoryMiB: Math.max(memory.totalMiB - config.reserveMemoryMiB, 0),
@@ -75,12 +81,12 @@ async function countEntries(folder: string, pattern: RegExp, least: number): Pro
   return Math.max(names.filter((name) => pattern.test(name)).length, least);
 }
 
-/** Physical NICs and those with an address; our own bridges and taps are left out. */
+/** Physical NICs and those with an address; our own bridges, taps and tunnels are left out. */
 async function listNics(): Promise<HostInventory['nics']> {
   const addresses = networkInterfaces();
   const nics: HostInventory['nics'] = [];
   for (const name of await readdir('/sys/class/net').catch((): string[] => [])) {
-    if (name === 'lo' || /^v8[bht]/.test(name)) continue;
+    if (name === 'lo' || isOwnInterface(name)) continue;
     const own = addresses[name] ?? [];
     const mac = (await readLine(`/sys/class/net/${name}/address`)) ?? own[0]?.mac ?? '';
     if (mac === '') continue;

@@ -36,7 +36,7 @@ describe('the clock of a host that enrols', () => {
       [Date.now() + hour, 'not valid yet'],
       [Date.now() - 2 * hour, 'has expired'],
     ] as const) {
-      const own = await authority.issueServer({ from: new Date(from), to: new Date(from + hour) });
+      const own = await authority.issueServer({ life: { from: new Date(from), to: new Date(from + hour) } });
       const server = createServer({ cert: own.certificate, key: own.privateKey }, (_, response) => void response.end());
       await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
       const url = new URL(`https://127.0.0.1:${(server.address() as AddressInfo).port}`);

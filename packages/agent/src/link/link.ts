@@ -6,6 +6,7 @@ import {
   type DesiredState,
   frameFault,
   type HostInventory,
+  type OverlayReport,
   Problem,
   ServerMessage,
   type ServerStream,
@@ -32,6 +33,8 @@ export interface LinkOptions {
   readonly accept: (epoch: string, state: DesiredState) => Promise<void>;
   readonly inventory: () => Promise<HostInventory>;
   readonly openStream: (request: ServerStream) => void;
+  /** What the overlay measured, told after each greeting. */
+  readonly overlay?: () => OverlayReport;
   readonly log: Log;
   readonly inventorySeconds?: number;
   /** Shortest and longest pause between two attempts. */
@@ -43,6 +46,10 @@ export interface Link {
   progress(progress: Progress): void;
   /** Sent now or never, and only to a control plane that takes them. */
   samples(samples: Samples): void;
+  /** Tells what the overlay measured anew; dropped while there is no connection, and for a control plane that takes none. */
+  overlay(report: OverlayReport): void;
+  /** Sends the inventory now; dropped while there is no connection. */
+  sendInventory(): void;
   /** This end's address in the current connection, undefined before the first. */
   readonly localAddress: string | undefined;
   stop(): Promise<void>;
@@ -90,6 +97,8 @@ export function openLink(options: LinkOptions): Link {
     },
     progress: (progress) => session?.outbox()?.progress(progress),
     samples: (samples) => session?.samples(samples),
+    overlay: (report) => session?.overlay(report),
+    sendInventory: () => session?.sendInventory(),
     stop: async () => {
       stopped = true;
       clearTimeout(retry);
@@ -107,6 +116,8 @@ interface SessionListener {
 
 interface Session {
   greeted(): boolean;
+  overlay(report: OverlayReport): void;
+  sendInventory(): void;
   outbox(): Outbox | undefined;
   samples(samples: Samples): void;
   localAddress(): string | undefined;
@@ -137,6 +148,7 @@ function openSession(options: LinkOptions, on: SessionListener): Session {
   let accepting: Promise<void> = Promise.resolve();
   let inMaintenance = false;
   let takesSamples = false;
+  let takesOverlay = false;
 
   const send = (message: AgentMessage) => {
     if (socket.readyState === WebSocket.OPEN) socket.send(JSON.stringify(message));
@@ -153,6 +165,7 @@ function openSession(options: LinkOptions, on: SessionListener): Session {
   const tellInventory = () => {
     sendInventory().catch((error: unknown) => log.warn('the inventory failed', { problem: String(error) }));
   };
+  const overlay = (report: OverlayReport) => send({ type: 'overlay', at: new Date().toISOString(), report });
   const follow = (message: ServerMessage) => {
     switch (message.type) {
       case 'welcome': {
@@ -162,6 +175,7 @@ function openSession(options: LinkOptions, on: SessionListener): Session {
           return fail(`the server takes this host for ${message.host}; its certificate says ${identity.host}`);
         if (outbox !== undefined) return fail('the server welcomed twice');
         takesSamples = message.features?.includes('samples') === true;
+        takesOverlay = message.features?.includes('overlay') === true;
         const silenceMs = message.silenceSeconds * 1000;
         beat = setInterval(() => {
           if (performance.now() - heardAt > silenceMs) fail(`nothing was heard for ${message.silenceSeconds} s`);
@@ -171,6 +185,7 @@ function openSession(options: LinkOptions, on: SessionListener): Session {
         log.info('the link is up', { site: message.site, epoch: message.epoch });
         tellInventory();
         inventoryTimer = setInterval(tellInventory, (options.inventorySeconds ?? 30) * 1000);
+        if (options.overlay !== undefined && takesOverlay) overlay(options.overlay());
         outbox = new Outbox(options.board, options.generation, { send, bufferedBytes: () => socket.bufferedAmount });
         return;
       }
@@ -236,6 +251,12 @@ function openSession(options: LinkOptions, on: SessionListener): Session {
   });
   return {
     greeted: () => outbox !== undefined,
+    overlay: (report) => {
+      if (outbox !== undefined && takesOverlay) overlay(report);
+    },
+    sendInventory: () => {
+      if (outbox !== undefined) tellInventory();
+    },
     outbox: () => outbox,
     samples: (samples) => {
       // Behind what waits already they would only be late.

@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto';
 
-/** Bridge, host's end of a pair, shaper of a tap, namespace, tap, namespace's end of a pair. */
-type Prefix = 'v8b' | 'v8h' | 'v8i' | 'v8n' | 'v8t' | 'v8u';
+/** Bridge, host’s end of a pair, shaper of a tap, namespace and that of the tunnels, tap, other end of a pair, tunnels, a network’s way into them. */
+type Prefix = 'v8b' | 'v8h' | 'v8i' | 'v8n' | 'v8o' | 'v8t' | 'v8u' | 'v8w' | 'v8x';
 
 /** A network interface's name: at most 15 characters, the same for the same parts. */
 export function interfaceName(prefix: Prefix, ...parts: readonly string[]): string {
@@ -26,4 +26,9 @@ export function tapAlias(agent: string, nicKey: string): string {
 /** Name of the device through which what comes from a tap is slowed down. */
 export function shaperName(tap: string): string {
   return tap.replace(/^v8t/, 'v8i');
+}
+
+/** Whether an interface of that name is one that an agent made: a bridge, a tap, a tunnel and what joins them. */
+export function isOwnInterface(name: string): boolean {
+  return /^v8[bhiotuwx]/.test(name);
 }

@@ -83,6 +83,16 @@ if rmdir "$dir/users" 2>/dev/null || ! [ -e "$dir/users" ]; then
 fi
 `;
 
+/** Makes a namespace with its name. */
+export async function addNamespace(namespace: string): Promise<void> {
+  await runCommand('sh', ['-euc', `${hostFunction}\nhost ip netns add "$1"`, 'sh', namespace]);
+}
+
+/** Takes a namespace's name away, and the namespace with it when nobody holds it. */
+export async function deleteNamespace(namespace: string): Promise<void> {
+  await runCommand('sh', ['-euc', `${hostFunction}\nhost ip netns delete "$1"`, 'sh', namespace]);
+}
+
 /** A namespace's addresses on its pair to the host. */
 export interface HostSide {
   readonly host4: string;

@@ -5,6 +5,7 @@ import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import type { FakeControlPlane } from './fake-control-plane.js';
+import { childOf } from './separate-machines.js';
 
 const mainFile = join(dirname(fileURLToPath(import.meta.url)), '..', '..', 'dist', 'main.js');
 
@@ -21,18 +22,23 @@ export class AgentProcess {
   readonly folder: string;
   readonly #plane: FakeControlPlane;
   readonly #options: readonly string[];
+  readonly #within: readonly string[];
   #child: ChildProcess | undefined;
   #log = '';
 
-  constructor(plane: FakeControlPlane, host: string, folder: string, options: readonly string[] = []) {
+  /** `within`: the words that enter the machine it runs on, unless that is this one. */
+  constructor(plane: FakeControlPlane, host: string, folder: string, options: readonly string[] = [], within: readonly string[] = []) {
     this.host = host;
     this.folder = folder;
     this.#plane = plane;
     this.#options = options;
+    this.#within = within;
   }
 
   get pid(): number | undefined {
-    return this.#child?.pid;
+    const pid = this.#child?.pid;
+    // Entering a machine leaves the process that entered in between.
+    return pid === undefined || this.#within.length === 0 ? pid : childOf(pid);
   }
 
   get log(): string {
@@ -58,7 +64,8 @@ export class AgentProcess {
       'debug',
       ...this.#options,
     ];
-    const child = spawn(process.execPath, [mainFile, 'run', ...enrol, ...options], {
+    const [command = '', ...args] = [...this.#within, process.execPath, mainFile, 'run', ...enrol, ...options];
+    const child = spawn(command, args, {
       stdio: ['ignore', 'ignore', 'pipe'],
       env: { PATH: process.env['PATH'] ?? '', VIRT8RA_AGENT_RUNTIME: join(this.folder, `${this.host}-run`) },
     });
@@ -72,7 +79,7 @@ export class AgentProcess {
     const child = this.#child;
     if (child === undefined || child.exitCode !== null || child.signalCode !== null) return;
     const ended = new Promise((resolve) => child.once('exit', resolve));
-    child.kill(signal);
+    process.kill(this.pid ?? 0, signal);
     await ended;
   }
 

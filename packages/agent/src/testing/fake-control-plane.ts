@@ -18,6 +18,7 @@ import {
   type ObservedTransfer,
   type ObservedVolume,
   type OpenedStream,
+  type OverlayReport,
   openedStream,
   type ServerMessage,
   type StreamCarrier,
@@ -44,6 +45,7 @@ export interface HostView {
   readonly backups: Map<string, ObservedBackup>;
   readonly snapshots: Map<string, ObservedSnapshot>;
   readonly progress: AgentMessageOf<'progress'>[];
+  overlay: OverlayReport | undefined;
   connections: number;
 }
 
@@ -87,7 +89,8 @@ export class FakeControlPlane {
   private constructor(authority: TestAuthority, server: ReturnType<typeof createServer>) {
     this.authority = authority;
     this.#server = server;
-    this.url = `https://127.0.0.1:${(server.address() as AddressInfo).port}`;
+    const { address, port } = server.address() as AddressInfo;
+    this.url = `https://${address}:${port}`;
     const links = new WebSocketServer({ noServer: true, autoPong: false });
     server.on('request', (request, response) => {
       this.#answer(request).then(
@@ -108,9 +111,10 @@ export class FakeControlPlane {
     });
   }
 
-  static async start(): Promise<FakeControlPlane> {
+  /** `address` must be one of this machine that its agents reach. */
+  static async start(address = '127.0.0.1'): Promise<FakeControlPlane> {
     const authority = await createTestAuthority();
-    const own = await authority.issueServer();
+    const own = await authority.issueServer(address === undefined ? {} : { address });
     const server = createServer({
       cert: `${own.certificate}\n${authority.certificate}\n`,
       key: own.privateKey,
@@ -118,7 +122,7 @@ export class FakeControlPlane {
       requestCert: true,
       rejectUnauthorized: false,
     });
-    await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+    await new Promise<void>((resolve) => server.listen(0, address, resolve));
     return new FakeControlPlane(authority, server);
   }
 
@@ -151,6 +155,7 @@ export class FakeControlPlane {
       backups: new Map(),
       snapshots: new Map(),
       progress: [],
+      overlay: undefined,
       connections: 0,
     };
     this.views.set(host, view);
@@ -261,6 +266,7 @@ export class FakeControlPlane {
     } else if (message.type === 'inventory') view.inventory = message;
     else if (message.type === 'progress') view.progress.push(message);
     else if (message.type === 'samples') view.samples = message;
+    else if (message.type === 'overlay') view.overlay = message.report;
     else {
       const { full, generation, networks, volumes, instances, transfers, backups = [], snapshots = [] } = message;
       view.generation = generation;

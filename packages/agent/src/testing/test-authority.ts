@@ -15,7 +15,7 @@ export interface TestAuthority {
   readonly certificate: string;
   readonly sha256: string;
   issueHost(csr: string, host: string, life?: { readonly from: Date; readonly to: Date }): Promise<string>;
-  issueServer(life?: { readonly from: Date; readonly to: Date }): Promise<IssuedKey>;
+  issueServer(options?: { readonly life?: { readonly from: Date; readonly to: Date }; readonly address?: string }): Promise<IssuedKey>;
   /** Key and certificate of a host, as enrolment would have made them. */
   hostKey(host: string): Promise<IssuedKey>;
 }
@@ -64,10 +64,10 @@ export async function createTestAuthority(name = 'test CA'): Promise<TestAuthori
       if (!(await request.verify())) throw new Error('the request is not signed by its key');
       return (await issue(request.publicKey, [{ type: 'dns', value: agentDnsName(host) }], host, life)).toString('pem');
     },
-    issueServer: async (life) =>
+    issueServer: async ({ life, address = '127.0.0.1' } = {}) =>
       await fresh(
         [
-          { type: 'ip', value: '127.0.0.1' },
+          { type: 'ip', value: address },
           { type: 'dns', value: 'localhost' },
         ],
         'test control plane',

@@ -39,6 +39,7 @@ const kindOfCommand: Readonly<Record<string, string>> = {
   cancel: 'migration',
   cordon: 'host',
   uncordon: 'host',
+  rekey: 'host',
   enrol: 'host',
 };
 

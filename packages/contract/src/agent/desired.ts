@@ -1,6 +1,7 @@
 import { type Static, Type } from 'typebox';
 import { oneOf } from '../shape.js';
 import { DesiredFilter, FilterKey } from './filter.js';
+import { DesiredOverlay } from './overlay.js';
 import { Permit } from './permit.js';
 
 /**
@@ -348,6 +349,8 @@ export const DesiredState = Type.Object(
     backups: Type.Optional(Type.Array(DesiredBackup)),
     /** Only for agents that said `snapshot` among their features. */
     snapshots: Type.Optional(Type.Array(DesiredSnapshot)),
+    /** Present on the host that carries the overlay for its machine; without it there are no tunnels. */
+    overlay: Type.Optional(DesiredOverlay),
   },
   closed,
 );

@@ -3,6 +3,7 @@ export * from './filter.js';
 export * from './frame-fault.js';
 export * from './host-object.js';
 export * from './observed.js';
+export * from './overlay.js';
 export * from './permit.js';
 export * from './protocol.js';
 export * from './samples.js';

@@ -2,6 +2,7 @@ import { type Static, Type } from 'typebox';
 import { backupConsistencies } from '../kinds/backup.js';
 import { oneOf, Sha256 } from '../shape.js';
 import { VolumeLimits } from './desired.js';
+import { OverlayFacts } from './overlay.js';
 import { Surrender } from './permit.js';
 
 /** What an agent saw, by key. Times are the agent's clock; the control plane adds its own receipt time. */
@@ -239,6 +240,8 @@ export const HostInventory = Type.Object({
     /** What guests' networks lack on this host, each a sentence. */
     limits: Type.Optional(Type.Array(Type.String({ maxLength: 1024 }), { maxItems: 32 })),
   }),
+  /** Absent: an agent without overlay. */
+  overlay: Type.Optional(OverlayFacts),
   /** What instances may use in all; free is this minus what desired instances and volumes claim. */
   capacity: Type.Object({ vCPU: Type.Integer(), memoryMiB: Type.Integer(), storageBytes: Type.Integer() }),
   /** It starts no guests, because it was told so. */

@@ -12,6 +12,7 @@ import {
   ObservedTransfer,
   ObservedVolume,
 } from './observed.js';
+import { OverlayReport } from './overlay.js';
 import { AgentSamples } from './samples.js';
 
 /**
@@ -52,8 +53,8 @@ export type AgentFeature = (typeof agentFeatures)[number];
 
 const closed = { additionalProperties: false } as const;
 
-/** The same of a control plane, in `welcome`: `samples` are taken. */
-export const serverFeatures = ['samples'] as const;
+/** The same of a control plane, in `welcome`: `samples` are taken, and so is what `overlay` measures. */
+export const serverFeatures = ['samples', 'overlay'] as const;
 
 export const AgentHello = Type.Object(
   {
@@ -111,7 +112,10 @@ export const AgentProgress = Type.Object(
   closed,
 );
 
-export const AgentMessage = Type.Union([AgentHello, AgentInventory, AgentObserved, AgentProgress, AgentSamples]);
+/** What the overlay's carrier measured, as a whole; sent after `welcome` and whenever it changed, to a control plane with feature `overlay`. */
+export const AgentOverlay = Type.Object({ type: Type.Literal('overlay'), at: Type.String(), report: OverlayReport }, closed);
+
+export const AgentMessage = Type.Union([AgentHello, AgentInventory, AgentObserved, AgentProgress, AgentSamples, AgentOverlay]);
 export type AgentMessage = Static<typeof AgentMessage>;
 export type AgentMessageOf<Name extends AgentMessage['type']> = Extract<AgentMessage, { type: Name }>;
 

@@ -1,6 +1,24 @@
 import { type Static, Type } from 'typebox';
 import { defineKind } from '../kind.js';
-import { Cidr, Reference, statusShape, Zone } from '../shape.js';
+import { Cidr, oneOf, Reference, statusShape, Timestamp, Zone } from '../shape.js';
+
+/** Whether two hosts that have a network are one segment of it, as measured. Hosts of one machine always are. */
+export const NetworkReach = Type.Object({
+  hosts: Type.Array(Type.String(), { minItems: 2, maxItems: 2 }),
+  sites: Type.Array(Zone, { minItems: 2, maxItems: 2 }),
+  state: oneOf(['reachable', 'unreachable', 'unknown']),
+  /** Who measured, such as `agent/host-1`. */
+  source: Type.String({ maxLength: 256 }),
+  /** When it was seen; absent: never. */
+  observedAt: Type.Optional(Timestamp),
+  rttMs: Type.Optional(Type.Number()),
+  /** Bytes that come through the tunnel whole. */
+  mtu: Type.Optional(Type.Integer()),
+  reason: Type.Optional(Type.String({ maxLength: 2048 })),
+});
+export type NetworkReach = Static<typeof NetworkReach>;
+/** Pairs shown of one network; what is not reachable comes first. */
+export const reachShown = 200;
 
 /** SECA network: one address space for the whole region. It is made at a site when its first NIC arrives there. */
 export const network = defineKind({
@@ -16,7 +34,12 @@ export const network = defineKind({
     { cidr: Cidr, additionalCidrs: Type.Optional(Type.Array(Cidr, { maxItems: 32 })), skuRef: Reference },
     { additionalProperties: false },
   ),
-  status: statusShape({ cidr: Cidr, additionalCidrs: Type.Optional(Type.Array(Cidr, { maxItems: 32 })) }),
+  status: statusShape({
+    cidr: Cidr,
+    additionalCidrs: Type.Optional(Type.Array(Cidr, { maxItems: 32 })),
+    /** Every pair of hosts that have it; absent while there is no pair. */
+    reach: Type.Optional(Type.Array(NetworkReach, { maxItems: reachShown })),
+  }),
 });
 export type NetworkSpec = Static<typeof network.spec>;
 

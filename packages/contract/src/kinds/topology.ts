@@ -158,14 +158,14 @@ export type DrainPlan = Static<typeof DrainPlan>;
 /**
  * One physical machine at a site. POST `enrol` answers 200 with a single-use token for its agent, `drain-plan` with a `DrainPlan`. `cordon`:
  * placement puts nothing new there. `drain` cordons it and moves everything off; `cancel` ends that. `maintenance` tells the agent of a host
- * without instances to start none. `uncordon` ends all of it.
+ * without instances to start none. `uncordon` ends all of it. `rekey` has the agent change the key of its tunnels.
  */
 export const host = defineKind({
   ...topology,
   kind: 'host',
   collection: 'hosts',
   immutable: ['/siteRef'],
-  actions: ['enrol', 'cordon', 'uncordon', 'drain', 'drain-plan', 'cancel', 'maintenance'],
+  actions: ['enrol', 'cordon', 'uncordon', 'drain', 'drain-plan', 'cancel', 'maintenance', 'rekey'],
   actionBodies: { cordon: CordonRequest, drain: DrainRequest, 'drain-plan': DrainRequest },
   summary: 'a physical machine at a site',
   spec: Type.Object({ siteRef: Reference }, { additionalProperties: false }),

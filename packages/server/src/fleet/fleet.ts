@@ -16,6 +16,8 @@ import { createObservedIntake } from './intake.js';
 import { createLinkStore } from './link-store.js';
 import { createLinks, type FleetEvents } from './links.js';
 import { createAgentListener } from './listener.js';
+import { createOverlayPlanner, noteOverlayChange } from './overlay/overlay-planner.js';
+import { type HostPair, readNetworkPairs } from './overlay/overlay-reach.js';
 import { createFleetStreams, type FleetStreamsOptions } from './streams.js';
 import { surrenderFault } from './surrender.js';
 
@@ -55,6 +57,10 @@ export interface Fleet extends FleetHosts {
   createEnrolment(host: string, site: string, client?: Queryable): Promise<Enrolment>;
   /** Why a surrender does not prove that `epoch` of `instance` has ended; undefined: it does. */
   surrenderFault(surrender: Surrender, instance: string, epoch: number): string | undefined;
+  /** VXLAN identifier → every pair of hosts that have it, and whether they are one segment as measured. */
+  networkPairs(vnis: readonly number[]): Promise<ReadonlyMap<number, readonly HostPair[]>>;
+  /** Has the host make itself a new tunnel key; `client` takes part in the caller's transaction. Raises Problem conflict when it has no tunnels. */
+  rotateTunnelKey(host: string, client?: Queryable): Promise<void>;
   readonly caSha256: string;
   /** Where agents dial; with port 0 only true after `listen`. */
   readonly url: string;
@@ -72,6 +78,7 @@ export async function createFleet(options: FleetOptions): Promise<Fleet> {
   await assertAuthority(pool, authority, directory);
   const enrolments = createEnrolments(pool, authority);
   const hosts = createFleetHosts(pool, silenceSeconds);
+  const overlay = createOverlayPlanner({ pool, caSha256: authority.sha256, log });
   const links = createLinks({
     pool,
     serverId: options.serverId,
@@ -80,6 +87,7 @@ export async function createFleet(options: FleetOptions): Promise<Fleet> {
     store: createLinkStore(pool, silenceSeconds),
     intake: createObservedIntake(pool, epoch),
     events: options,
+    overlayChanged: overlay.kick,
     log,
   });
   const streams = createFleetStreams({
@@ -105,7 +113,7 @@ export async function createFleet(options: FleetOptions): Promise<Fleet> {
   return {
     ...hosts,
     port: {
-      ...createHostObjects({ pool, epoch, silenceSeconds }),
+      ...createHostObjects({ pool, epoch, silenceSeconds, overlayChanged: overlay.kick }),
       hosts: hosts.hostsOfSite,
       openStream: async (site, { host, key }, target, caller) => await streams.open({ site, host, instanceKey: key, target, ...caller }),
     },
@@ -114,12 +122,23 @@ export async function createFleet(options: FleetOptions): Promise<Fleet> {
       return { token, expiresAt, url: listener.url(), caSha256: authority.sha256, host, site };
     },
     surrenderFault: (surrender, instance, ended) => surrenderFault(surrender, instance, ended, authority),
+    networkPairs: async (vnis) => await readNetworkPairs(pool, vnis, silenceSeconds),
+    async rotateTunnelKey(host, client = pool) {
+      const told = await client.query('update fleet.overlay set rotation = rotation + 1 where host = $1 and desired is not null', [host]);
+      if (told.rowCount === 0)
+        throw new Problem(
+          'conflict',
+          `host ${host} has no tunnels: none of its networks is on another machine, or another host there carries them`,
+        );
+      await noteOverlayChange(client, [host]);
+    },
     caSha256: authority.sha256,
     get url() {
       return listener.url();
     },
     async listen() {
       await links.start();
+      overlay.start();
       await listener.listen();
       streams.start();
     },
@@ -127,6 +146,7 @@ export async function createFleet(options: FleetOptions): Promise<Fleet> {
       streams.stop();
       await links.stop();
       await listener.stop();
+      await overlay.stop();
     },
   };
 }

@@ -19,6 +19,7 @@ import { inTransaction, type Queryable } from '@virt8ra/engine';
 import type { Pool } from 'pg';
 import { Compile } from 'typebox/compile';
 import { featuresNeeded } from './features-needed.js';
+import { noteOverlayChange } from './overlay/overlay-planner.js';
 import { tellFleet } from './signals.js';
 import { isStorable } from './storable-json.js';
 
@@ -31,8 +32,8 @@ export interface HostObjectView<Type extends HostObjectType> {
   readonly silence: string | undefined;
 }
 
-/** A host's whole desired state must fit one frame, with room for its envelope. */
-const desiredBytes = agentFrameBytes - 64 * 1024;
+/** A host's whole desired state must fit one frame, with room for its envelope and its tunnels. */
+const desiredBytes = agentFrameBytes - 2 * 1024 * 1024;
 const pageSize = 500;
 
 const shapes = {
@@ -49,10 +50,12 @@ export interface HostObjectsOptions {
   readonly pool: Pool;
   readonly epoch: string;
   readonly silenceSeconds: number;
+  /** Told after a change that the overlay depends on. */
+  readonly overlayChanged?: () => void;
 }
 
 /** Objects on hosts as drivers see them: declared here, reported by agents. What each method promises is said at the drivers' port. */
-export function createHostObjects({ pool, epoch, silenceSeconds }: HostObjectsOptions) {
+export function createHostObjects({ pool, epoch, silenceSeconds, overlayChanged = () => {} }: HostObjectsOptions) {
   return {
     async declare<Type extends HostObjectType>(
       site: string,
@@ -85,8 +88,10 @@ export function createHostObjects({ pool, epoch, silenceSeconds }: HostObjectsOp
              set object = excluded.object, generation = excluded.generation, removed_generation = null`,
           [host, type, key, text],
         );
+        if (type === 'network') await noteOverlayChange(client, [host]);
         await tellFleet(client, host);
       });
+      if (type === 'network') overlayChanged();
     },
 
     async withdraw(site: string, { host, type, key }: HostObject): Promise<void> {
@@ -101,8 +106,11 @@ export function createHostObjects({ pool, epoch, silenceSeconds }: HostObjectsOp
              from host where desired.host = $1 and type = $3 and key = $4 and object is not null`,
           [host, site, type, key],
         );
-        if (changed.rowCount !== 0) await tellFleet(client, host);
+        if (changed.rowCount === 0) return;
+        if (type === 'network') await noteOverlayChange(client, [host]);
+        await tellFleet(client, host);
       });
+      if (type === 'network') overlayChanged();
     },
 
     async look<Type extends HostObjectType>(site: string, object: HostObject & { readonly type: Type }): Promise<HostObjectView<Type>> {

@@ -98,6 +98,11 @@ export function createFleetHosts(pool: Pool, silenceSeconds: number): FleetHosts
           throw new Problem('conflict', `host ${host} still has objects, such as ${first.type} ${first.key}; move or delete them first`);
         }
         await within.query('update fleet.certificate set revoked_at = clock_timestamp() where host = $1 and revoked_at is null', [host]);
+        // Its peers are to take their ends down.
+        await within.query(
+          `insert into fleet.overlay_changed (host) select host from fleet.overlay where desired @> jsonb_build_object('peers', jsonb_build_array(jsonb_build_object('host', $1::text)))`,
+          [host],
+        );
         await within.query('delete from fleet.host where host = $1', [host]);
         await tellFleet(within, host);
       };

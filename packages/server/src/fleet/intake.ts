@@ -1,6 +1,7 @@
 import type { AgentMessageOf, HostObject, HostObjectType } from '@virt8ra/contract';
 import { Problem } from '@virt8ra/contract';
 import type { Pool } from 'pg';
+import { type OverlayChange, takeOverlayReport } from './overlay/overlay-intake.js';
 import { storableJson } from './storable-json.js';
 
 /** A live link, as the database knows it. */
@@ -15,7 +16,9 @@ export interface ObservedIntake {
    * was superseded stores nothing. Raises `invalid-request` for a report that cannot be right.
    */
   takeObserved(link: LinkIdentity, message: AgentMessageOf<'observed'>): Promise<readonly HostObject[]>;
-  takeInventory(link: LinkIdentity, message: AgentMessageOf<'inventory'>): Promise<void>;
+  /** Answers whether the host's part in the overlay may be another now. */
+  takeInventory(link: LinkIdentity, message: AgentMessageOf<'inventory'>): Promise<boolean>;
+  takeOverlay(link: LinkIdentity, message: AgentMessageOf<'overlay'>): Promise<OverlayChange>;
 }
 
 /** More than any host runs; a report beyond it is a fault. */
@@ -39,13 +42,20 @@ export function createObservedIntake(pool: Pool, epoch: string): ObservedIntake 
       return stored.rows.map(({ type, key }) => ({ host, type, key }));
     },
     async takeInventory({ host, linkId }, message) {
-      await pool.query(
-        `update fleet.link set inventory = $3::jsonb, inventory_at = least($4::timestamptz, clock_timestamp()),
-            clock_offset_seconds = extract(epoch from $4::timestamptz - clock_timestamp())
-          where host = $1 and link_id = $2`,
+      const noted = await pool.query(
+        `with noted as (
+           insert into fleet.overlay_changed (host) select host from fleet.link
+            where host = $1 and link_id = $2 and inventory -> 'overlay' is distinct from $3::jsonb -> 'overlay' returning host
+         ), written as (
+           update fleet.link set inventory = $3::jsonb, inventory_at = least($4::timestamptz, clock_timestamp()),
+                  clock_offset_seconds = extract(epoch from $4::timestamptz - clock_timestamp())
+            where host = $1 and link_id = $2)
+         select host from noted`,
         [host, linkId, storableJson(message.inventory), seenAt(message.at)],
       );
+      return noted.rowCount !== 0;
     },
+    takeOverlay: async (link, message) => await takeOverlayReport(pool, link, message),
   };
 }
 

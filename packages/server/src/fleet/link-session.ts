@@ -39,6 +39,7 @@ export interface LinkSessionOptions {
     readonly linked: () => void;
     readonly observed: (objects: readonly HostObject[]) => void;
     readonly inventory: () => void;
+    readonly overlayChanged: () => void;
     readonly progress: (progress: AgentMessageOf<'progress'>) => void;
     readonly samples: (samples: AgentMessageOf<'samples'>) => void;
     /** Called once; the link is released then. */
@@ -155,8 +156,14 @@ export function openLinkSession(options: LinkSessionOptions): LinkSession {
     if (!linked) return await refuse('unexpected', `${message.type} came before hello`);
     switch (message.type) {
       case 'inventory':
-        await intake.takeInventory(link, message);
+        if (await intake.takeInventory(link, message)) on.overlayChanged();
         return on.inventory();
+      case 'overlay': {
+        const { networks, replan } = await intake.takeOverlay(link, message);
+        if (replan) on.overlayChanged();
+        if (networks.length > 0) on.observed(networks);
+        return;
+      }
       case 'observed': {
         const touched = await intake.takeObserved(link, message);
         if (touched.length > 0) on.observed(touched);

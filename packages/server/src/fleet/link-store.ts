@@ -1,6 +1,7 @@
 import type {
   AgentMessageOf,
   DesiredBackup,
+  DesiredOverlay,
   DesiredSnapshot,
   DesiredState,
   DesiredVolume,
@@ -109,8 +110,10 @@ export function createLinkStore(pool: Pool, silenceSeconds: number): LinkStore {
 
     async desiredState(host) {
       const found = await pool.query<DesiredRow>(
-        `select host.generation, host.maintenance, coalesce(link.features, '[]') as features, desired.type, desired.object
+        `select host.generation, host.maintenance, coalesce(link.features, '[]') as features, desired.type, desired.object,
+                overlay.desired as overlay
            from fleet.host left join fleet.link using (host)
+           left join fleet.overlay on overlay.host = host.host
            left join fleet.desired on desired.host = host.host and desired.object is not null
           where host.host = $1 order by desired.type, desired.key`,
         [host],
@@ -132,6 +135,7 @@ export function createLinkStore(pool: Pool, silenceSeconds: number): LinkStore {
         // Agents that know none are never told of any.
         ...(backups.length === 0 ? {} : { backups }),
         ...(snapshots.length === 0 ? {} : { snapshots }),
+        ...(first.overlay === null ? {} : { overlay: first.overlay }),
       };
     },
   };
@@ -141,6 +145,7 @@ interface DesiredRow {
   readonly generation: string;
   readonly maintenance: boolean;
   readonly features: readonly string[];
+  readonly overlay: DesiredOverlay | null;
   readonly type: HostObjectType | null;
   readonly object: unknown;
 }

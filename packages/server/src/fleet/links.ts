@@ -30,6 +30,8 @@ export interface LinksOptions {
   readonly store: LinkStore;
   readonly intake: ObservedIntake;
   readonly events: FleetEvents;
+  /** A host's part in the overlay may have changed. */
+  readonly overlayChanged: () => void;
   readonly log: Log;
 }
 
@@ -132,6 +134,7 @@ export function createLinks(options: LinksOptions): Links {
           observed: (objects) => tell('observed', () => events.onObserved(objects)),
           inventory: () => tell('host', () => events.onHostChanged(host)),
           samples: (samples) => tell('samples', () => events.onSamples?.(host, samples)),
+          overlayChanged: options.overlayChanged,
           progress: ({ type: _, ...update }) => progress.offer({ host, ...update }),
           ended: () => {
             sessions.delete(session);

@@ -127,4 +127,29 @@ alter table fleet.desired add constraint desired_type_check
   check (type in ('network', 'volume', 'instance', 'transfer', 'filter', 'backup', 'snapshot'));
 `,
   },
+  {
+    name: '0007-overlay',
+    sql: `
+-- Tunnels between machines, of hosts that carry them. The address is the host's for its life.
+create table fleet.overlay (
+  host text primary key references fleet.host (host) on delete cascade,
+  address text unique,
+  -- How often the host was told to change its key.
+  rotation integer not null default 0,
+  -- Part of the host's desired state; null while it carries nothing.
+  desired jsonb,
+  report jsonb,
+  reported_at timestamptz
+) with (fillfactor = 70, autovacuum_vacuum_scale_factor = 0.05);
+
+-- Hosts whose part may have changed since the plan was made. Rows are only added and taken, so that nobody waits for anybody here.
+create table fleet.overlay_changed (
+  id bigint generated always as identity primary key,
+  host text not null
+);
+
+create index desired_by_vni on fleet.desired (((object ->> 'vni')::integer)) where type = 'network' and object is not null;
+create index link_by_segment on fleet.link ((inventory -> 'overlay' ->> 'segment'));
+`,
+  },
 ];

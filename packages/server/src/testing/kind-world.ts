@@ -71,7 +71,7 @@ export async function startKindWorld(): Promise<KindWorld> {
     (
       [
         workspaceBehaviour,
-        createNetworkBehaviour(context),
+        createNetworkBehaviour(context, { pool, networkPairs: async () => new Map() }),
         subnetBehaviour,
         internetGatewayBehaviour,
         routeTableBehaviour,

@@ -6,8 +6,10 @@ import {
   type AgentMessageOf,
   agentFeatures,
   agentFrameBytes,
+  type DesiredOverlay,
   type HostInventory,
   type HostObjectType,
+  type OverlayReport,
   Problem,
   type ServerMessage,
 } from '@virt8ra/contract';
@@ -50,6 +52,12 @@ export interface SimulatedAgent {
   readonly generation: number;
   /** The desired state it has. */
   readonly desired: DesiredState;
+  /** The tunnels it is to have. */
+  readonly overlay: DesiredOverlay | undefined;
+  /** Tells what it measured of its tunnels. */
+  measure(report: OverlayReport): void;
+  /** Says its inventory anew with other facts. */
+  describe(facts: Partial<HostInventory>): void;
   /** The last reason the server refused it with. */
   readonly refused: string | undefined;
   observed<Type extends HostObjectType>(type: Type, key: string): ObservedByType[Type] | undefined;
@@ -92,6 +100,7 @@ export async function startSimulatedAgent(options: SimulatedAgentOptions): Promi
   const watchers = new Set<() => void>();
   const changed = new Set<ObjectId>();
   const removed = new Set<ObjectId>();
+  let described = options.facts;
   let socket: WebSocket | undefined;
   let welcomed = false;
   let refused: string | undefined;
@@ -209,7 +218,7 @@ export async function startSimulatedAgent(options: SimulatedAgentOptions): Promi
   }
 
   function sendInventory(): void {
-    const facts = { ...options.facts, ...(inMaintenance ? { maintenance: true } : {}) };
+    const facts = { ...described, ...(inMaintenance ? { maintenance: true } : {}) };
     send({ type: 'inventory', at: new Date().toISOString(), inventory: inventoryFrom(identity, board.bootId, facts) });
   }
 
@@ -257,6 +266,14 @@ export async function startSimulatedAgent(options: SimulatedAgentOptions): Promi
     },
     get desired() {
       return board.desired;
+    },
+    get overlay() {
+      return board.desired.overlay;
+    },
+    measure: (report) => send({ type: 'overlay', at: new Date().toISOString(), report }),
+    describe(facts) {
+      described = { ...described, ...facts };
+      sendInventory();
     },
     get refused() {
       return refused;

@@ -1,5 +1,15 @@
-import { type Cidr, type NetworkSpec, network, networkSku, Problem, routeTable, subnet, toProblem } from '@virt8ra/contract';
-import type { Outcome } from '@virt8ra/engine';
+import {
+  type Cidr,
+  type NetworkReach,
+  type NetworkSpec,
+  network,
+  networkSku,
+  Problem,
+  routeTable,
+  subnet,
+  toProblem,
+} from '@virt8ra/contract';
+import type { Outcome, Queryable } from '@virt8ra/engine';
 import type { Realization } from '../../resources/ledger-types.js';
 import type { StoreTransaction } from '../../resources/store.js';
 import type { StoredResource } from '../../resources/stored-resource.js';
@@ -9,8 +19,10 @@ import type { StillThere } from '../realize.js';
 import { networkRanges, subnetsOf } from './address-plan.js';
 import { isInside, overlap, rangesOf } from './cidr.js';
 import { ensureNetworkOnHost, releaseNetworkOnHost, removeNetworkRealization, sweepSeconds } from './network-on-host.js';
+import { type NetworkReaches, pairsOfNetworks, reachCondition, shownReach } from './reach.js';
 
 interface NetworkStatus {
+  reach?: NetworkReach[];
   cidr?: Cidr;
   additionalCidrs?: Cidr[] | undefined;
 }
@@ -21,7 +33,10 @@ const unreachableSeconds = 15;
 /** The largest prefix that leaves room for a gateway and a few guests. */
 const longestPrefix = 29;
 
-export function createNetworkBehaviour(context: KindContext): KindBehaviour<NetworkSpec, NetworkStatus> {
+export function createNetworkBehaviour(
+  context: KindContext,
+  measured: NetworkReaches & { readonly pool: Queryable },
+): KindBehaviour<NetworkSpec, NetworkStatus> {
   return {
     kind: network,
     admitPut: admitNetwork,
@@ -33,7 +48,12 @@ export function createNetworkBehaviour(context: KindContext): KindBehaviour<Netw
         if (held > 0) throw new Problem('conflict', `network ${name} still has ${held} ${what}; delete them first`);
       }
     },
-    reconcile: async (resource) => await reconcileNetwork(context, resource),
+    async reconcile(resource) {
+      const outcome = await reconcileNetwork(context, resource);
+      if (resource.deletedAt === undefined) await showReach(context, measured, resource);
+      return outcome;
+    },
+    present: async (_reader, resources) => (await pairsOfNetworks(measured.pool, measured, resources)).map(shownReach),
   };
 }
 
@@ -73,6 +93,17 @@ async function assertSubnetsKept(tx: StoreTransaction, previous: Network, next: 
       });
     }
   }
+}
+
+/** Keeps a history of who reached whom in it. */
+async function showReach(context: KindContext, measured: NetworkReaches & { readonly pool: Queryable }, resource: Network): Promise<void> {
+  const [pairs = []] = await pairsOfNetworks(measured.pool, measured, [resource]);
+  if (reachCondition(pairs, resource) === undefined) return;
+  await context.store.transaction(async (tx) => {
+    const current = await tx.lock(resource.uid);
+    const condition = current === undefined || current.deletedAt !== undefined ? undefined : reachCondition(pairs, current);
+    if (condition !== undefined) await tx.setStatus(resource.uid, {}, condition);
+  });
 }
 
 /** Keeps every host what the network says, and finishes removals; a network that is going goes when none is left. */

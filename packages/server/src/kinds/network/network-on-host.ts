@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto';
-import { type Id, type NetworkSpec, network, Problem, toProblem } from '@virt8ra/contract';
+import { type Id, type NetworkSpec, network, networkMtu, Problem, toProblem } from '@virt8ra/contract';
 import type { Connection, Handle, NetworkRealizationStatus, NetworksFacet } from '@virt8ra/driver';
 import type { PoolClient } from 'pg';
 import type { Realization } from '../../resources/ledger-types.js';
@@ -13,8 +13,8 @@ import { networkRoutes } from './network-routes.js';
 
 type Context = Pick<KindContext, 'store' | 'sites' | 'now'>;
 
-/** 1500 less VXLAN over IPv4, so that a network is the same size wherever it goes. */
-const mtu = 1450;
+/** Also where no tunnel is needed, so that a guest finds the same wherever it goes. */
+const mtu = networkMtu;
 
 /** How often a network looks for hosts that do not need it any more and were not let go of. */
 export const sweepSeconds = 300;

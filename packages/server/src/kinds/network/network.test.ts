@@ -58,7 +58,7 @@ describe('a network', () => {
     await ensureNetworkOnHost(world.context, made, 'edge', 'h2');
     const specs = [...world.site.networks.values()];
     expect(specs).toHaveLength(2);
-    expect(specs[0]).toMatchObject({ host: 'h1', mtu: 1450, gateways: ['10.2.1.1/24', 'fd00:2:0:1::1/64'] });
+    expect(specs[0]).toMatchObject({ host: 'h1', mtu: 1350, gateways: ['10.2.1.1/24', 'fd00:2:0:1::1/64'] });
     expect(specs[1]?.vni).toBe(specs[0]?.vni);
 
     await releaseNetworkOnHost(world.context, made.uid, 'h1');

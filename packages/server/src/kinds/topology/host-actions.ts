@@ -13,13 +13,17 @@ type Actions = NonNullable<KindBehaviour<HostSpec, HostResourceStatus>['actions'
 
 /** What an operator asks of a host: to be spared, emptied, left alone, and used again. */
 export function createHostActions(
-  fleet: Pick<Fleet, 'createEnrolment' | 'setMaintenance'>,
+  fleet: Pick<Fleet, 'createEnrolment' | 'rotateTunnelKey' | 'setMaintenance'>,
   context: KindContext,
   drain: Workflow<DrainInput, unknown>,
 ): Actions {
   return {
     async enrol(tx, { uid, address }) {
       return await fleet.createEnrolment(address.name, await siteOf(tx, uid), tx.client);
+    },
+
+    async rekey(tx, { address }) {
+      await fleet.rotateTunnelKey(address.name, tx.client);
     },
 
     async cordon(tx, { uid }, _subject, body) {

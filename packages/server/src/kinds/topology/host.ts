@@ -12,7 +12,7 @@ import type { HostResourceStatus } from './host-status.js';
 
 /** Host: a machine with our agent. It goes only when nothing is realized on it, and its agent is shut out then. */
 export function createHostBehaviour(
-  fleet: Pick<Fleet, 'createEnrolment' | 'hostStatus' | 'removeHost' | 'setMaintenance'>,
+  fleet: Pick<Fleet, 'createEnrolment' | 'hostStatus' | 'removeHost' | 'rotateTunnelKey' | 'setMaintenance'>,
   context: KindContext,
   drain: Workflow<DrainInput, unknown>,
 ): KindBehaviour<HostSpec, HostResourceStatus> {
