@@ -1,0 +1,183 @@
+import { execFile, spawn } from 'node:child_process';
+import { existsSync } from 'node:fs';
+import { join } from 'node:path';
+import { promisify } from 'node:util';
+import type { SeparateMachine } from '@virt8ra/agent/testing';
+import type { ResourceOf } from '@virt8ra/cli';
+import { blockStorage, instance, migration, network, nic, securityGroup, subnet } from '@virt8ra/contract';
+import { hasPostgres } from '@virt8ra/engine/testing';
+import { expect, it } from 'vitest';
+import { guestDisk, importImage } from '../demo/images.js';
+import { settled } from '../demo/settled.js';
+import { images, makeWorkspace, tenant, workspaceName } from '../demo/world.js';
+import { root, startTwoMachines } from './overlay/two-machines.js';
+
+const lacks = [
+  ...(process.getuid?.() === 0 ? [] : ['the rights of root']),
+  ...['/usr/bin/qemu-system-x86_64', '/usr/sbin/nft', '/usr/bin/wg', '/usr/bin/wireguard-go', join(root, '.cache/guest/guest.json')].filter(
+    (path) => !existsSync(path),
+  ),
+  ...((await hasPostgres('debian')) || (await hasPostgres('embedded')) ? [] : ['PostgreSQL']),
+];
+if (lacks.length > 0) process.stdout.write(`skipped: ${lacks.join(', ')} missing\n`);
+
+const run = promisify(execFile);
+const at = (name: string) => ({ tenant, workspace: workspaceName, name });
+const addresses = { web: '10.79.1.10', ask: '10.79.1.20', known: '10.79.1.200', stranger: '10.79.1.201' } as const;
+const withinSeconds = 180;
+
+/** Why no host takes an instance: this machine's kernel may not filter bridges. */
+function refusalOf(status: ResourceOf<typeof instance>['status']): string | undefined {
+  const [newest] = status?.conditions ?? [];
+  return newest?.message?.includes('cannot filter by security groups') === true ? newest.message : undefined;
+}
+
+/** Asks another guest every second, and serves what it said last. */
+const asking = (peer: string) => `#!/bin/sh
+while :; do
+  printf 'GET /cgi-bin/info HTTP/1.0\\r\\n\\r\\n' | nc -w 5 ${peer} 80 | grep hostname >/www/new && ping -c 1 -W 2 ${peer} && mv /www/new /www/peer.json
+  sleep 1
+done
+`;
+
+/** A neighbour on the network of a machine that is no guest: one who knows the right address, and one who does not. */
+class Neighbour {
+  readonly #inside: readonly string[];
+
+  constructor(machine: SeparateMachine, known: string, stranger: string) {
+    const [namespace = ''] = machine.run('sh', '-c', 'ls /run/netns | grep v8n').trim().split('\n');
+    const bridge = namespace.replace('v8n', 'v8b');
+    machine.run('ip', 'netns', 'add', 'neighbour');
+    machine.run(
+      ...['ip', '-n', namespace, 'link', 'add', 'neighbour', 'mtu', '1350', 'type', 'veth'],
+      ...['peer', 'name', 'eth0', 'netns', 'neighbour'],
+    );
+    machine.run('ip', '-n', namespace, 'link', 'set', 'dev', 'neighbour', 'master', bridge, 'up');
+    for (const address of [known, stranger]) machine.run('ip', '-n', 'neighbour', 'address', 'add', `${address}/24`, 'dev', 'eth0');
+    machine.run('ip', '-n', 'neighbour', 'link', 'set', 'dev', 'eth0', 'mtu', '1350', 'up');
+    this.#inside = [...machine.within, 'nsenter', '--net=/run/netns/neighbour'];
+  }
+
+  /** What a guest's page says, asked from that address; undefined when nobody answers. */
+  async page(target: string, path: string, from: string): Promise<Record<string, unknown> | undefined> {
+    const ask = `require('node:http').get({host:'${target}',path:'${path}',localAddress:'${from}',timeout:2000},(r)=>{if(r.statusCode!==200)process.exit(1);r.pipe(process.stdout)}).on('error',()=>process.exit(1)).on('timeout',()=>process.exit(1))`;
+    const [command = '', ...words] = [...this.#inside, process.execPath, '-e', ask];
+    try {
+      return JSON.parse((await run(command, words, { timeout: 20_000 })).stdout) as Record<string, unknown>;
+    } catch {
+      return undefined;
+    }
+  }
+
+  /** One connection on which the guest says something every second; answers how often it did so far. */
+  listen(target: string): { heard(): number; end(): void } {
+    const ask = `require('node:http').get({host:'${target}',path:'/cgi-bin/ticks',localAddress:'${addresses.known}'},(r)=>r.pipe(process.stdout))`;
+    const [command = '', ...words] = [...this.#inside, process.execPath, '-e', ask];
+    const child = spawn(command, words, { stdio: ['ignore', 'pipe', 'ignore'] });
+    let heard = 0;
+    child.stdout.on('data', () => {
+      heard += 1;
+    });
+    return { heard: () => heard, end: () => void child.kill('SIGKILL') };
+  }
+}
+
+it.skipIf(lacks.length > 0)(
+  'guests on two machines are neighbours, one moves and stays so, and a security group holds on both',
+  { timeout: 600_000 },
+  async ({ skip }) => {
+    const stop = new AbortController();
+    const waiting = { signal: stop.signal, withinSeconds };
+    const world = await startTwoMachines(stop.signal);
+    const { client } = world;
+    const [north, south] = world.sites;
+    try {
+      await makeWorkspace(client, waiting);
+      await importImage(client, tenant, images.system, await guestDisk(root), waiting);
+      await client.put(securityGroup, at('askers'), { spec: { rules: [{ direction: 'ingress' }, { direction: 'egress' }] } });
+      await client.put(securityGroup, at('web'), {
+        spec: {
+          rules: [
+            { direction: 'ingress', protocol: 'tcp', ports: { list: [80] }, sourceRef: ['security-groups/askers', addresses.known] },
+            { direction: 'ingress', protocol: 'icmp', sourceRef: ['security-groups/askers'] },
+            { direction: 'egress' },
+          ],
+        },
+      });
+      await client.put(network, at('net'), { spec: { cidr: { ipv4: '10.79.0.0/16' }, skuRef: 'skus/n1k' } });
+      await client.put(subnet, { ...at('all'), network: 'net' }, { spec: { cidr: { ipv4: '10.79.1.0/24' } } });
+      for (const [name, group, peer, site] of [
+        ['web', 'web', addresses.ask, north],
+        ['ask', 'askers', addresses.web, south],
+      ] as const) {
+        await client.put(nic, at(name), {
+          spec: { addresses: [addresses[name]], subnetRef: 'networks/net/subnets/all', securityGroupRefs: [`security-groups/${group}`] },
+        });
+        await client.put(blockStorage, at(name), { spec: { sizeGB: 1, skuRef: 'skus/ld500', sourceImageRef: `images/${images.system}` } });
+        await client.put(instance, at(name), {
+          extensions: { 'virt8ra.power': 'on' },
+          spec: {
+            zone: site.name,
+            skuRef: 'skus/seca.xs',
+            bootVolume: { deviceRef: `block-storages/${name}` },
+            primaryNicRef: `nics/${name}`,
+            userData: asking(peer),
+          },
+        });
+      }
+      for (const name of ['web', 'ask']) {
+        const reached = ({ status }: ResourceOf<typeof instance>) =>
+          status?.activity?.value === 'running' || refusalOf(status) !== undefined;
+        const { status } = await settled(client, instance, at(name), reached, { ...waiting, what: `${name} runs` });
+        skip(refusalOf(status) !== undefined, refusalOf(status));
+      }
+      const together = { ...waiting, what: 'both machines reach each other' };
+      const { status } = await settled(
+        client,
+        network,
+        at('net'),
+        (seen) => seen.status?.reach?.length === 1 && seen.status.reach[0]?.state === 'reachable',
+        together,
+      );
+      expect(status?.reach?.[0]).toMatchObject({ sites: expect.arrayContaining([north.name, south.name]), mtu: 1420 });
+
+      const atSouth = new Neighbour(world.machineOf(south.name), addresses.known, addresses.stranger);
+      const poll = async (what: () => Promise<unknown>) => await expect.poll(what, { timeout: 60_000, interval: 500 }).toBe(true);
+
+      // Each guest heard the other by its own address, over the tunnel.
+      const askerHeard = async () => (await atSouth.page(addresses.ask, '/peer.json', addresses.stranger)) ?? {};
+      await poll(async () => (await askerHeard())['hostname'] === 'web');
+      await poll(async () => (await atSouth.page(addresses.web, '/peer.json', addresses.known))?.['hostname'] === 'ask');
+      expect(await atSouth.page(addresses.web, '/cgi-bin/info', addresses.stranger)).toBeUndefined();
+      const before = await atSouth.page(addresses.web, '/cgi-bin/info', addresses.known);
+      expect(before).toMatchObject({ hostname: 'web', addresses: expect.arrayContaining([`${addresses.web}/24`]) });
+
+      const connection = atSouth.listen(addresses.web);
+      await poll(async () => connection.heard() > 1);
+      await client.put(migration, at('away'), { spec: { instanceRef: 'instances/web', toSite: south.name, mode: 'live' } });
+      await settled(client, migration, at('away'), (seen) => seen.status?.phase === 'done', { ...waiting, what: 'the move is done' });
+      const heard = connection.heard();
+      await poll(async () => connection.heard() > heard + 1);
+      const after = await atSouth.page(addresses.web, '/cgi-bin/info', addresses.known);
+      expect(after).toMatchObject({ bootId: before?.['bootId'], boots: before?.['boots'], addresses: before?.['addresses'] });
+      expect(await atSouth.page(addresses.web, '/cgi-bin/info', addresses.stranger)).toBeUndefined();
+      connection.end();
+
+      // Back over the tunnel, warm: the group holds for who is on the other machine now.
+      await client.put(migration, at('back'), { spec: { instanceRef: 'instances/ask', toSite: north.name, mode: 'warm' } });
+      await settled(client, migration, at('back'), (seen) => seen.status?.phase === 'done', { ...waiting, what: 'the asker is over' });
+      // The network had left that machine with the guest, and came back with this one.
+      const atNorth = new Neighbour(world.machineOf(north.name), '10.79.1.210', '10.79.1.211');
+      const counter = Number((await atSouth.page(addresses.web, '/cgi-bin/info', addresses.known))?.['counter']);
+      await poll(async () => Number((await atNorth.page(addresses.ask, '/peer.json', '10.79.1.210'))?.['counter']) > counter);
+      expect(await atNorth.page(addresses.web, '/cgi-bin/info', '10.79.1.211')).toBeUndefined();
+      expect(await atSouth.page(addresses.ask, '/peer.json', addresses.stranger)).toMatchObject({ hostname: 'web' });
+    } catch (error) {
+      process.stdout.write(world.logs());
+      throw error;
+    } finally {
+      stop.abort();
+      await world.destroy();
+    }
+  },
+);
