@@ -7,6 +7,7 @@ import { parseArgs } from 'node:util';
 import { measureAgent } from './agent-memory.js';
 import { measureGuests } from './many-guests.js';
 import { measureMover } from './mover-speed.js';
+import { measureOverlay } from './overlay-speed.js';
 import { measureScale } from './scale.js';
 import { benchFolder, serve } from './served.js';
 import { allowedRatio, ratiosOf, tableOf } from './table.js';
@@ -84,6 +85,18 @@ async function main(): Promise<number> {
       judge(`the mover reaches ${Math.round(mover.share * 100)} % of nbdcopy (at least 70)`, mover.share >= 0.7);
       judge(`a mover holds ${mover.memoryMiB} MiB at most (at most 128)`, mover.memoryMiB <= 128);
     }
+    const overlay = await orSkipped(measureOverlay);
+    if ('skipped' in overlay) say(`- overlay not measured: ${overlay.skipped}`);
+    else {
+      const { mode, tunnelMiBs, overlayMiBs, share, leastShare, mostShare } = overlay;
+      const device = mode === 'kernel' ? 'WireGuard of the kernel' : 'wireguard-go';
+      say(`tunnel (${device}) ${tunnelMiBs} MiB/s, network over it ${overlayMiBs} MiB/s, medians of ${overlay.rounds} rounds in turn`);
+      const percent = (value: number) => Math.round(value * 100);
+      judge(
+        `a network over a tunnel reaches ${percent(share)} % of it (at least 80; in single rounds ${percent(leastShare)} to ${percent(mostShare)})`,
+        share >= 0.8,
+      );
+    }
     if (values.report !== undefined) {
       const report = {
         date: new Date().toISOString(),
@@ -94,6 +107,7 @@ async function main(): Promise<number> {
         agent,
         guests,
         mover,
+        overlay,
         verdicts,
       };
       writeFileSync(resolve(values.report), `${JSON.stringify(report, null, 2)}\n`);

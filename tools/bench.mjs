@@ -3,7 +3,7 @@ import { spawn } from 'node:child_process';
 import { join } from 'node:path';
 import { ensure, NEEDS_INSTALL, root } from './ensure.mjs';
 
-if (!ensure({ system: ['qemu', 'nbd'] })) process.exit(NEEDS_INSTALL);
+if (!ensure({ system: process.getuid?.() === 0 ? ['qemu', 'nbd', 'net'] : ['qemu', 'nbd'] })) process.exit(NEEDS_INSTALL);
 
 const bench = spawn(process.execPath, ['--enable-source-maps', join(root, 'bench/dist/main.js'), ...process.argv.slice(2)], {
   stdio: 'inherit',
