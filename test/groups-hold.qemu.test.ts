@@ -72,7 +72,7 @@ function namespaceOf(plane: Plane, site: string): string {
 }
 
 describe.skipIf(lacks.length > 0)('a security group on real hosts', () => {
-  it('holds before and after a warm move, and a changed rule holds once the group is active again', async ({ skip }) => {
+  it('holds before and after a warm and a live move, and a changed rule holds once the group is active again', async ({ skip }) => {
     const stop = new AbortController();
     const waiting = { signal: stop.signal, withinSeconds };
     const plane = await startPlane(stop.signal);
@@ -129,6 +129,11 @@ describe.skipIf(lacks.length > 0)('a security group on real hosts', () => {
       process.stdout.write(`a changed rule holds after ${(performance.now() - begin).toFixed(0)} ms\n`);
       expect(asked.reaches('10.77.1.10', known)).toBe(false);
       expect(asked.reaches('10.77.1.10', stranger)).toBe(true);
+
+      await client.put(migration, at('back'), { spec: { instanceRef: 'instances/web', toSite: from.name, mode: 'live' } });
+      await settled(client, migration, at('back'), ({ status }) => status?.phase === 'done', over);
+      await answers(stranger);
+      expect(asked.reaches('10.77.1.10', known)).toBe(false);
 
       await client.delete(instance, at('web'));
       await gone(client, instance, at('web'), waiting);
