@@ -76,6 +76,12 @@ async function main(): Promise<number> {
     else {
       judge(`an agent with ${guests.guests} running guests holds ${guests.agentMiB} MiB (at most 120)`, guests.agentMiB <= 120);
       judge(`and keeps ${guests.corePercent} % of a core busy while they idle (at most 2)`, guests.corePercent <= 2);
+      if (guests.groupMs === undefined) say('- a changed security group not measured: this host does not filter');
+      else
+        judge(
+          `a changed security group reaches ${guests.guests} guests within ${guests.groupMs} ms (at most 1000)`,
+          guests.groupMs <= 1000,
+        );
     }
 
     const mover = await orSkipped(async () => await measureMover(root, folder.path));

@@ -12,6 +12,7 @@ import {
   type EnrolRequest,
   frameFault,
   type ObservedBackup,
+  type ObservedFilter,
   type ObservedInstance,
   type ObservedNetwork,
   type ObservedSnapshot,
@@ -42,6 +43,7 @@ export interface HostView {
   readonly volumes: Map<string, ObservedVolume>;
   readonly instances: Map<string, ObservedInstance>;
   readonly transfers: Map<string, ObservedTransfer>;
+  readonly filters: Map<string, ObservedFilter>;
   readonly backups: Map<string, ObservedBackup>;
   readonly snapshots: Map<string, ObservedSnapshot>;
   readonly progress: AgentMessageOf<'progress'>[];
@@ -152,6 +154,7 @@ export class FakeControlPlane {
       volumes: new Map(),
       instances: new Map(),
       transfers: new Map(),
+      filters: new Map(),
       backups: new Map(),
       snapshots: new Map(),
       progress: [],
@@ -268,16 +271,18 @@ export class FakeControlPlane {
     else if (message.type === 'samples') view.samples = message;
     else if (message.type === 'overlay') view.overlay = message.report;
     else {
-      const { full, generation, networks, volumes, instances, transfers, backups = [], snapshots = [] } = message;
+      const { full, generation, networks, volumes, instances, transfers, filters = [], backups = [], snapshots = [] } = message;
       view.generation = generation;
       if (full) {
         view.fulls += 1;
-        for (const map of [view.networks, view.volumes, view.instances, view.transfers, view.backups, view.snapshots]) map.clear();
+        for (const map of [view.networks, view.volumes, view.instances, view.transfers, view.filters, view.backups, view.snapshots])
+          map.clear();
       }
       for (const entry of networks) view.networks.set(entry.key, entry);
       for (const entry of volumes) view.volumes.set(entry.key, entry);
       for (const entry of instances) view.instances.set(entry.key, entry);
       for (const entry of transfers) view.transfers.set(entry.id, entry);
+      for (const entry of filters) view.filters.set(entry.key, entry);
       for (const entry of backups) view.backups.set(entry.key, entry);
       for (const entry of snapshots) view.snapshots.set(entry.key, entry);
     }
