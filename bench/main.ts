@@ -5,6 +5,7 @@ import { dirname, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import { measureAgent } from './agent-memory.js';
+import { measureLivePause } from './live-pause.js';
 import { measureGuests } from './many-guests.js';
 import { measureMover } from './mover-speed.js';
 import { measureOverlay } from './overlay-speed.js';
@@ -19,6 +20,9 @@ const help = `npm run bench [-- OPTIONS]: what it costs, and how that grows
   --report FILE   write the figures as JSON
   --help
 `;
+
+/** A pause of ours against one that QEMU makes alone, with the same machine at the same ends. */
+const allowedLiveRatio = 1.2;
 
 const root = dirname(dirname(dirname(fileURLToPath(import.meta.url))));
 
@@ -67,7 +71,10 @@ async function main(): Promise<number> {
     const second = await serve(root, folder.path);
     const ready = rounded(second.readySeconds);
     judge(`the server is ready on this database after ${ready} s (at most 3)`, ready <= 3);
-    const agent = await orSkipped(async () => await measureAgent(root, folder.path, second)).finally(second.program.stop);
+    const agent = await orSkipped(async () => await measureAgent(root, folder.path, second));
+    const live = await orSkipped(async () => await measureLivePause(root, folder.path, second, values.quick === true ? 3 : 7)).finally(
+      second.program.stop,
+    );
     if ('skipped' in agent) say(`- idle agent not measured: ${agent.skipped}`);
     else judge(`an idle agent holds ${agent.idleMiB} MiB (at most 80)`, agent.idleMiB <= 80);
 
@@ -82,6 +89,15 @@ async function main(): Promise<number> {
           `a changed security group reaches ${guests.guests} guests within ${guests.groupMs} ms (at most 1000)`,
           guests.groupMs <= 1000,
         );
+    }
+
+    if ('skipped' in live) say(`- live moves not measured: ${live.skipped}`);
+    else {
+      say(`live: the guest stands still for ${live.oursMs} ms, by QEMU alone ${live.qemuMs} ms (medians of ${live.rounds} rounds in turn)`);
+      judge(
+        `a live move stops the guest for ${live.ratio}x what QEMU alone does (at most ${allowedLiveRatio})`,
+        live.ratio <= allowedLiveRatio,
+      );
     }
 
     const mover = await orSkipped(async () => await measureMover(root, folder.path));
@@ -112,6 +128,7 @@ async function main(): Promise<number> {
         readySeconds: ready,
         agent,
         guests,
+        live,
         mover,
         overlay,
         verdicts,
