@@ -8,6 +8,8 @@ import { type LongProcess, startLongProcess } from './long-process.js';
 export interface Ports {
   readonly api: number;
   readonly agents: number;
+  /** Of access endpoints, FIRST-LAST; absent: the server's own choice. */
+  readonly access?: string;
 }
 
 /** The wanted ports where they are free, else any: a restarted server must be found at the same. */
@@ -38,6 +40,7 @@ export async function startControlPlane(
       '--enable-source-maps',
       join(root, 'packages/server/dist/main.js'),
       ...['--state', directory, '--api-listen', `127.0.0.1:${ports.api}`, '--agents-listen', `127.0.0.1:${ports.agents}`],
+      ...(ports.access === undefined ? [] : ['--access-ports', ports.access]),
     ],
   });
   onStart(process);

@@ -58,7 +58,7 @@ export async function startPlane(signal: AbortSignal): Promise<Plane> {
   chmodSync(state, 0o755);
   mkdirSync(join(state, 'logs'));
   const pair = [sites[0], sites[1]] as const;
-  const ports = await choosePorts({ api: 0, agents: 0 });
+  const ports = { ...(await choosePorts({ api: 0, agents: 0 })), access: ownAccessPorts() };
   let server: LongProcess | undefined;
   const startServer = async () =>
     await startControlPlane(root, state, ports, (process) => {
@@ -155,6 +155,12 @@ export async function startPlane(signal: AbortSignal): Promise<Plane> {
     await plane.destroy();
     throw error;
   }
+}
+
+/** A killed server must find its endpoints' ports free again, beside whatever else runs on this machine. */
+function ownAccessPorts(): string {
+  const first = 21_000 + (process.pid % 400) * 20;
+  return `${first}-${first + 19}`;
 }
 
 /** The database's first process, as its own file names it. */
