@@ -475,20 +475,19 @@ describe('work', () => {
     const drain = { phase: 'draining', run: 'run_1', mode: 'auto', allowCold: false, parallel: 2, startedAt: '2026-01-01T00:00:00Z' };
     plane.set(host, { name: 'h1' }, { spec: { siteRef: 'sites/north' }, status: { conditions: [], state: 'active' } });
     plane.onChange = (kind, address, verb) => {
-      if (verb === 'drain') {
-        plane.setStatus(kind, address, { drain: { ...drain, moved: 1, moving: 1, waiting: 0, blocked: 1 } });
-        setTimeout(
-          () =>
-            plane.setStatus(kind, address, {
-              drain: { ...drain, phase: 'incomplete', finishedAt: '2026-01-01T00:01:00Z', moved: 2, moving: 0, waiting: 0, blocked: 1 },
-            }),
-          100,
-        );
-      }
+      if (verb === 'drain') plane.setStatus(kind, address, { drain: { ...drain, moved: 1, moving: 1, waiting: 0, blocked: 1 } });
     };
-    const done = await home.run(['drain', 'h1', '--wait', '--mode', 'warm', '--parallel', '2']);
+    const draining = home.start(['drain', 'h1', '--wait', '--mode', 'warm', '--parallel', '2']);
+    await draining.printed('draining  [########................]  1 of 3 moved, 1 moving, 1 cannot be moved');
+    plane.setStatus(
+      host,
+      { name: 'h1' },
+      {
+        drain: { ...drain, phase: 'incomplete', finishedAt: '2026-01-01T00:01:00Z', moved: 2, moving: 0, waiting: 0, blocked: 1 },
+      },
+    );
+    const done = await draining.finished;
     expect(done.code).toBe(5);
-    expect(done.err).toContain('draining  [########................]  1 of 3 moved, 1 moving, 1 cannot be moved');
     expect(done.out).toContain('host/h1 incomplete: 2 moved, 1 left');
     expect(done.out).toMatch(/acme\/prod\/web +stays +- +- +nothing can take it/);
     expect((await home.run(['drain', 'h1', '--dry-run', '-o', 'json'])).out).toContain('"outlook": "stays"');
