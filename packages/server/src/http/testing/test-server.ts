@@ -184,6 +184,7 @@ const testBehaviours: readonly KindBehaviour[] = [
       'drain-plan': async () => ({ instances: [], blockStorages: [] }),
       cancel: async () => undefined,
       maintenance: async () => undefined,
+      rekey: async () => undefined,
     },
   },
   { kind: migration, actions: { cancel: async () => undefined }, reconcile: done },
