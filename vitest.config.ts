@@ -31,6 +31,7 @@ export default defineConfig({
         test: {
           ...seeded,
           name: 'serial',
+          globalSetup: ['tools/test-guest.ts'],
           include: [`${everywhere}/*.qemu.test.ts`],
           exclude: ['**/dist/**'],
           testTimeout: 300_000,
