@@ -7,6 +7,7 @@ import { type Client, createClient } from '@virt8ra/cli';
 import type { Enrolment } from '@virt8ra/contract';
 import { guestDisk, importImage } from '../../demo/images.js';
 import { type LongProcess, startLongProcess } from '../../demo/long-process.js';
+import { removeNetworksOf } from '../../demo/own-networks.js';
 import { endProcessesOn } from '../../demo/own-processes.js';
 import { type DemoSite, describeSites, sites, sitesAreReady, tenant } from '../../demo/world.js';
 
@@ -47,6 +48,7 @@ export async function startNatWorld(): Promise<NatWorld> {
     agent?.kill('SIGKILL');
     await server?.stop(30);
     await endProcessesOn(state);
+    removeNetworksOf(state);
     net.remove();
     rmSync(state, { recursive: true, force: true, maxRetries: 5 });
   };

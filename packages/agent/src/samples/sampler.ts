@@ -70,7 +70,7 @@ export function createSampler(options: SamplerOptions) {
     net: ReadonlyMap<string, NetCounters>,
     seconds: number,
   ): Promise<GuestSample | undefined> {
-    const counters = await processCounters(guest.pid);
+    const counters = processCounters(guest.pid);
     if (counters === undefined) return undefined;
     const earlier = known.get(guest.key);
     const last = earlier?.pid === guest.pid ? earlier : undefined;
