@@ -63,10 +63,20 @@ sysctl -qw net.ipv6.conf.default.accept_dad=0`);
     );
   }
 
+  /** Whether it answers at last: a neighbour that was asked for with a forged address is asked for again after seconds only. */
+  async reaches(address: string): Promise<boolean> {
+    return await atLast(async () => await this.pings(address));
+  }
+
   end(): void {
     this.#listener?.kill('SIGKILL');
     sh(`ip netns delete ${this.namespace} 2>/dev/null || true`);
   }
+}
+
+async function atLast(succeeds: () => Promise<boolean>): Promise<boolean> {
+  for (const end = performance.now() + 10_000; !(await succeeds()); ) if (performance.now() > end) return false;
+  return true;
 }
 
 async function askFrom(namespace: string | undefined, address: string, port: number): Promise<string | undefined> {
@@ -201,7 +211,7 @@ describe.skipIf(!probe.usable || !ping)('networks of tenants on one host', () =>
     expect(await client.ask('fd76:214::9', 80)).toBeDefined();
     expect(await stranger.ask('10.214.0.9', 80)).toBeUndefined();
     expect(await stranger.ask('fd76:214::9', 80)).toBeUndefined();
-    expect(await stranger.pings('10.214.0.9')).toBe(true);
+    expect(await stranger.reaches('10.214.0.9')).toBe(true);
     expect(await stranger.pings('fd76:214::9')).toBe(false);
     expect(await server.ask('10.214.0.5', 80)).toBeUndefined();
     expect(board.get('filter', 'web')).toMatchObject({ state: 'ready', nics: 0 });
@@ -217,17 +227,17 @@ describe.skipIf(!probe.usable || !ping)('networks of tenants on one host', () =>
     const liar = await add('liar', 'n1', 5);
     const other = await add('other', 'n1', 6);
     await other.serve(80);
-    expect(await liar.pings('10.214.0.6')).toBe(true);
+    expect(await liar.reaches('10.214.0.6')).toBe(true);
     sh(`ip -n ${liar.namespace} address add 10.214.0.66/24 dev eth0; ip -n ${liar.namespace} address add fd76:214::66/64 dev eth0 nodad`);
     const from = async (source: string, target: string) =>
       await run('nsenter', [`--net=/run/netns/${liar.namespace}`, 'ping', '-c', '1', '-W', '1', '-I', source, target]).then(
         () => true,
         () => false,
       );
-    expect(await from('10.214.0.5', '10.214.0.6')).toBe(true);
+    expect(await atLast(async () => await from('10.214.0.5', '10.214.0.6'))).toBe(true);
     expect(await from('10.214.0.66', '10.214.0.6')).toBe(false);
     expect(await from('fd76:214::66', 'fd76:214::6')).toBe(false);
-    expect(await from('fd76:214::5', 'fd76:214::6')).toBe(true);
+    expect(await atLast(async () => await from('fd76:214::5', 'fd76:214::6'))).toBe(true);
     sh(`ip -n ${liar.namespace} link set eth0 down address 52:54:00:14:00:77 up`);
     expect(await liar.pings('10.214.0.6')).toBe(false);
   });
@@ -248,7 +258,7 @@ describe.skipIf(!probe.usable || !ping)('networks of tenants on one host', () =>
           { interval: 300, timeout: 10_000 },
         )
         .toBe(times);
-      expect(await one.pings('10.214.0.6')).toBe(true);
+      expect(await one.reaches('10.214.0.6')).toBe(true);
       return board.get('network', 'n1')?.healed?.what;
     };
     let times = 1;
@@ -260,7 +270,7 @@ describe.skipIf(!probe.usable || !ping)('networks of tenants on one host', () =>
     times = 3;
     sh(`ip netns delete ${namespace}`);
     expect(await again()).toBe('the namespace');
-    expect(await two.pings('10.214.0.5')).toBe(true);
+    expect(await two.reaches('10.214.0.5')).toBe(true);
   });
 
   it('lets subnets with a route out by the host’s address, leads ports and public addresses in, and no other subnet', async () => {
