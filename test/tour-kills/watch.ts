@@ -25,13 +25,15 @@ export function startWatch(folder: string, agents: () => readonly number[]): Wat
   const named = ({ words }: ProcessLine) => words.some((word) => word.includes(`${folder}/`));
   const isGuest = (line: ProcessLine) => line.words[0]?.includes('qemu-system') === true && named(line);
   const isProgram = ({ words }: ProcessLine) => words.some((word) => /\/(server|agent)\/dist\/main\.js$/.test(word));
+  // The server's own lock, for the moment before it is held: it lives as long as the server and has no name on its command line then.
+  const isLock = ({ words }: ProcessLine) => words[0] === 'flock';
   const isDatabase = ({ words }: ProcessLine) => /postgres|initdb/.test(words[0] ?? '');
 
   const look = () => {
     const table = processTable();
     const parents = agents();
     for (const line of table) {
-      if (isProgram(line) || isDatabase(line) || !(named(line) || parents.includes(line.parent))) continue;
+      if (isProgram(line) || isDatabase(line) || isLock(line) || !(named(line) || parents.includes(line.parent))) continue;
       seen.set(`${line.pid}/${line.startTicks}`, line);
     }
     const now = new Map<number, number>();
