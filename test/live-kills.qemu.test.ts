@@ -19,6 +19,7 @@ import { placeOf } from './tour-kills/acts.js';
 import { type Plane, startPlane } from './tour-kills/plane.js';
 import { randomFrom } from './tour-kills/random.js';
 import { startWatch, type Watch } from './tour-kills/watch.js';
+import { within } from './within.js';
 
 const root = fileURLToPath(new URL('..', import.meta.url));
 const made = spawnSync(join(root, 'tools/guest/make-guest.sh'), { encoding: 'utf8' });
@@ -137,15 +138,3 @@ describe.skipIf(lacks.length > 0)('a live move that loses something to kill -9 o
     while (watch.guests().length !== 1 || guestsAt(plane, site).length !== 1) await sleep(100, undefined, { signal });
   }
 });
-
-async function within<Result>(milliseconds: number, work: Promise<Result>, what: () => string): Promise<Result> {
-  let timer: NodeJS.Timeout | undefined;
-  const late = new Promise<never>((_, reject) => {
-    timer = setTimeout(() => reject(new Error(`not within ${recoverySeconds} s: ${what()}`)), Math.max(0, milliseconds));
-  });
-  try {
-    return await Promise.race([work, late]);
-  } finally {
-    clearTimeout(timer);
-  }
-}

@@ -10,7 +10,8 @@ import { expect, it } from 'vitest';
 import { guestDisk, importImage } from '../demo/images.js';
 import { settled } from '../demo/settled.js';
 import { images, makeWorkspace, tenant, workspaceName } from '../demo/world.js';
-import { root, startTwoMachines } from './overlay/two-machines.js';
+import { startTwoMachines } from './overlay/two-machines.js';
+import { root } from './server-apart.js';
 
 const lacks = [
   ...(process.getuid?.() === 0 ? [] : ['the rights of root']),

@@ -6,7 +6,8 @@ import { hasPostgres } from '@virt8ra/engine/testing';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { settled } from '../demo/settled.js';
 import { describeGuest, guest, images, makeWorkspace } from '../demo/world.js';
-import { importGuest, type NatWorld, root, startNatWorld } from './streams/nat-world.js';
+import { root } from './server-apart.js';
+import { importGuest, type NatWorld, startNatWorld } from './streams/nat-world.js';
 import { type PtyCli, startCli } from './streams/pty-cli.js';
 
 const needed = ['/usr/bin/qemu-system-x86_64', '/usr/bin/script', '/usr/bin/ss', '/usr/sbin/nft', join(root, '.cache/guest/guest.json')];

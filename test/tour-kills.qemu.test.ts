@@ -13,6 +13,7 @@ import { type Plane, startPlane } from './tour-kills/plane.js';
 import { randomFrom } from './tour-kills/random.js';
 import { namespaceExists, namespacesUsedBy, traces } from './tour-kills/remains.js';
 import { startWatch, type Watch } from './tour-kills/watch.js';
+import { within } from './within.js';
 
 const root = fileURLToPath(new URL('..', import.meta.url));
 const lacks = [
@@ -144,16 +145,4 @@ class Tour {
 
 function since(begin: number): string {
   return `${((performance.now() - begin) / 1000).toFixed(1)} s`;
-}
-
-async function within<Result>(milliseconds: number, work: Promise<Result>, what: () => string): Promise<Result> {
-  let timer: NodeJS.Timeout | undefined;
-  const late = new Promise<never>((_, reject) => {
-    timer = setTimeout(() => reject(new Error(`not within ${recoverySeconds} s: ${what()}`)), Math.max(0, milliseconds));
-  });
-  try {
-    return await Promise.race([work, late]);
-  } finally {
-    clearTimeout(timer);
-  }
 }

@@ -1,14 +1,11 @@
 import { spawn } from 'node:child_process';
-import { chmodSync, closeSync, mkdirSync, mkdtempSync, openSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { closeSync, openSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { fileURLToPath } from 'node:url';
 import { type SeparateMachine, SeparateMachines } from '@virt8ra/agent/testing';
-import { type Client, createClient } from '@virt8ra/cli';
-import { type LongProcess, startLongProcess } from '../../demo/long-process.js';
+import type { Client } from '@virt8ra/cli';
+import type { LongProcess } from '../../demo/long-process.js';
 import { type DemoSite, describeSites, sites, sitesAreReady } from '../../demo/world.js';
-
-export const root = fileURLToPath(new URL('../..', import.meta.url));
+import { root, startServerApart, stateFolder } from '../server-apart.js';
 
 /** A control plane here, and two sites, each with one host that is a machine of its own beside this one. */
 export interface TwoMachines {
@@ -21,9 +18,7 @@ export interface TwoMachines {
 
 /** Needs root. */
 export async function startTwoMachines(signal: AbortSignal): Promise<TwoMachines> {
-  const state = mkdtempSync(join(tmpdir(), 'v8w-'));
-  chmodSync(state, 0o755);
-  mkdirSync(join(state, 'logs'));
+  const state = stateFolder('v8w-');
   const pair = [sites[0], sites[1]] as const;
   const wires = new SeparateMachines();
   const machines = new Map<string, SeparateMachine>();
@@ -34,17 +29,9 @@ export async function startTwoMachines(signal: AbortSignal): Promise<TwoMachines
     rmSync(state, { recursive: true, force: true, maxRetries: 5 });
   };
   try {
-    server = startLongProcess({
-      name: 'the server',
-      logFile: join(state, 'logs', 'server.log'),
-      arguments: [
-        join(root, 'packages/server/dist/main.js'),
-        ...['--state', join(state, 'server'), '--api-listen', '127.0.0.1:0', '--agents-listen', `${wires.address}:0`],
-      ],
-    });
-    const [, url = ''] = await server.said(/is ready at (\S+) after/, 120);
-    const token = readFileSync(join(state, 'server', 'admin-token'), 'utf8').trim();
-    const client = createClient({ server: url, token, awaitServer: true, patienceSeconds: 60, signal });
+    const apart = await startServerApart(state, wires.address, signal);
+    server = apart.server;
+    const { client } = apart;
     await describeSites(client, pair);
     for (const { name, host } of pair) {
       const machine = await wires.add();

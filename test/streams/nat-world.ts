@@ -1,17 +1,14 @@
 import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
-import { chmodSync, closeSync, mkdirSync, mkdtempSync, openSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { closeSync, openSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { fileURLToPath } from 'node:url';
-import { type Client, createClient } from '@virt8ra/cli';
+import type { Client } from '@virt8ra/cli';
 import type { Enrolment } from '@virt8ra/contract';
 import { guestDisk, importImage } from '../../demo/images.js';
-import { type LongProcess, startLongProcess } from '../../demo/long-process.js';
+import type { LongProcess } from '../../demo/long-process.js';
 import { removeNetworksOf } from '../../demo/own-networks.js';
 import { endProcessesOn } from '../../demo/own-processes.js';
 import { type DemoSite, describeSites, sites, sitesAreReady, tenant } from '../../demo/world.js';
-
-export const root = fileURLToPath(new URL('../..', import.meta.url));
+import { root, startServerApart, stateFolder } from '../server-apart.js';
 
 /**
  * A control plane, and a host behind a NAT: its agent lives in a network namespace that can open connections to the control plane's agents'
@@ -35,9 +32,7 @@ export interface NatWorld {
 }
 
 export async function startNatWorld(): Promise<NatWorld> {
-  const state = mkdtempSync(join(tmpdir(), 'v8n-'));
-  chmodSync(state, 0o755);
-  mkdirSync(join(state, 'logs'));
+  const state = stateFolder('v8n-');
   const stop = new AbortController();
   const net = createNat();
   let server: LongProcess | undefined;
@@ -53,17 +48,9 @@ export async function startNatWorld(): Promise<NatWorld> {
     rmSync(state, { recursive: true, force: true, maxRetries: 5 });
   };
   try {
-    server = startLongProcess({
-      name: 'the server',
-      logFile: join(state, 'logs', 'server.log'),
-      arguments: [
-        join(root, 'packages/server/dist/main.js'),
-        ...['--state', join(state, 'server'), '--api-listen', '127.0.0.1:0', '--agents-listen', `${net.outside}:0`],
-      ],
-    });
-    const [, url = ''] = await server.said(/is ready at (\S+) after/, 120);
-    const token = readFileSync(join(state, 'server', 'admin-token'), 'utf8').trim();
-    const client = createClient({ server: url, token, awaitServer: true, patienceSeconds: 60, signal: stop.signal });
+    const apart = await startServerApart(state, net.outside, stop.signal);
+    server = apart.server;
+    const { client, url, token } = apart;
     await describeSites(client, [site]);
     const enrolment = await client.enrol(site.host);
     writeFileSync(join(state, 'enrolment'), enrolment.token, { mode: 0o600 });

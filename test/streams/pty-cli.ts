@@ -1,6 +1,7 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { join } from 'node:path';
-import { type NatWorld, root } from './nat-world.js';
+import { root } from '../server-apart.js';
+import type { NatWorld } from './nat-world.js';
 
 /** The built CLI, with a terminal of its own when asked for. */
 export interface PtyCli {

@@ -3,9 +3,8 @@ import { readFileSync } from 'node:fs';
 import { setTimeout as pause } from 'node:timers/promises';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { hasCommand } from './system/run-command.js';
-import { AgentProcess, testFolder } from './testing/agent-process.js';
 import { imageVolume } from './testing/desired-objects.js';
-import { FakeControlPlane } from './testing/fake-control-plane.js';
+import { type OneAgent, prepareAgent } from './testing/one-agent.js';
 
 const present = await hasCommand('qemu-img');
 if (!present) process.stderr.write('skipped: qemu-img is not installed\n');
@@ -15,18 +14,14 @@ const mib = 1024 ** 2;
 const limitMiB = 80;
 
 describe.skipIf(!present)('an agent that has nothing to do', () => {
-  let plane: FakeControlPlane;
-  let agent: AgentProcess;
+  let plane: OneAgent['plane'];
+  let agent: OneAgent['agent'];
+  let end: OneAgent['end'];
 
   beforeEach(async () => {
-    plane = await FakeControlPlane.start();
-    agent = new AgentProcess(plane, 'alpha', await testFolder());
+    ({ plane, agent, end } = await prepareAgent());
   });
-  afterEach(async (test) => {
-    if (test.task.result?.state === 'fail') process.stderr.write(`--- agent log\n${agent.log}\n`);
-    await agent.destroy();
-    await plane.stop();
-  });
+  afterEach(async (test) => await end(test));
 
   const size = (name: 'VmRSS' | 'VmHWM') =>
     Number(new RegExp(`${name}:\\s+(\\d+)`).exec(readFileSync(`/proc/${agent.pid}/status`, 'utf8'))?.[1]) / 1024;

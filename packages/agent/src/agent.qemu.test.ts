@@ -3,27 +3,22 @@ import { setTimeout as pause } from 'node:timers/promises';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { readProcessIdentity } from './system/process-identity.js';
 import { hasCommand } from './system/run-command.js';
-import { AgentProcess, testFolder } from './testing/agent-process.js';
 import { imageVolume, smallInstance } from './testing/desired-objects.js';
-import { FakeControlPlane } from './testing/fake-control-plane.js';
+import { type OneAgent, prepareAgent } from './testing/one-agent.js';
 import { counterFrom, tinyGuestBytes, tinyGuestImage } from './testing/tiny-guest.js';
 
 const qemu = (await hasCommand('qemu-system-x86_64')) && (await hasCommand('qemu-img'));
 if (!qemu) process.stderr.write('skipped: qemu-system-x86_64 and qemu-img are not installed\n');
 
 describe.skipIf(!qemu)('an agent with a real guest', () => {
-  let plane: FakeControlPlane;
-  let agent: AgentProcess;
+  let plane: OneAgent['plane'];
+  let agent: OneAgent['agent'];
+  let end: OneAgent['end'];
 
   beforeEach(async () => {
-    plane = await FakeControlPlane.start();
-    agent = new AgentProcess(plane, 'alpha', await testFolder());
+    ({ plane, agent, end } = await prepareAgent());
   });
-  afterEach(async (test) => {
-    if (test.task.result?.state === 'fail') process.stderr.write(`--- agent log\n${agent?.log}\n`);
-    await agent.destroy();
-    await plane.stop();
-  });
+  afterEach(async (test) => await end(test));
 
   const running = async () =>
     await plane.until('the guest runs and writes to its console', () => {

@@ -1,5 +1,5 @@
 import { execFileSync, spawnSync } from 'node:child_process';
-import { mkdirSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { blockStorage, host, imageImport, instance, migration, network, nic, site, subnet, workspace } from '@virt8ra/contract';
 import { afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
@@ -12,14 +12,11 @@ let home: Home;
 beforeAll(buildCli, 120_000);
 beforeEach(async () => {
   plane = await startTestControlPlane();
-  home = createHome();
-  const context = { server: plane.url, token: plane.token, tenant: 't', workspace: 'w' };
-  mkdirSync(join(home.folder, 'config/virt8ra'), { recursive: true });
-  writeFileSync(join(home.folder, 'config/virt8ra/config.json'), JSON.stringify({ current: 'test', contexts: { test: context } }));
+  home = createHome(plane);
 });
 afterEach(async () => {
   await plane.stop();
-  rmSync(home.folder, { recursive: true });
+  home.remove();
 });
 
 const inW = (name: string) => ({ tenant: 't', workspace: 'w', name });

@@ -1,5 +1,5 @@
 import { once } from 'node:events';
-import { chmodSync, mkdirSync, rmSync, writeFileSync } from 'node:fs';
+import { chmodSync, mkdirSync, writeFileSync } from 'node:fs';
 import { connect } from 'node:net';
 import { join } from 'node:path';
 import { endedBecause, Problem } from '@virt8ra/contract';
@@ -14,15 +14,12 @@ const running: RunningCli[] = [];
 beforeAll(buildCli, 120_000);
 beforeEach(async () => {
   streams = await startTestStreams();
-  home = createHome();
-  const context = { server: streams.url, token: 'secret-token', tenant: 't', workspace: 'w' };
-  mkdirSync(join(home.folder, 'config/virt8ra'), { recursive: true });
-  writeFileSync(join(home.folder, 'config/virt8ra/config.json'), JSON.stringify({ current: 'test', contexts: { test: context } }));
+  home = createHome({ url: streams.url, token: 'secret-token' });
 });
 afterEach(async () => {
   for (const { child } of running.splice(0)) child.kill('SIGKILL');
   await streams.stop();
-  rmSync(home.folder, { recursive: true });
+  home.remove();
 });
 
 const shellWords = (command: readonly string[]) => command.map((word) => `'${word.replaceAll("'", `'\\''`)}'`).join(' ');

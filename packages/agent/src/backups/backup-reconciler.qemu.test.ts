@@ -4,9 +4,8 @@ import { join } from 'node:path';
 import type { ObservedBackup } from '@virt8ra/contract';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { hasCommand, runCommand } from '../system/run-command.js';
-import { AgentProcess, testFolder } from '../testing/agent-process.js';
 import { blankVolume, imageVolume, smallInstance } from '../testing/desired-objects.js';
-import { FakeControlPlane } from '../testing/fake-control-plane.js';
+import { type OneAgent, prepareAgent } from '../testing/one-agent.js';
 import { counterFrom, tinyGuestBytes, tinyGuestImage } from '../testing/tiny-guest.js';
 
 const qemu = (await hasCommand('qemu-system-x86_64')) && (await hasCommand('qemu-img'));
@@ -19,18 +18,14 @@ const counterAt = 8 * 512;
 const stillAt = 20 * mib;
 
 describe.skipIf(!qemu)('a backup', () => {
-  let plane: FakeControlPlane;
-  let agent: AgentProcess;
+  let plane: OneAgent['plane'];
+  let agent: OneAgent['agent'];
+  let end: OneAgent['end'];
 
   beforeEach(async () => {
-    plane = await FakeControlPlane.start();
-    agent = new AgentProcess(plane, 'alpha', await testFolder());
+    ({ plane, agent, end } = await prepareAgent());
   });
-  afterEach(async (test) => {
-    if (test.task.result?.state === 'fail') process.stderr.write(`--- agent log\n${agent?.log}\n`);
-    await agent.destroy();
-    await plane.stop();
-  });
+  afterEach(async (test) => await end(test));
 
   const sent = async (key: string): Promise<ObservedBackup> =>
     await plane.until(`backup ${key} is sent`, () => {

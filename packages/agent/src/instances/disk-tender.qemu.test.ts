@@ -1,9 +1,8 @@
 import { existsSync, writeFileSync } from 'node:fs';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { hasCommand } from '../system/run-command.js';
-import { AgentProcess, testFolder } from '../testing/agent-process.js';
 import { blankVolume, imageVolume, smallInstance } from '../testing/desired-objects.js';
-import { FakeControlPlane } from '../testing/fake-control-plane.js';
+import { type OneAgent, prepareAgent } from '../testing/one-agent.js';
 import { tinyGuestBytes, tinyGuestImage } from '../testing/tiny-guest.js';
 
 const qemu = (await hasCommand('qemu-system-x86_64')) && (await hasCommand('qemu-img'));
@@ -13,18 +12,14 @@ const mib = 1024 * 1024;
 const permit = { epoch: 1, holder: 'alpha' };
 
 describe.skipIf(!qemu)('the disks of a running guest', () => {
-  let plane: FakeControlPlane;
-  let agent: AgentProcess;
+  let plane: OneAgent['plane'];
+  let agent: OneAgent['agent'];
+  let end: OneAgent['end'];
 
   beforeEach(async () => {
-    plane = await FakeControlPlane.start();
-    agent = new AgentProcess(plane, 'alpha', await testFolder());
+    ({ plane, agent, end } = await prepareAgent());
   });
-  afterEach(async (test) => {
-    if (test.task.result?.state === 'fail') process.stderr.write(`--- agent log\n${agent?.log}\n`);
-    await agent.destroy();
-    await plane.stop();
-  });
+  afterEach(async (test) => await end(test));
 
   const disksOf = (key: string) => plane.view('alpha').instances.get(key)?.disks ?? [];
   const stateOf = (key: string, volumeKey: string) => disksOf(key).find((disk) => disk.volumeKey === volumeKey)?.state;

@@ -2,9 +2,8 @@ import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { hasCommand, runCommand } from '../system/run-command.js';
-import { AgentProcess, testFolder } from '../testing/agent-process.js';
 import { blankVolume, imageVolume, smallInstance } from '../testing/desired-objects.js';
-import { FakeControlPlane } from '../testing/fake-control-plane.js';
+import { type OneAgent, prepareAgent } from '../testing/one-agent.js';
 import { counterFrom, tinyGuestBytes, tinyGuestImage } from '../testing/tiny-guest.js';
 import { fileHasSnapshot, nameInFile } from './disk-snapshots.js';
 
@@ -15,18 +14,14 @@ const mib = 1024 * 1024;
 const permit = { epoch: 1, holder: 'alpha' };
 
 describe.skipIf(!qemu)('a snapshot', () => {
-  let plane: FakeControlPlane;
-  let agent: AgentProcess;
+  let plane: OneAgent['plane'];
+  let agent: OneAgent['agent'];
+  let end: OneAgent['end'];
 
   beforeEach(async () => {
-    plane = await FakeControlPlane.start();
-    agent = new AgentProcess(plane, 'alpha', await testFolder());
+    ({ plane, agent, end } = await prepareAgent());
   });
-  afterEach(async (test) => {
-    if (test.task.result?.state === 'fail') process.stderr.write(`--- agent log\n${agent?.log}\n`);
-    await agent.destroy();
-    await plane.stop();
-  });
+  afterEach(async (test) => await end(test));
 
   const fileOf = (key: string) => join(agent.state, 'volumes', key, 'base.qcow2');
   const seen = (key: string) => plane.view('alpha').snapshots.get(key);

@@ -1,5 +1,3 @@
-import { mkdirSync, rmSync, writeFileSync } from 'node:fs';
-import { join } from 'node:path';
 import { instance, Problem } from '@virt8ra/contract';
 import { afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { buildCli, createHome, type Home } from '../testing/run-cli.js';
@@ -10,14 +8,11 @@ let home: Home;
 beforeAll(buildCli, 120_000);
 beforeEach(async () => {
   plane = await startTestControlPlane();
-  home = createHome();
-  const context = { server: plane.url, token: plane.token, tenant: 't', workspace: 'w' };
-  mkdirSync(join(home.folder, 'config/virt8ra'), { recursive: true });
-  writeFileSync(join(home.folder, 'config/virt8ra/config.json'), JSON.stringify({ current: 'test', contexts: { test: context } }));
+  home = createHome(plane);
 });
 afterEach(async () => {
   await plane.stop();
-  rmSync(home.folder, { recursive: true });
+  home.remove();
 });
 
 const web = { tenant: 't', workspace: 'w', name: 'web' };

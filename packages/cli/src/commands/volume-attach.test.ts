@@ -1,5 +1,3 @@
-import { mkdirSync, rmSync, writeFileSync } from 'node:fs';
-import { join } from 'node:path';
 import { instance } from '@virt8ra/contract';
 import { afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { buildCli, createHome, type Home } from '../testing/run-cli.js';
@@ -12,10 +10,7 @@ const web = { tenant: 't', workspace: 'w', name: 'web' };
 beforeAll(buildCli, 120_000);
 beforeEach(async () => {
   plane = await startTestControlPlane();
-  home = createHome();
-  const context = { server: plane.url, token: plane.token, tenant: 't', workspace: 'w' };
-  mkdirSync(join(home.folder, 'config/virt8ra'), { recursive: true });
-  writeFileSync(join(home.folder, 'config/virt8ra/config.json'), JSON.stringify({ current: 'test', contexts: { test: context } }));
+  home = createHome(plane);
   const spec = {
     zone: 'any',
     skuRef: 'skus/S',
@@ -26,7 +21,7 @@ beforeEach(async () => {
 });
 afterEach(async () => {
   await plane.stop();
-  rmSync(home.folder, { recursive: true });
+  home.remove();
 });
 
 function dataVolumes(): readonly string[] | undefined {

@@ -1,5 +1,5 @@
 import { execFile, execFileSync, spawnSync } from 'node:child_process';
-import { chmodSync, mkdirSync, rmSync, writeFileSync } from 'node:fs';
+import { chmodSync, mkdirSync, writeFileSync } from 'node:fs';
 import { delimiter, join } from 'node:path';
 import { promisify } from 'node:util';
 import { instance, site } from '@virt8ra/contract';
@@ -20,7 +20,7 @@ beforeEach(async () => {
 });
 afterEach(async () => {
   await plane.stop();
-  rmSync(home.folder, { recursive: true });
+  home.remove();
 });
 
 const variables = () => ({ VIRT8RA_SERVER: plane.url, VIRT8RA_TOKEN: plane.token, VIRT8RA_TENANT: 't', VIRT8RA_WORKSPACE: 'w' });

@@ -1,5 +1,5 @@
 import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
-import { mkdtempSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -31,6 +31,7 @@ export interface Home {
   readonly folder: string;
   start(words: readonly string[], options?: RunOptions): RunningCli;
   run(words: readonly string[], options?: RunOptions): Promise<Finished>;
+  remove(): void;
 }
 
 export interface RunOptions {
@@ -42,9 +43,14 @@ export interface RunOptions {
   readonly through?: (command: readonly string[]) => readonly string[];
 }
 
-/** A user's home with its own contexts, and the built CLI to run in it. */
-export function createHome(): Home {
+/** A user's home with its own contexts, and the built CLI to run in it. With `server` it has one, which leads to tenant `t`, workspace `w` there. */
+export function createHome(server?: { readonly url: string; readonly token: string }): Home {
   const folder = mkdtempSync(join(tmpdir(), 'virt8ra-cli-'));
+  if (server !== undefined) {
+    const context = { server: server.url, token: server.token, tenant: 't', workspace: 'w' };
+    mkdirSync(join(folder, 'config/virt8ra'), { recursive: true });
+    writeFileSync(join(folder, 'config/virt8ra/config.json'), JSON.stringify({ current: 'test', contexts: { test: context } }));
+  }
   const start = (words: readonly string[], options: RunOptions = {}): RunningCli => {
     const plain = [process.execPath, mainPath, ...words];
     const [program = '', ...rest] = options.through?.(plain) ?? plain;
@@ -85,5 +91,10 @@ export function createHome(): Home {
         }),
     };
   };
-  return { folder, start, run: (words, options) => start(words, options).finished };
+  return {
+    folder,
+    start,
+    run: (words, options) => start(words, options).finished,
+    remove: () => rmSync(folder, { recursive: true }),
+  };
 }

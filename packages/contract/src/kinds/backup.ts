@@ -1,6 +1,7 @@
 import { type Static, Type } from 'typebox';
 import { defineKind } from '../kind.js';
 import { oneOf, Reference, Sha256, statusShape, Timestamp } from '../shape.js';
+import { fixedSubject, pointInTime } from './point-in-time.js';
 
 /**
  * How much of what was under way in the guest a backup has. `offline`: nothing ran. `file-system`: the guest's file systems were at rest.
@@ -23,12 +24,10 @@ export const BackupSubject = [
  * by the extension `virt8ra.backup`. POST `cancel` calls it off before it is done.
  */
 export const backup = defineKind({
+  ...pointInTime,
+  ...fixedSubject,
   kind: 'backup',
-  provider: 'virt8ra.backup',
-  version: 'v1beta1',
   collection: 'backups',
-  scope: 'workspace',
-  immutable: ['/instanceRef', '/blockStorageRef'],
   actions: ['cancel'],
   summary: 'the content of block storages at one point in time',
   spec: Type.Union([...BackupSubject]),
@@ -57,11 +56,9 @@ export type BackupSpec = Static<typeof backup.spec>;
 
 /** Makes a backup every so often and keeps the last few that are done. Times are UTC. */
 export const backupSchedule = defineKind({
+  ...pointInTime,
   kind: 'backup-schedule',
-  provider: 'virt8ra.backup',
-  version: 'v1beta1',
   collection: 'backup-schedules',
-  scope: 'workspace',
   aliases: ['schedule', 'schedules'],
   summary: 'makes backups by the clock and keeps the last few',
   spec: Type.Object(

@@ -2,6 +2,7 @@ import { type Static, Type } from 'typebox';
 import { defineKind } from '../kind.js';
 import { oneOf, Reference, statusShape, Timestamp } from '../shape.js';
 import { BackupSubject, backupConsistencies } from './backup.js';
+import { fixedSubject, pointInTime } from './point-in-time.js';
 
 export const snapshotPhases = ['waiting', 'taken', 'reverting'] as const;
 
@@ -10,12 +11,10 @@ export const snapshotPhases = ['waiting', 'taken', 'reverting'] as const;
  * the block storages what they were; their instance must be off.
  */
 export const snapshot = defineKind({
+  ...pointInTime,
+  ...fixedSubject,
   kind: 'snapshot',
-  provider: 'virt8ra.backup',
-  version: 'v1beta1',
   collection: 'snapshots',
-  scope: 'workspace',
-  immutable: ['/instanceRef', '/blockStorageRef'],
   actions: ['revert'],
   summary: 'a point in time of block storages, kept at their host',
   spec: Type.Union([...BackupSubject]),

@@ -1,6 +1,6 @@
-import type { HostInventory } from '@virt8ra/contract';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { findingsOf } from '../kinds/topology/host-findings.js';
+import { smallInventory } from '../testing/site-facts.js';
 import { type FleetFixture, startFleetFixture } from './testing/fleet-fixture.js';
 import { openRawLink } from './testing/raw-link.js';
 import { createKey, enrolHost } from './testing/simulated-identity.js';
@@ -23,7 +23,7 @@ describe.skipIf(!(await postgresIsThere()))('the clock of a host', () => {
     await link.next('welcome');
     const status = async () => (await fixture.fleet.hostStatus(['alpha']))[0];
     const tell = async (offsetMs: number, model: string) => {
-      const inventory = { ...plainInventory, cpu: { ...plainInventory.cpu, model } };
+      const inventory = smallInventory('alpha', { cpu: { model, cores: 8, threads: 8, numaCells: 1 } });
       link.send({ type: 'inventory', at: new Date(Date.now() + offsetMs).toISOString(), inventory });
       return await fixture.until('it is stored', async () => {
         const seen = await status();
@@ -39,20 +39,3 @@ describe.skipIf(!(await postgresIsThere()))('the clock of a host', () => {
     link.close();
   });
 });
-
-const plainInventory: HostInventory = {
-  hostname: 'alpha',
-  bootId: 'boot',
-  architecture: 'amd64',
-  kernel: '6.1',
-  cpu: { model: 'x', cores: 1, threads: 1, numaCells: 1 },
-  memoryMiB: 1,
-  memoryAvailableMiB: 1,
-  storage: { totalBytes: 1, freeBytes: 1 },
-  nics: [],
-  gpus: [],
-  hypervisor: { qemuVersion: null, accelerator: 'tcg', reason: 'none', machines: [], cpuModels: [] },
-  network: { mode: 'user', reason: 'test' },
-  capacity: { vCPU: 1, memoryMiB: 1, storageBytes: 1 },
-  agent: { version: '0', rssMiB: 1, uptimeSeconds: 1 },
-};

@@ -11,7 +11,8 @@ import type {
   SendSpec,
   TransferStatus,
 } from '@virt8ra/driver';
-import { inventoryOf, memoryCapabilities, troubleOf } from './memory-inventory.js';
+import { memoryCapabilities, smallInventory } from '../../../testing/site-facts.js';
+import { troubleOf } from './memory-trouble.js';
 
 /** Sites that live in memory: what is asked for comes about one step at each `tick`, as at hosts with agents. */
 export interface MemorySites {
@@ -346,7 +347,7 @@ export function createMemorySites(names: readonly string[]): MemorySites {
       },
       hosts: {
         list: async () => [
-          { host: site.host, connected: true, networking: [], observedAt: at, inventory: inventoryOf(site.host), features: ['live'] },
+          { host: site.host, connected: true, networking: [], observedAt: at, inventory: smallInventory(site.host), features: ['live'] },
         ],
       },
       capabilities: memoryCapabilities,

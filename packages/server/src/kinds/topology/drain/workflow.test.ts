@@ -1,7 +1,6 @@
 import {
   blockStorage,
   type HostDrain,
-  type HostInventory,
   type HostSpec,
   host,
   type Id,
@@ -28,6 +27,7 @@ import { capacityMigrations } from '../../../capacity/claims.js';
 import { createStore } from '../../../resources/create-store.js';
 import { resourceMigrations } from '../../../resources/migrations.js';
 import type { Store } from '../../../resources/store.js';
+import { memoryCapabilities, smallInventory } from '../../../testing/site-facts.js';
 import type { KindContext } from '../../context.js';
 import { type InstanceStatus, instanceMigrations } from '../../instance/index.js';
 import { isOver, type MigrationStatus } from '../../migration/index.js';
@@ -46,22 +46,9 @@ const place = { tenant: 'acme', workspace: 'prod' };
 const active = { state: 'active', conditions: [{ state: 'active' }] } as const;
 const seenAt = '2026-01-01T00:00:00.000Z';
 
-const inventory: HostInventory = {
-  hostname: 'h',
-  bootId: 'boot',
-  architecture: 'x86_64',
-  kernel: '6',
-  cpu: { model: 'cpu', cores: 8, threads: 8, numaCells: 1 },
-  memoryMiB: 16_384,
-  memoryAvailableMiB: 16_384,
-  storage: { totalBytes: 1e12, freeBytes: 1e12 },
-  nics: [],
-  gpus: [],
+const inventory = smallInventory('h', {
   hypervisor: { qemuVersion: '8.2', accelerator: 'tcg', reason: '', machines: ['pc-1'], cpuModels: ['old-v1'] },
-  network: { mode: 'user', reason: '' },
-  capacity: { vCPU: 8, memoryMiB: 16_384, storageBytes: 1e12 },
-  agent: { version: '0', rssMiB: 1, uptimeSeconds: 1 },
-};
+});
 /** As much of a site as is looked at before a move. The third guest uses a processor that neither host offers in full. */
 const twoHosts: Connection = {
   hosts: {
@@ -83,14 +70,7 @@ const twoHosts: Connection = {
       status: { activity: 'running', machine: 'pc-1', cpuModel: value === 'i2' ? 'new-v1' : 'old-v1', accelerator: 'tcg', access: [] },
     }),
   } as unknown as InstancesFacet,
-  capabilities: {
-    settleSeconds: 0,
-    maxVolumesPerInstance: 8,
-    maxNicsPerInstance: 8,
-    firmwares: ['BIOS'],
-    migrationModes: ['live', 'warm', 'cold'],
-    enforcesPermits: true,
-  },
+  capabilities: memoryCapabilities,
   probe: async () => ({ healthy: true }),
   close: async () => undefined,
 };

@@ -1,13 +1,13 @@
 import type { HostInventory } from '@virt8ra/contract';
-import type { Capabilities, InstanceRealizationStatus } from '@virt8ra/driver';
+import type { Capabilities } from '@virt8ra/driver';
 
-/** A host of 8 threads that knows the machines of the sites in memory. */
-export function inventoryOf(hostname: string): HostInventory {
+/** What a host of 8 threads tells of itself. */
+export function smallInventory(hostname: string, change: Partial<HostInventory> = {}): HostInventory {
   return {
     hostname,
     bootId: 'boot',
     architecture: 'x86_64',
-    kernel: '6',
+    kernel: '6.1',
     cpu: { model: 'cpu', cores: 8, threads: 8, numaCells: 1 },
     memoryMiB: 16_384,
     memoryAvailableMiB: 16_384,
@@ -18,9 +18,11 @@ export function inventoryOf(hostname: string): HostInventory {
     network: { mode: 'user', reason: '' },
     capacity: { vCPU: 8, memoryMiB: 16_384, storageBytes: 1e12 },
     agent: { version: '0', rssMiB: 1, uptimeSeconds: 1 },
+    ...change,
   };
 }
 
+/** What sites in memory can do. */
 export const memoryCapabilities: Capabilities = {
   settleSeconds: 0,
   maxVolumesPerInstance: 8,
@@ -29,8 +31,3 @@ export const memoryCapabilities: Capabilities = {
   migrationModes: ['live', 'warm', 'cold'],
   enforcesPermits: true,
 };
-
-/** Why a guest whose process ended is down: its host starts it again, or does so no more. */
-export function troubleOf(forGood: boolean): NonNullable<InstanceRealizationStatus['trouble']> {
-  return { code: forGood ? 'restart-policy' : 'internal', message: 'the guest’s process ended by itself' };
-}
