@@ -13,6 +13,11 @@ const { filter, options } = parseCLI(['vitest', 'run', ...process.argv.slice(2)]
 const total = { passed: 0, failed: 0, skipped: 0 };
 /** @type {string[]} */
 const skips = [];
+/** Told again at the end, where whoever has only the tail of a long log finds them. @type {string[]} */
+const failures = [];
+const ownLines = (stack) => stack.split('\n').filter((line) => !/^\s+at .*node_modules/.test(line));
+const note = (name, errors) =>
+  failures.push([`failed: ${name}`, ...errors.flatMap((error) => ownLines(error.stack ?? error.message))].join('\n  '));
 
 /** Runs one project of vitest.config.ts and adds what came of it to the total. */
 async function runProject(project, more) {
@@ -25,13 +30,20 @@ async function runProject(project, more) {
       else if (result.state === 'skipped') {
         total.skipped += 1;
         skips.push(`skipped: ${test.fullName}${result.note ? ` (${result.note})` : ''}`);
-      } else total.failed += 1;
+      } else {
+        total.failed += 1;
+        note(`${module.relativeModuleId} > ${test.fullName}`, result.errors ?? []);
+      }
     }
     // A file that cannot be loaded, or a hook that failed outside any test.
     const broken = [module, ...module.children.allSuites()].filter((part) => part.errors().length > 0);
     total.failed += broken.length;
+    for (const part of broken)
+      note(part === module ? module.relativeModuleId : `${module.relativeModuleId} > ${part.fullName}`, part.errors());
   }
-  total.failed += vitest.state.getUnhandledErrors().length;
+  const unhandled = vitest.state.getUnhandledErrors();
+  total.failed += unhandled.length;
+  if (unhandled.length > 0) note('an error nobody handled', unhandled);
   await vitest.close();
 }
 
@@ -51,7 +63,7 @@ try {
 }
 
 const ran = total.passed + total.failed;
-for (const line of skips) process.stdout.write(`${line}\n`);
+for (const line of [...skips, ...failures]) process.stdout.write(`${line}\n`);
 if (ran === 0) process.stdout.write('no test ran\n');
 process.stdout.write(`${total.passed} passed, ${total.failed} failed${total.skipped > 0 ? `, ${total.skipped} skipped` : ''}\n`);
 process.exit(total.failed > 0 || ran === 0 ? 1 : 0);
