@@ -4,9 +4,11 @@ import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import * as x509 from '@peculiar/x509';
 import { agentDnsName } from '@virt8ra/contract';
+import { inTransaction } from '@virt8ra/engine';
 import type { TestDatabase } from '@virt8ra/engine/testing';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { createFleet } from './fleet.js';
+import { tellFleet } from './signals.js';
 import { type FleetFixture, startFleetFixture } from './testing/fleet-fixture.js';
 import { blankVolume } from './testing/objects.js';
 import { startSimulatedAgent } from './testing/simulated-agent.js';
@@ -193,6 +195,23 @@ describe.skipIf(!(await postgresIsThere()))('enrolment', () => {
       expect(await fixture.fleet.hostStatus(['alpha'])).toEqual([]);
       expect(await fixture.fleet.port.find('here', 'volume', 'v1')).toBeUndefined();
       await fixture.fleet.removeHost('alpha');
+    } finally {
+      await agent.stop();
+    }
+  });
+
+  it('tells a host that it is removed also when its link is reviewed in that moment', async () => {
+    const agent = await startSimulatedAgent({ enrolment: await fixture.fleet.createEnrolment('alpha', 'here') });
+    const waiting =
+      'select 1 from pg_locks where not granted and database = (select oid from pg_database where datname = current_database())';
+    try {
+      await inTransaction(database.pool, async (client) => {
+        await fixture.fleet.removeHost('alpha', { client });
+        await tellFleet(database.pool, 'alpha');
+        await fixture.until('the review waits for the removal', async () => (await database.pool.query(waiting)).rowCount !== 0);
+      });
+      await agent.until('it is told', () => agent.refused !== undefined);
+      expect(agent.refused).toMatch(/no longer part/);
     } finally {
       await agent.stop();
     }

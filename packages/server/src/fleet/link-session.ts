@@ -101,6 +101,12 @@ export function openLinkSession(options: LinkSessionOptions): LinkSession {
   const removed = `host ${link.host} is no longer part of this control plane`;
   const isRemoved = async (): Promise<boolean> => (await store.desiredState(link.host).catch(() => 'not known')) === undefined;
 
+  /** A review that waited for the removal of the host still saw the host, but its link no more. */
+  const endSuperseded = async (): Promise<void> => {
+    if (await isRemoved()) await refuse('removed', removed);
+    else end('a newer link of the host took over');
+  };
+
   const pushNewest = async (): Promise<void> => {
     while (pushAgain && socket.readyState === WebSocket.OPEN) {
       pushAgain = false;
@@ -237,7 +243,7 @@ export function openLinkSession(options: LinkSessionOptions): LinkSession {
     },
     follow(review) {
       if (!linked) return;
-      if (review.verdict === 'superseded') return end('a newer link of the host took over');
+      if (review.verdict === 'superseded') return void endSuperseded();
       if (review.verdict === 'ended') {
         refuse('revoked', `host ${peer.host} or its certificate is no longer part of this control plane`).catch(() => socket.terminate());
         return;

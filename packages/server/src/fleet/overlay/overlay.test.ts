@@ -100,6 +100,7 @@ describe.skipIf(!(await postgresIsThere()))('the overlay that hosts are told', (
     await declare('alpha', 7);
     await declare('beta', 7);
     await alpha.until('alpha has its peer', () => peersOf(alpha) === 'beta');
+    await beta.until('beta has its peer', () => peersOf(beta) === 'alpha');
     const next = keyOf('beta-2');
     await fixture.fleet.rotateTunnelKey('beta');
     await beta.until('beta is told to make a key', () => beta.overlay?.rotation === 1);

@@ -96,7 +96,7 @@ export async function startFleetFixture(database: TestDatabase, options: Partial
       });
       return agent;
     },
-    async until(what, found, timeoutMs = 10_000) {
+    async until(what, found, timeoutMs = 20_000) {
       const deadline = performance.now() + timeoutMs;
       for (;;) {
         const answer = await found();

@@ -280,7 +280,7 @@ export async function startSimulatedAgent(options: SimulatedAgentOptions): Promi
     },
     observed: board.get,
     all: board.all,
-    until: async (what, found, timeoutMs = 10_000) =>
+    until: async (what, found, timeoutMs = 20_000) =>
       await new Promise((resolve, reject) => {
         const look = (): void => {
           const answer = found();
