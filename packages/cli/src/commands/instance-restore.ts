@@ -43,6 +43,7 @@ export async function instanceRestore(session: Session, word: string, flags: Ins
     bootVolume: { deviceRef: `${blockStorage.collection}/${boot}` },
     ...(data.length === 0 ? {} : { dataVolumes: data.map((disk) => ({ deviceRef: `${blockStorage.collection}/${disk}` })) }),
     ...(flags.nic === undefined ? {} : { primaryNicRef: `nics/${flags.nic.replace(/^nics?\//, '')}` }),
+    ...(original?.spec.antiAffinityGroup === undefined ? {} : { antiAffinityGroup: original.spec.antiAffinityGroup }),
     ...(original?.spec.sshKeys === undefined ? {} : { sshKeys: original.spec.sshKeys }),
     ...(original?.spec.userData === undefined ? {} : { userData: original.spec.userData }),
   };

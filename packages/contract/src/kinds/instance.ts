@@ -11,6 +11,7 @@ export const instanceActivities = ['running', 'stopped', 'starting', 'stopping',
  * SECA instance. `spec.zone` is the caller's and is never rewritten; where it runs is `status.placement`. SECA's `powerState` knows only
  * on and off: `status.activity` carries what was really seen, `unknown` included, with source and time.
  * Another `skuRef` applies at the guest's next start, be it by `restart`; its host must have room for it.
+ * Instances of one workspace with the same `antiAffinityGroup` never share a host, wherever they go.
  * The extension `virt8ra.access` (comma-separated TCP ports) asks for access endpoints that follow the instance, `virt8ra.restart` (a
  * restart policy) and `virt8ra.stop-seconds` say what its host does when it ends by itself, and how long a stop waits for it.
  */

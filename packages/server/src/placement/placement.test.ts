@@ -70,6 +70,12 @@ describe('placement', () => {
     },
     { title: 'another firmware', candidate: host, requirement: { ...need, firmware: 'UEFI' }, reason: 'the host offers BIOS firmware' },
     {
+      title: 'a host with another of its anti-affinity group',
+      candidate: host,
+      requirement: { ...need, apart: { group: 'web', hosts: new Map([['a1', 'web-1']]) } },
+      reason: 'the host has instance web-1 of anti-affinity group web',
+    },
+    {
       title: 'too little memory',
       candidate: host,
       requirement: { ...need, memoryMiB: 8193 },

@@ -34,6 +34,8 @@ export interface Requirement extends Capacity {
   readonly networking: readonly Networking[];
   /** Set when something already lives on one host, such as a block storage. */
   readonly host?: string;
+  /** Its anti-affinity group, and by host the name of another instance of it there. */
+  readonly apart?: { readonly group: string; readonly hosts: ReadonlyMap<string, string> } | undefined;
 }
 
 export interface Verdict {
@@ -69,6 +71,13 @@ function judge(candidate: Candidate, requirement: Requirement): Verdict {
   }
   if (requirement.host !== undefined && requirement.host !== candidate.host) {
     return refuse(`its block storages are on ${requirement.host}`, 'migrate the block storages together with their instance');
+  }
+  const other = requirement.apart?.hosts.get(candidate.host);
+  if (other !== undefined) {
+    return refuse(
+      `the host has instance ${other} of anti-affinity group ${requirement.apart?.group}`,
+      `move ${other} to another host, or take one of the two out of the group`,
+    );
   }
   if (!candidate.connected) return refuse('the host is not connected', 'bring its agent back');
   if (candidate.cordon !== undefined) {

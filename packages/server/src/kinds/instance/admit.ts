@@ -28,6 +28,7 @@ import { assertNotMoving } from '../moving.js';
 
 import { nicsForInstance } from '../nic/index.js';
 import { assertNotReverting } from '../snapshotted.js';
+import { admitAntiAffinity } from './anti-affinity.js';
 import { admitDataVolumes } from './data-volumes.js';
 import { guestCare } from './guest-care.js';
 import type { InstanceParts } from './parts.js';
@@ -52,7 +53,6 @@ export async function admitInstance(
     ...(address.tenant === undefined ? {} : { tenant: address.tenant }),
     ...(address.workspace === undefined ? {} : { workspace: address.workspace }),
   };
-  refuseUnrealised(spec);
   accessPorts(next.extensions);
   initialPower(next.extensions);
   guestCare(next.extensions);
@@ -100,6 +100,7 @@ export async function admitInstance(
   if (previous === undefined) assertOneSite(places, spec.zone);
   if (previous !== undefined) {
     assertDevicesKept(previous.spec, spec);
+    await admitAntiAffinity(tx, previous, spec);
     const before = (await tx.referencesOf(previous.uid)).find(({ pointer }) => pointer === '/spec/skuRef');
     if (group !== undefined && previous.spec.securityGroupRef === undefined && nics.length > 0)
       await assertHostNetworking(context, tx, previous, 'security-groups', groupPointer);
@@ -111,13 +112,6 @@ export async function admitInstance(
     return { references, outcome: 'creating' };
   }
   return { references, status: { powerState: 'off' }, outcome: 'creating', type: 'Placed', reason: 'WaitingForPlacement' };
-}
-
-function refuseUnrealised(spec: InstanceSpec): void {
-  const refuse = (pointer: string, what: string): never => {
-    throw new Problem('unsupported', `${what} not realised here yet; leave it out`, { sources: [{ pointer }] });
-  };
-  if (spec.antiAffinityGroup !== undefined && spec.antiAffinityGroup !== '') refuse('/spec/antiAffinityGroup', 'anti-affinity groups are');
 }
 
 /** The extension `virt8ra.power` (on or off) says whether a new instance starts by itself; absent: off, as SECA has it. */

@@ -11,6 +11,7 @@ import {
 import type { StoreTransaction } from '../../resources/store.js';
 import type { StoredResource } from '../../resources/stored-resource.js';
 import type { KindContext } from '../context.js';
+import { readApart } from './anti-affinity.js';
 import { networkingNeeds } from './networking.js';
 import type { InstanceParts } from './parts.js';
 
@@ -96,13 +97,14 @@ export function requirementOf(
   parts: InstanceParts,
   zone: string,
   pinned: Pin | undefined,
-  networking: Requirement['networking'],
+  { networking, apart }: Pick<Requirement, 'networking' | 'apart'>,
 ): Requirement {
   return {
     zone,
     architecture: parts.architecture,
     firmware: parts.firmware,
     networking,
+    apart,
     vCPU: parts.sku.vCPU,
     memoryMiB: parts.sku.ram * 1024,
     storageBytes: parts.storageBytes - (pinned?.storageBytes ?? 0),
@@ -121,7 +123,8 @@ export async function placementFor(
   const sites = zone === 'any' ? await siteNames(context) : [zone];
   const candidates = await hostCandidates(context, sites);
   const networking = await networkingNeeds(context.store, resource, parts.nicUids, zone);
-  const verdicts = rankCandidates(candidates, requirementOf(parts, zone, pinned, networking));
+  const apart = await readApart(context.store, resource);
+  const verdicts = rankCandidates(candidates, requirementOf(parts, zone, pinned, { networking, apart }));
   const best = verdicts[0]?.fits === true ? verdicts[0] : undefined;
   const chosen = candidates.find(({ host }) => host === best?.host);
   context.log.debug('placement was asked', { instance: resource.uid, zone, best: best?.host });

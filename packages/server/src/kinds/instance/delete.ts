@@ -7,6 +7,7 @@ import type { KindContext } from '../context.js';
 import { releaseNetworkOnHost } from '../network/index.js';
 import { nicsForInstance } from '../nic/index.js';
 import { releaseGroupsOnHost } from '../security-group/index.js';
+import { wakeGroup } from './anti-affinity.js';
 import type { InstanceContext } from './instance-context.js';
 import { instancesFacet } from './instances-facet.js';
 import { instanceGroup } from './networking.js';
@@ -43,6 +44,7 @@ export async function deleteInstance(context: InstanceContext, resource: StoredR
     // Whoever knows it by name or as a member of its group is to forget it.
     for (const uid of networks) await tx.nudge(network.kind, uid);
     if (group !== undefined) await tx.nudge(securityGroup.kind, group);
+    await wakeGroup(tx, resource);
     await tx.remove(resource.uid);
   });
   for (const uid of networks) {

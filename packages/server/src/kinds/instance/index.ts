@@ -3,6 +3,7 @@ import { type InstanceSpec, instance, Problem, routeTable } from '@virt8ra/contr
 import type { KindBehaviour } from '../behaviour.js';
 import { namesOfUsers } from '../users.js';
 import { actOnPower, admitInstance, initialPower } from './admit.js';
+import { antiAffinityMigrations } from './anti-affinity.js';
 import type { InstanceContext } from './instance-context.js';
 import { addressesOfInstance } from './parts.js';
 import { permitMigrations } from './permits.js';
@@ -11,6 +12,7 @@ import { reconcileInstance } from './reconcile.js';
 import type { InstanceStatus } from './status.js';
 
 export { accessTarget } from './access.js';
+export { assertApart, readApart, sharesHost } from './anti-affinity.js';
 export { assertOpenHost, hostCandidates, placementFor, requirementOf, siteNames } from './candidates.js';
 export { assertDisksSettled } from './data-volumes.js';
 export type { InstanceContext } from './instance-context.js';
@@ -22,7 +24,7 @@ export { accessPorts, type RealizationOverrides, realizationSpecOf } from './spe
 export type { InstanceStatus } from './status.js';
 export { openInstanceStream } from './stream.js';
 
-export const instanceMigrations = [...permitMigrations, ...powerMigrations];
+export const instanceMigrations = [...permitMigrations, ...powerMigrations, ...antiAffinityMigrations];
 
 export function createInstanceBehaviour(context: InstanceContext): KindBehaviour<InstanceSpec, InstanceStatus> {
   const act = (action: 'start' | 'stop' | 'restart') =>

@@ -5,6 +5,7 @@ import type { StoredResource } from '../../resources/stored-resource.js';
 import { blockStorageBytes } from '../block-storage/index.js';
 import type { KindContext } from '../context.js';
 import { initialPower } from './admit.js';
+import { assertApart } from './anti-affinity.js';
 import { assertOpenHost, placementFor } from './candidates.js';
 import { publicIpsOfInstance } from './networking.js';
 import type { InstanceParts } from './parts.js';
@@ -39,6 +40,7 @@ export async function placeInstance(
     if (current === undefined || current.deletedAt !== undefined) return undefined;
     const already = (await tx.ledger.ofResource(resource.uid)).find(({ role }) => role === 'primary');
     if (already !== undefined) return already;
+    await assertApart(tx, current, best.host);
     await assertOpenHost(tx, best.host);
     await claimOnHost(tx.client, best.host, capacity, [
       {

@@ -17,7 +17,7 @@ import type { StoredResource } from '../../resources/stored-resource.js';
 import { assertNotBackedUp } from '../backing-up.js';
 import type { Admission, KindBehaviour, PutRequest, Subject } from '../behaviour.js';
 import type { KindContext } from '../context.js';
-import { assertDisksSettled, type InstanceStatus } from '../instance/index.js';
+import { assertDisksSettled, type InstanceStatus, sharesHost } from '../instance/index.js';
 import { assertNoSnapshots } from '../snapshotted.js';
 import type { MoveInput } from './plan.js';
 import { publicIpsLostBy } from './public-ips.js';
@@ -259,6 +259,8 @@ async function admitMigration(
     if (from.host === toHost) throw new Problem('validation', `instance ${name} is on host ${toHost} already`, { sources });
     if ((await tx.get(hostKind, { name: toHost })) === undefined)
       throw new Problem('validation', `there is no host ${toHost}`, { sources });
+    const shared = moved === undefined ? undefined : await sharesHost(tx, moved, toHost);
+    if (shared !== undefined) throw new Problem('conflict', `${shared}, which ${name} is in, too; name another host`, { sources });
   }
   const others = (await tx.usersOf(target.uid, migration)) as readonly Migration[];
   const other = others.find((each) => each.deletedAt === undefined && !isOver(each));

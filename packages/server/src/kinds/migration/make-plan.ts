@@ -1,4 +1,4 @@
-import { type Id, type MigrationSpec, type Placement, Problem } from '@virt8ra/contract';
+import { type Id, type InstanceSpec, type MigrationSpec, type Placement, Problem } from '@virt8ra/contract';
 import type { HostObservation } from '@virt8ra/driver';
 import type { StepContext } from '@virt8ra/engine';
 import { claimOnHost, releaseClaim } from '../../capacity/claims.js';
@@ -8,6 +8,7 @@ import type { StoreTransaction } from '../../resources/store.js';
 import { blockStorageBytes, originOfVolume } from '../block-storage/index.js';
 import type { KindContext } from '../context.js';
 import {
+  assertApart,
   assertOpenHost,
   currentPermit,
   hostCandidates,
@@ -15,6 +16,7 @@ import {
   instancePower,
   networkingNeeds,
   partsOfInstance,
+  readApart,
   requirementOf,
 } from '../instance/index.js';
 import { type LiveQuestion, liveFault } from './live-fault.js';
@@ -59,7 +61,8 @@ export async function makePlan(context: KindContext, step: StepContext, input: M
   const candidates = (await hostCandidates(context, [toSite])).filter(({ host }) => host !== from.host && (toHost ?? host) === host);
   if (candidates.length === 0 && toHost !== undefined) throw new Problem('conflict', `site ${toSite} has no host ${toHost} to move it to`);
   const networking = await networkingNeeds(context.store, instance, survey.parts.nicUids, toSite);
-  const verdicts = rankCandidates(candidates, requirementOf(survey.parts, toSite, undefined, networking));
+  const apart = await readApart(context.store, instance);
+  const verdicts = rankCandidates(candidates, requirementOf(survey.parts, toSite, undefined, { networking, apart }));
   const fitting = verdicts.filter(({ fits }) => fits);
   const { mode, host, fallbackReason } = await chooseMode(context, spec, { from, survey, source, target, fitting });
   const best = verdicts.find((verdict) => verdict.host === host);
@@ -72,9 +75,21 @@ export async function makePlan(context: KindContext, step: StepContext, input: M
     await tx.lock(input.migration);
     const made = await plannedMove(tx, input.migration);
     if (made !== undefined) return made;
+    const moved = await tx.lock<InstanceSpec>(input.instance);
+    if (moved === undefined || moved.deletedAt !== undefined) throw new Problem('conflict', 'the instance is being deleted');
+    await assertApart(tx, moved, to.host);
     await assertOpenHost(tx, to.host);
     await claimOnHost(tx.client, to.host, capacity, incomingClaims(input.instance, survey.parts, to));
-    const plan = await intendMove(tx, { input, survey, from, to, mode, minPasses: spec.minPasses ?? 2, placement });
+    const plan = await intendMove(tx, {
+      input,
+      name: moved.address.name,
+      survey,
+      from,
+      to,
+      mode,
+      minPasses: spec.minPasses ?? 2,
+      placement,
+    });
     const shown = { phase: 'plan', from, to, mode, startedAt: context.now().toISOString() } as const;
     await tx.setStatus(input.migration, fallbackReason === undefined ? shown : { ...shown, fallbackReason });
     return plan;
@@ -185,6 +200,7 @@ async function intendMove(
   tx: StoreTransaction,
   decided: {
     readonly input: MoveInput;
+    readonly name: string;
     readonly survey: Survey;
     readonly from: Place;
     readonly to: Place;
@@ -193,12 +209,10 @@ async function intendMove(
     readonly placement: Placement;
   },
 ): Promise<MovePlan> {
-  const { input, survey, from, to, mode, minPasses, placement } = decided;
-  const instance = await tx.lock(input.instance);
-  if (instance === undefined || instance.deletedAt !== undefined) throw new Problem('conflict', 'the instance is being deleted');
+  const { input, name, survey, from, to, mode, minPasses, placement } = decided;
   const permit = await currentPermit(tx.client, input.instance);
   if (permit === undefined || permit.holder !== from.host || permit.surrendered !== undefined)
-    throw new Problem('conflict', `host ${from.host} holds no run permit of instance ${instance.address.name}`);
+    throw new Problem('conflict', `host ${from.host} holds no run permit of instance ${name}`);
   const { power, restarts } = await instancePower(tx.client, input.instance);
   const { machine, cpuModel } = survey;
   const role = 'incoming' as const;
@@ -228,7 +242,7 @@ async function intendMove(
     to,
     instance: {
       uid: input.instance,
-      name: instance.address.name,
+      name,
       source: survey.instance,
       target: { id: target.id, key: target.key },
       revision: placement.revision + 1,

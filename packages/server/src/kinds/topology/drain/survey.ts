@@ -21,6 +21,7 @@ import {
   networkingNeeds,
   partsOfInstance,
   publicIpsOfInstance,
+  readApart,
   requirementOf,
   siteNames,
 } from '../../instance/index.js';
@@ -146,7 +147,8 @@ function createSurveyor(context: KindContext, host: Place, wish: DrainWish) {
       // An owner who named a site meant it, and a public IP is lost elsewhere; moves within it are ours to make.
       const zone = resource.spec.zone === 'any' && !isBound ? 'any' : host.site;
       const networking = await networkingNeeds(context.store, resource, parts.nicUids, host.site);
-      const verdicts = rankCandidates(await candidatesIn(zone), requirementOf(parts, zone, undefined, networking)).toSorted(
+      const apart = await readApart(context.store, resource);
+      const verdicts = rankCandidates(await candidatesIn(zone), requirementOf(parts, zone, undefined, { networking, apart })).toSorted(
         (a, b) => Number(b.site === host.site) - Number(a.site === host.site),
       );
       const fitting = verdicts.filter(({ fits }) => fits);
