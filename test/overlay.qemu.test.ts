@@ -142,6 +142,9 @@ it.skipIf(lacks.length > 0)(
       );
       expect(status?.reach?.[0]).toMatchObject({ sites: expect.arrayContaining([north.name, south.name]), mtu: 1420 });
 
+      const pathOf = async () => (await client.paths()).find(({ from, to }) => from.site === north.name && to.site === south.name);
+      expect((await pathOf())?.rttMs).toMatchObject({ value: expect.any(Number), source: expect.stringContaining('agent/') });
+
       const atSouth = new Neighbour(world.machineOf(south.name), addresses.known, addresses.stranger);
       const poll = async (what: () => Promise<unknown>) => await expect.poll(what, { timeout: 60_000, interval: 500 }).toBe(true);
 
@@ -158,6 +161,8 @@ it.skipIf(lacks.length > 0)(
       await client.put(migration, at('away'), { spec: { instanceRef: 'instances/web', toSite: south.name, mode: 'live' } });
       await settled(client, migration, at('away'), (seen) => seen.status?.phase === 'done', { ...waiting, what: 'the move is done' });
       const heard = connection.heard();
+      // What the move has carried is known of the path.
+      expect((await pathOf())?.bytesPerSecond).toMatchObject({ value: expect.any(Number), source: 'transfer' });
       await poll(async () => connection.heard() > heard + 1);
       const after = await atSouth.page(addresses.web, '/cgi-bin/info', addresses.known);
       expect(after).toMatchObject({ bootId: before?.['bootId'], boots: before?.['boots'], addresses: before?.['addresses'] });

@@ -32,6 +32,7 @@ import { chooseNetworking } from './network/choose-networking.js';
 import { tapName } from './network/interface-name.js';
 import { NetworkReconciler } from './network/network-reconciler.js';
 import { openOverlay } from './overlay/open-overlay.js';
+import { createPathProbes } from './paths/path-probes.js';
 import { PermitBook } from './permits/permit-book.js';
 import { openPermitJournal } from './permits/permit-journal.js';
 import { diskCounters } from './qemu/guest.js';
@@ -275,10 +276,11 @@ async function assemble(config: AgentConfig, log: Log, unlock: () => Promise<voi
     guests: instances,
     isMoving: (key) => transfers.claimOn(key) !== undefined,
   });
+  const probes = createPathProbes({ context, identity: () => self, tell: (id, outcome) => link?.pathProbe(id, outcome) });
   link = openLink({
     identity: () => self,
     bootId: clock.bootId,
-    features: ['streams', ...networking.features],
+    features: ['streams', 'path-probes', ...networking.features],
     board,
     generation: () => ledger.state.generation,
     accept,
@@ -289,6 +291,7 @@ async function assemble(config: AgentConfig, log: Log, unlock: () => Promise<voi
       }),
     overlay: () => overlay.report(),
     openStream: streams.open,
+    measurePath: probes.order,
     log,
   });
   const running = link;
@@ -325,6 +328,7 @@ async function assemble(config: AgentConfig, log: Log, unlock: () => Promise<voi
       stopSampling();
       await running.stop();
       await streams.stop();
+      await probes.stop();
       await live.stop();
       await overlay.stop();
       await transfers.stop();

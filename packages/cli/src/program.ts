@@ -253,8 +253,8 @@ function addTopologyCommands(program: Command, withSession: WithSession): void {
   }
   program
     .command('top')
-    .description('print what hosts or instances use now, those with most processor first')
-    .argument('<noun>', 'hosts or instances')
+    .description('print what hosts or instances use now, those with most processor first; or what paths between hosts carry')
+    .argument('<noun>', 'hosts, instances or paths')
     .option('--limit <count>', 'print no more than this many')
     .action((noun: string, options: { readonly limit?: string }, command: Command) =>
       withSession(command, async (session) => (await import('./commands/usage-top.js')).usageTop(session, noun, options)),

@@ -1,6 +1,7 @@
 /** What every part of Virt8ra must agree on: kinds, the agent protocol, problems, ids, references. Isomorphic: no `node:`, no DOM. */
 export * from './agent/index.js';
 export * from './finding.js';
+export * from './host-path.js';
 export * from './id.js';
 export * from './kind.js';
 export * from './kinds/index.js';

@@ -39,6 +39,8 @@ import { resourceMigrations } from './resources/migrations.js';
 import { reconcileHandlers, workKeysOfRealizations, workKeysOnHost } from './resources/reconcile-handlers.js';
 import type { Store } from './resources/store.js';
 import { addHostGauges } from './samples/host-gauges.js';
+import { addPathGauges } from './samples/path-gauges.js';
+import { addPathRoutes } from './samples/path-routes.js';
 import { addSampleRoutes } from './samples/sample-routes.js';
 import { createSampleStore, type SampleStore, sampleMigrations } from './samples/sample-store.js';
 import { prepareStateDirectory, takeReplicaName } from './state-directory.js';
@@ -124,6 +126,7 @@ async function build(config: Config, log: Log, stops: (() => Promise<void> | voi
   const store = createStore({ pool, queue });
 
   const fleet = await openFleet({ config, pool, epoch, replica: replica.name, artifacts, queue, store, samples, log });
+  addPathGauges(metrics.registry, fleet);
   const drivers = createDrivers({ agentFleet: fleet.port });
   const sites = createSiteConnections({ store, drivers, log });
   stops.push(async () => await sites.close());
@@ -154,7 +157,7 @@ async function build(config: Config, log: Log, stops: (() => Promise<void> | voi
     region: config.region,
     log,
     metrics: metrics.registry,
-    extraRoutes: [(app) => addSampleRoutes(app, { store, samples })],
+    extraRoutes: [(app) => addSampleRoutes(app, { store, samples }), (app) => addPathRoutes(app, { store, fleet })],
     contents: {
       [imageImport.kind]: createImageContent({
         artifacts,
@@ -215,6 +218,7 @@ async function openFleet(parts: {
       await recordTransferProgress(store, progress);
       await recordBackupProgress(store, progress);
     },
+    pathProbing: { enabled: config.paths.probes },
     onSamples: async (host, taken) => await samples.take(host, taken),
   });
 }

@@ -109,6 +109,12 @@ const rows = {
     least: 1,
     meaning: 'Largest disk that an image or a backup may describe, in GB (10^9 bytes).',
   },
+  'paths.probes': {
+    type: 'switch',
+    default: true,
+    meaning:
+      'Has hosts with tunnels between them, and one host of each two sites, measure their path: at most a second and 16 MiB, once in six hours, never beside a transfer.',
+  },
   'imports.allowPrivate': {
     type: 'switch',
     default: false,

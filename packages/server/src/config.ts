@@ -41,6 +41,8 @@ export interface Config {
     readonly publicHost: string | undefined;
     readonly ports: { readonly first: number; readonly last: number };
   };
+  /** Whether hosts are had to measure the paths between them. */
+  readonly paths: { readonly probes: boolean };
   readonly log: { readonly level: LogLevel };
   readonly database: {
     /** Undefined: the server runs a PostgreSQL of its own. Holds a password. */
@@ -254,6 +256,7 @@ function build(raw: Raw, environment: Environment, uid: number): Config {
       maxImageBytes: number('artifacts.maxImageGB') * 1e9,
       maxVirtualBytes: number('artifacts.maxVirtualGB') * 1e9,
     },
+    paths: { probes: (raw.get('paths.probes')?.value ?? true) as boolean },
     imports: {
       allowPrivate: (raw.get('imports.allowPrivate')?.value ?? false) as boolean,
       allow: list('imports.allow'),

@@ -7,8 +7,10 @@ import {
   frameFault,
   type HostInventory,
   type OverlayReport,
+  type PathProbeOutcome,
   Problem,
   ServerMessage,
+  type ServerPathProbe,
   type ServerStream,
 } from '@virt8ra/contract';
 import { Compile } from 'typebox/compile';
@@ -33,6 +35,7 @@ export interface LinkOptions {
   readonly accept: (epoch: string, state: DesiredState) => Promise<void>;
   readonly inventory: () => Promise<HostInventory>;
   readonly openStream: (request: ServerStream) => void;
+  readonly measurePath?: (request: ServerPathProbe) => void;
   /** What the overlay measured, told after each greeting. */
   readonly overlay?: () => OverlayReport;
   readonly log: Log;
@@ -50,6 +53,8 @@ export interface Link {
   overlay(report: OverlayReport): void;
   /** Sends the inventory now; dropped while there is no connection. */
   sendInventory(): void;
+  /** What came of measuring a path; dropped while there is no connection. */
+  pathProbe(id: string, outcome: PathProbeOutcome): void;
   /** This end's address in the current connection, undefined before the first. */
   readonly localAddress: string | undefined;
   stop(): Promise<void>;
@@ -99,6 +104,7 @@ export function openLink(options: LinkOptions): Link {
     samples: (samples) => session?.samples(samples),
     overlay: (report) => session?.overlay(report),
     sendInventory: () => session?.sendInventory(),
+    pathProbe: (id, outcome) => session?.pathProbe(id, outcome),
     stop: async () => {
       stopped = true;
       clearTimeout(retry);
@@ -118,6 +124,7 @@ interface Session {
   greeted(): boolean;
   overlay(report: OverlayReport): void;
   sendInventory(): void;
+  pathProbe(id: string, outcome: PathProbeOutcome): void;
   outbox(): Outbox | undefined;
   samples(samples: Samples): void;
   localAddress(): string | undefined;
@@ -205,6 +212,8 @@ function openSession(options: LinkOptions, on: SessionListener): Session {
         return;
       case 'stream':
         return options.openStream(message);
+      case 'path-probe':
+        return options.measurePath?.(message);
       case 'refused':
         log.error('the control plane refuses this host', { code: message.code, problem: message.message });
         return fail(`refused: ${message.message}`);
@@ -256,6 +265,9 @@ function openSession(options: LinkOptions, on: SessionListener): Session {
     },
     sendInventory: () => {
       if (outbox !== undefined) tellInventory();
+    },
+    pathProbe: (id, outcome) => {
+      if (outbox !== undefined) send({ type: 'path-probe', id, outcome });
     },
     outbox: () => outbox,
     samples: (samples) => {

@@ -1,4 +1,5 @@
 import type { Progress } from '../link/outbox.js';
+import { enoughCarried } from '../mover/carry-meter.js';
 import type { CopyProgress } from './source.js';
 
 /** Seconds over which the rate is averaged. */
@@ -10,19 +11,26 @@ export class CopyMeter {
   #phase: CopyProgress['phase'] = 'copy';
   #copied = 0;
   #done = 0;
+  #carriedMs = 0;
 
   /** Bytes in all, disks and memory. */
   get bytes(): number {
     return this.#copied + this.#done;
   }
 
-  measure({ phase, doneBytes, totalBytes }: CopyProgress): Omit<Progress, 'transferId'> {
+  /** Memory alone: of disks it is not known how much of what is copied went over the wire. */
+  get carried(): { readonly bytes: number; readonly seconds: number } | undefined {
+    return this.#phase === 'memory' ? enoughCarried(this.#done, this.#carriedMs) : undefined;
+  }
+
+  measure({ phase, doneBytes, totalBytes, carriedMs }: CopyProgress): Omit<Progress, 'transferId'> {
     if (phase !== this.#phase) {
       this.#copied += this.#done;
       this.#phase = phase;
       this.#marks.length = 0;
     }
     this.#done = doneBytes;
+    this.#carriedMs = carriedMs ?? 0;
     const now = performance.now();
     this.#marks.push({ at: now, bytes: doneBytes });
     while ((this.#marks[0]?.at ?? now) < now - windowMs) this.#marks.shift();

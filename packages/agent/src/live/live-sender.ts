@@ -170,7 +170,9 @@ export class LiveSender implements LiveEnd {
         });
         await sendMemory(guest, peers, options).finally(stopListening);
         watch.end();
-        report.observe({ state: 'finishing', pausedAt: new Date(stoppedAt).toISOString(), bytes: meter.bytes });
+        const { bytes, carried } = meter;
+        const pausedAt = new Date(stoppedAt).toISOString();
+        report.observe({ state: 'finishing', pausedAt, bytes, ...(carried === undefined ? {} : { carried }) });
         await endMirrors(guest, disks.length, signal);
         await channel.ask({ type: 'close-disks' }, answerMs);
         await sendLast(guest, signal);

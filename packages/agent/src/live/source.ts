@@ -14,6 +14,8 @@ export interface CopyProgress {
   readonly phase: 'copy' | 'memory';
   readonly doneBytes: number;
   readonly totalBytes: number;
+  /** Of memory: how long it has been carried. */
+  readonly carriedMs?: number;
 }
 
 export interface CopyOptions {
@@ -32,6 +34,8 @@ interface MigrationFacts {
   readonly status?: string;
   readonly 'error-desc'?: string;
   readonly downtime?: number;
+  readonly 'total-time'?: number;
+  readonly 'setup-time'?: number;
   readonly ram?: { readonly transferred: number; readonly remaining: number; readonly total: number };
 }
 
@@ -126,7 +130,12 @@ export async function sendMemory(guest: Guest, peer: Beginning, options: CopyOpt
       if (status === 'failed' || status === 'cancelled')
         throw new Problem('unavailable', `the memory could not be sent: ${reasonOf(facts)}`);
       if (ram !== undefined)
-        options.onProgress({ phase: 'memory', doneBytes: ram.transferred, totalBytes: ram.transferred + ram.remaining });
+        options.onProgress({
+          phase: 'memory',
+          doneBytes: ram.transferred,
+          totalBytes: ram.transferred + ram.remaining,
+          carriedMs: (facts['total-time'] ?? 0) - (facts['setup-time'] ?? 0),
+        });
       if (status === 'pre-switchover') return true;
       if (performance.now() > raiseAt && limit < downtimeMs.most) {
         limit = Math.min(limit * 2, downtimeMs.most);

@@ -66,9 +66,10 @@ function openSender({ config, commands, log, notify, tuning }: SendRun, ledger: 
   const { streams, reconnectMs } = { ...defaults, ...tuning };
   const counters = () => {
     const { passes, bytes, resentBytes } = ledger;
-    notify({ type: 'counters', passes, bytes, resentBytes, chunkBytes, streams });
+    const { carried } = sender.carrying;
+    notify({ type: 'counters', passes, bytes, resentBytes, chunkBytes, streams, ...(carried === undefined ? {} : { carried }) });
   };
-  return new Sender({
+  const sender = new Sender({
     transferId: config.transferId,
     sizes: config.disks.map(({ sizeBytes }) => sizeBytes),
     directory: config.directory,
@@ -85,6 +86,7 @@ function openSender({ config, commands, log, notify, tuning }: SendRun, ledger: 
     },
     onPassEnd: counters,
   });
+  return sender;
 }
 
 async function sendWarm(run: SendRun, mode: Extract<SendConfig['mode'], { type: 'warm' }>): Promise<void> {

@@ -1,6 +1,7 @@
 import { Problem, toProblem } from '@virt8ra/contract/plain';
 import type { Log } from '../log.js';
 import { BufferPool } from './buffer-pool.js';
+import { CarryMeter } from './carry-meter.js';
 import { ChunkFeed } from './chunk-feed.js';
 import { chunkBytes, chunkLength } from './chunks.js';
 import type { PageStore } from './digest-table.js';
@@ -54,6 +55,7 @@ export class Sender {
   /** For each disk, what the receiver holds. */
   readonly #pages: readonly PageStore[];
   #session: SendSession | undefined;
+  readonly carrying = new CarryMeter();
   #acknowledged = 0;
   #patience = patient;
   #closed = false;
@@ -167,6 +169,7 @@ export class Sender {
           const place = { disk, pass, index };
           await session.sendChunk(stream, chunkFrame(chunk.buffer, { ...place, codec: chunk.codec, digest }, contentBytes), place);
           this.#acknowledged += 1;
+          this.carrying.add(contentBytes);
           ledger.held(disk, index, digest);
           session.held[disk]?.set(index, digest);
           sent[disk]?.fill(1, index, index + 1);
@@ -177,6 +180,7 @@ export class Sender {
         report(read ? chunkLength(ledger.tables[disk]?.sizeBytes ?? 0, index) : 0);
       }
     };
+    this.carrying.begin();
     const works = Array.from({ length: session.streams }, async (_, stream) => {
       try {
         await work(stream);
@@ -187,6 +191,7 @@ export class Sender {
       }
     });
     const results = await Promise.allSettled(works);
+    this.carrying.end();
     const failed = results.find((result) => result.status === 'rejected');
     if (failed !== undefined) {
       await feed.stop(failed.reason);

@@ -48,6 +48,7 @@ export interface HostView {
   readonly snapshots: Map<string, ObservedSnapshot>;
   readonly progress: AgentMessageOf<'progress'>[];
   overlay: OverlayReport | undefined;
+  readonly probes: AgentMessageOf<'path-probe'>[];
   connections: number;
 }
 
@@ -159,6 +160,7 @@ export class FakeControlPlane {
       snapshots: new Map(),
       progress: [],
       overlay: undefined,
+      probes: [],
       connections: 0,
     };
     this.views.set(host, view);
@@ -270,6 +272,7 @@ export class FakeControlPlane {
     else if (message.type === 'progress') view.progress.push(message);
     else if (message.type === 'samples') view.samples = message;
     else if (message.type === 'overlay') view.overlay = message.report;
+    else if (message.type === 'path-probe') view.probes.push(message);
     else {
       const { full, generation, networks, volumes, instances, transfers, filters = [], backups = [], snapshots = [] } = message;
       view.generation = generation;

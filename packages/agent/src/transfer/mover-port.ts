@@ -1,4 +1,4 @@
-import { type DesiredReceive, type DesiredSend, type ProblemKind, problemKinds } from '@virt8ra/contract';
+import { type DesiredReceive, type DesiredSend, type ObservedTransfer, type ProblemKind, problemKinds } from '@virt8ra/contract';
 
 /** What the agent asks of a mover, the child process that carries the bytes of one transfer, and what it hears from it. */
 
@@ -34,12 +34,16 @@ export interface ReceiveConfig {
   readonly disks: readonly { readonly sizeBytes: number; readonly file: string; readonly frozen?: boolean }[];
 }
 
+export type Carried = NonNullable<ObservedTransfer['carried']>;
+
 export interface MoverCounters {
   readonly passes: number;
   readonly bytes: number;
   readonly resentBytes: number;
   readonly chunkBytes: number;
   readonly streams: number;
+  /** Sender: content on the wire, and the seconds of carrying it; absent while it is too little to say anything. */
+  readonly carried?: Carried;
 }
 
 export type MoverNotice =

@@ -2,6 +2,7 @@ import {
   type Address,
   type Enrolment,
   type GuestSample,
+  type HostPath,
   type HostSample,
   host,
   instance,
@@ -98,6 +99,8 @@ export interface Client {
   hostUsage(): Promise<readonly HostUsage[]>;
   /** The same of the instances of a workspace. */
   instanceUsage(within: { readonly tenant: string; readonly workspace: string }): Promise<readonly GuestUsage[]>;
+  /** What is known of how octets get from host to host. */
+  paths(): Promise<readonly HostPath[]>;
   wellKnown(): Promise<WellKnown>;
   /** Whether the server says that it is ready; raises only when it cannot be reached. */
   ready(): Promise<boolean>;
@@ -182,6 +185,10 @@ export function createClient(options: ClientOptions): Client {
       const within = `tenants/${encodeURIComponent(tenant)}/workspaces/${encodeURIComponent(workspace)}`;
       const answer = await transport.call({ method: 'GET', path: `${metricsPath}/${within}/instances` });
       return (bodyOf(answer) as { items: GuestUsage[] }).items;
+    },
+    async paths() {
+      const answer = await transport.call({ method: 'GET', path: `${metricsPath}/paths` });
+      return (bodyOf(answer) as { items: HostPath[] }).items;
     },
     async wellKnown() {
       return bodyOf(await transport.call({ method: 'GET', path: '.wellknown/secapi' })) as WellKnown;

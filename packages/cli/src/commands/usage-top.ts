@@ -1,7 +1,7 @@
-import { Problem } from '@virt8ra/contract';
+import { type HostPath, type PathFigure, Problem } from '@virt8ra/contract';
 import type { GuestUsage, HostUsage } from '../client/index.js';
 import { tableText } from '../output/table.js';
-import { bytesText } from '../output/units.js';
+import { bytesText, durationText } from '../output/units.js';
 import { yamlText } from '../output/yaml.js';
 import type { Session } from '../session.js';
 
@@ -11,7 +11,9 @@ export async function usageTop(session: Session, noun: string, flags: { readonly
   if (!Number.isInteger(limit) || limit < 1) throw new Problem('invalid-request', `--limit ${flags.limit}: write a whole number from 1`);
   if (/^hosts?$/.test(noun))
     return await print(session, (await session.client.hostUsage()).toSorted(byCpu).slice(0, limit), hostTitles, hostRow);
-  if (!/^(instances?|vms?)$/.test(noun)) throw new Problem('invalid-request', `what ${noun} use is not measured; write hosts or instances`);
+  if (/^paths?$/.test(noun)) return await print(session, (await session.client.paths()).slice(0, limit), pathTitles, pathRow);
+  if (!/^(instances?|vms?)$/.test(noun))
+    throw new Problem('invalid-request', `what ${noun} use is not measured; write hosts, instances or paths`);
   const { tenant, workspace } = session;
   if (tenant === undefined || workspace === undefined)
     throw new Problem('invalid-request', 'of which workspace? Name it by --tenant and --workspace, or in the context');
@@ -21,6 +23,8 @@ export async function usageTop(session: Session, noun: string, flags: { readonly
 const flow = ['DISK READ/S', 'WRITE/S', 'NET IN/S', 'OUT/S'] as const;
 const hostTitles = ['HOST', 'CPU', 'STEAL', 'MEMORY', 'FREE DISK', 'GUESTS', ...flow, 'MOVES/S'];
 const guestTitles = ['INSTANCE', 'HOST', 'CPU', 'STEAL', 'MEMORY', ...flow];
+
+const pathTitles = ['FROM', 'TO', 'SITES', 'RTT', 'AGE', 'CARRIED/S', 'BY', 'AGE', 'NOT KNOWN BECAUSE'];
 
 function byCpu(a: { readonly cpu: number }, b: { readonly cpu: number }): number {
   return b.cpu - a.cpu;
@@ -44,6 +48,25 @@ function hostRow(usage: HostUsage): string[] {
 function guestRow(usage: GuestUsage): string[] {
   const { instance, host, cpu, steal, memoryBytes } = usage;
   return [instance, host, cpu.toFixed(2), steal.toFixed(2), bytesText(memoryBytes), ...flows(usage)];
+}
+
+function pathRow({ from, to, rttMs, bytesPerSecond }: HostPath): string[] {
+  const reasons = [rttMs, bytesPerSecond].flatMap((figure) => (figure.value === 'unknown' ? [figure.reason] : []));
+  return [
+    from.host,
+    to.host,
+    from.site === to.site ? from.site : `${from.site} → ${to.site}`,
+    rttMs.value === 'unknown' ? '?' : `${Number(rttMs.value.toPrecision(3))} ms`,
+    ageOf(rttMs),
+    bytesPerSecond.value === 'unknown' ? '?' : bytesText(bytesPerSecond.value),
+    bytesPerSecond.source ?? '-',
+    ageOf(bytesPerSecond),
+    [...new Set(reasons)].join('; ') || '-',
+  ];
+}
+
+function ageOf({ observedAt }: PathFigure): string {
+  return observedAt === undefined ? '-' : durationText((Date.now() - Date.parse(observedAt)) / 1000);
 }
 
 function flows({ diskReadPerSecond, diskWritePerSecond, netInPerSecond, netOutPerSecond }: Partial<HostUsage>): string[] {

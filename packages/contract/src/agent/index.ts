@@ -4,6 +4,7 @@ export * from './frame-fault.js';
 export * from './host-object.js';
 export * from './observed.js';
 export * from './overlay.js';
+export * from './path-probe.js';
 export * from './permit.js';
 export * from './protocol.js';
 export * from './samples.js';

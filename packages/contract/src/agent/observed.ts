@@ -171,6 +171,11 @@ export const ObservedTransfer = Type.Object({
   pauseMs: Type.Optional(Type.Number()),
   /** Sender: when the guest was stopped. */
   pausedAt: Type.Optional(Type.String()),
+  /**
+   * Sender: what it carried to the receiver on the wire, and in how many seconds of carrying, since its process started; no less goes through
+   * between the two hosts. Absent: too little to say.
+   */
+  carried: Type.Optional(Type.Object({ bytes: Type.Integer({ minimum: 1 }), seconds: Type.Number({ exclusiveMinimum: 0 }) })),
   /** Root digest per disk, in the order of `disks`, once finished. */
   roots: Type.Optional(Type.Array(Type.String())),
   problem: Type.Optional(Trouble),

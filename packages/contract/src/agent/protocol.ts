@@ -13,6 +13,7 @@ import {
   ObservedVolume,
 } from './observed.js';
 import { OverlayReport } from './overlay.js';
+import { AgentPathProbe, ServerPathProbe } from './path-probe.js';
 import { AgentSamples } from './samples.js';
 
 /**
@@ -48,6 +49,7 @@ export const agentFeatures = [
   'backup',
   'snapshot',
   'limits',
+  'path-probes',
 ] as const;
 export type AgentFeature = (typeof agentFeatures)[number];
 
@@ -115,7 +117,15 @@ export const AgentProgress = Type.Object(
 /** What the overlay's carrier measured, as a whole; sent after `welcome` and whenever it changed, to a control plane with feature `overlay`. */
 export const AgentOverlay = Type.Object({ type: Type.Literal('overlay'), at: Type.String(), report: OverlayReport }, closed);
 
-export const AgentMessage = Type.Union([AgentHello, AgentInventory, AgentObserved, AgentProgress, AgentSamples, AgentOverlay]);
+export const AgentMessage = Type.Union([
+  AgentHello,
+  AgentInventory,
+  AgentObserved,
+  AgentProgress,
+  AgentSamples,
+  AgentOverlay,
+  AgentPathProbe,
+]);
 export type AgentMessage = Static<typeof AgentMessage>;
 export type AgentMessageOf<Name extends AgentMessage['type']> = Extract<AgentMessage, { type: Name }>;
 
@@ -161,7 +171,7 @@ export const ServerStream = Type.Object(
 );
 export type ServerStream = Static<typeof ServerStream>;
 
-export const ServerMessage = Type.Union([ServerWelcome, ServerDesired, ServerRefused, ServerStream]);
+export const ServerMessage = Type.Union([ServerWelcome, ServerDesired, ServerRefused, ServerStream, ServerPathProbe]);
 export type ServerMessage = Static<typeof ServerMessage>;
 
 export const EnrolRequest = Type.Object(

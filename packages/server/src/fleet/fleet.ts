@@ -3,7 +3,16 @@
  * resources. State is in PostgreSQL, so that any replica answers for any host; only live links are in memory.
  */
 import { join } from 'node:path';
-import { type Enrolment, type HostObject, type OpenedStream, Problem, type StreamTarget, type Surrender } from '@virt8ra/contract';
+import {
+  type Enrolment,
+  type HostObject,
+  type HostPath,
+  type OpenedStream,
+  type PathLook,
+  Problem,
+  type StreamTarget,
+  type Surrender,
+} from '@virt8ra/contract';
 import type { Log, Queryable } from '@virt8ra/engine';
 import type { Pool } from 'pg';
 import { type ArtifactReader, createArtifactRoute } from './artifact-route.js';
@@ -18,6 +27,8 @@ import { createLinks, type FleetEvents } from './links.js';
 import { createAgentListener } from './listener.js';
 import { createOverlayPlanner, noteOverlayChange } from './overlay/overlay-planner.js';
 import { type HostPair, readNetworkPairs } from './overlay/overlay-reach.js';
+import { createPathPlanner, type PathProbing } from './paths/path-planner.js';
+import { readPathHistory, readPaths } from './paths/read-paths.js';
 import { createFleetStreams, type FleetStreamsOptions } from './streams.js';
 import { surrenderFault } from './surrender.js';
 
@@ -36,6 +47,8 @@ export interface FleetOptions extends FleetEvents {
   readonly streamLimits?: Pick<FleetStreamsOptions, 'perHost' | 'dialSeconds'>;
   /** A host that is not heard for so long is silent: nothing it reported is current any more. */
   readonly silenceSeconds?: number;
+  /** Default: no path is measured; what transfers tell is kept. */
+  readonly pathProbing?: PathProbing;
   readonly artifacts: ArtifactReader;
   /** Where backups come in. */
   readonly contents: ContentIntake;
@@ -59,6 +72,9 @@ export interface Fleet extends FleetHosts {
   surrenderFault(surrender: Surrender, instance: string, epoch: number): string | undefined;
   /** VXLAN identifier → every pair of hosts that have it, and whether they are one segment as measured. */
   networkPairs(vnis: readonly number[]): Promise<ReadonlyMap<number, readonly HostPair[]>>;
+  /** What is known of how octets get from host to host. */
+  paths(limit: number): Promise<readonly HostPath[]>;
+  pathHistory(from: string, to: string): Promise<readonly PathLook[]>;
   /** Has the host make itself a new tunnel key; `client` takes part in the caller's transaction. Raises Problem conflict when it has no tunnels. */
   rotateTunnelKey(host: string, client?: Queryable): Promise<void>;
   readonly caSha256: string;
@@ -88,8 +104,10 @@ export async function createFleet(options: FleetOptions): Promise<Fleet> {
     intake: createObservedIntake(pool, epoch),
     events: options,
     overlayChanged: overlay.kick,
+    pathProbed: async (host, message) => await paths.take(host, message),
     log,
   });
+  const paths = createPathPlanner({ pool, silenceSeconds, probing: options.pathProbing ?? { enabled: false }, ask: links.ask, log });
   const streams = createFleetStreams({
     pool,
     silenceSeconds,
@@ -123,6 +141,8 @@ export async function createFleet(options: FleetOptions): Promise<Fleet> {
     },
     surrenderFault: (surrender, instance, ended) => surrenderFault(surrender, instance, ended, authority),
     networkPairs: async (vnis) => await readNetworkPairs(pool, vnis, silenceSeconds),
+    paths: async (limit) => await readPaths(pool, silenceSeconds, limit),
+    pathHistory: async (from, to) => await readPathHistory(pool, from, to),
     async rotateTunnelKey(host, client = pool) {
       const told = await client.query('update fleet.overlay set rotation = rotation + 1 where host = $1 and desired is not null', [host]);
       if (told.rowCount === 0)
@@ -139,6 +159,7 @@ export async function createFleet(options: FleetOptions): Promise<Fleet> {
     async listen() {
       await links.start();
       overlay.start();
+      paths.start();
       await listener.listen();
       streams.start();
     },
@@ -147,6 +168,7 @@ export async function createFleet(options: FleetOptions): Promise<Fleet> {
       await links.stop();
       await listener.stop();
       await overlay.stop();
+      await paths.stop();
     },
   };
 }

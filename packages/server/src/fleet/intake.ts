@@ -2,6 +2,7 @@ import type { AgentMessageOf, HostObject, HostObjectType } from '@virt8ra/contra
 import { Problem } from '@virt8ra/contract';
 import type { Pool } from 'pg';
 import { type OverlayChange, takeOverlayReport } from './overlay/overlay-intake.js';
+import { noteCarried } from './paths/note-carried.js';
 import { storableJson } from './storable-json.js';
 
 /** A live link, as the database knows it. */
@@ -39,6 +40,7 @@ export function createObservedIntake(pool: Pool, epoch: string): ObservedIntake 
         seenAt(message.at),
         epoch,
       ]);
+      await noteCarried(pool, host, message.transfers);
       return stored.rows.map(({ type, key }) => ({ host, type, key }));
     },
     async takeInventory({ host, linkId }, message) {

@@ -7,7 +7,6 @@ import {
   frameFault,
   Problem,
   type ServerMessage,
-  type ServerStream,
   serverFeatures,
   toProblem,
 } from '@virt8ra/contract';
@@ -16,6 +15,7 @@ import { Compile } from 'typebox/compile';
 import { WebSocket } from 'ws';
 import type { LinkIdentity, ObservedIntake } from './intake.js';
 import type { LinkReview, LinkStore } from './link-store.js';
+import type { HostRequest } from './signals.js';
 
 /** Whom a checked certificate names. */
 export interface LinkPeer {
@@ -41,6 +41,7 @@ export interface LinkSessionOptions {
     readonly inventory: () => void;
     readonly overlayChanged: () => void;
     readonly progress: (progress: AgentMessageOf<'progress'>) => void;
+    readonly pathProbed: (message: AgentMessageOf<'path-probe'>) => void;
     readonly samples: (samples: AgentMessageOf<'samples'>) => void;
     /** Called once; the link is released then. */
     readonly ended: () => void;
@@ -55,8 +56,7 @@ export interface LinkSession extends LinkIdentity {
   beat(): void;
   /** Follows what the database says: sends a newer desired state, or ends the link. */
   follow(review: LinkReview): void;
-  /** Sends the request for a stream. */
-  ask(request: ServerStream): void;
+  ask(request: HostRequest): void;
   close(reason: string): Promise<void>;
 }
 
@@ -179,6 +179,8 @@ export function openLinkSession(options: LinkSessionOptions): LinkSession {
         return on.progress(message);
       case 'samples':
         return on.samples(message);
+      case 'path-probe':
+        return on.pathProbed(message);
     }
   };
 

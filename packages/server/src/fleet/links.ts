@@ -1,4 +1,4 @@
-import type { AgentMessageOf, HostObject, ServerStream } from '@virt8ra/contract';
+import type { AgentMessageOf, HostObject } from '@virt8ra/contract';
 import { toProblem } from '@virt8ra/contract';
 import type { Log } from '@virt8ra/engine';
 import type { Pool } from 'pg';
@@ -8,7 +8,7 @@ import type { ObservedIntake } from './intake.js';
 import { type LinkPeer, type LinkSession, openLinkSession } from './link-session.js';
 import type { LinkStore } from './link-store.js';
 import { createProgressGate, type TransferProgress } from './progress-gate.js';
-import { fleetChannel, streamFromSignal } from './signals.js';
+import { fleetChannel, type HostRequest, requestFromSignal } from './signals.js';
 
 /** What the rest of the control plane is told. Calls may fail and may be lost; they are nudges, the truth is in the database. */
 export interface FleetEvents {
@@ -32,14 +32,16 @@ export interface LinksOptions {
   readonly events: FleetEvents;
   /** A host's part in the overlay may have changed. */
   readonly overlayChanged: () => void;
+  /** A host tells what came of measuring a path. */
+  readonly pathProbed: (host: string, message: AgentMessageOf<'path-probe'>) => Promise<void>;
   readonly log: Log;
 }
 
 export interface Links {
   /** Takes over a WebSocket whose certificate was checked. */
   accept(socket: WebSocket, peer: LinkPeer): void;
-  /** Asks a host for a stream; false when this replica does not hold its link. */
-  ask(host: string, request: ServerStream): boolean;
+  /** Asks something of a host; false when this replica does not hold its link. */
+  ask(host: string, request: HostRequest): boolean;
   start(): Promise<void>;
   /** Ends every link in an orderly way: their hosts are not silent before the usual time. */
   stop(): Promise<void>;
@@ -102,7 +104,7 @@ export function createLinks(options: LinksOptions): Links {
     if (chosen.length === 0) return;
     review(chosen).catch((error: unknown) => log.warn('links could not be reviewed', { problem: toProblem(error).message }));
   };
-  const ask = (host: string, request: ServerStream): boolean => {
+  const ask = (host: string, request: HostRequest): boolean => {
     const session = [...sessions].find((each) => each.host === host && each.isLinked());
     session?.ask(request);
     return session !== undefined;
@@ -112,9 +114,9 @@ export function createLinks(options: LinksOptions): Links {
     channel: fleetChannel,
     log,
     onNotification(payload) {
-      const stream = payload === undefined ? undefined : streamFromSignal(payload);
-      if (stream === undefined) onSignal(payload);
-      else ask(stream.host, stream.request);
+      const asked = payload === undefined ? undefined : requestFromSignal(payload);
+      if (asked === undefined) onSignal(payload);
+      else ask(asked.host, asked.request);
     },
   });
 
@@ -135,6 +137,7 @@ export function createLinks(options: LinksOptions): Links {
           inventory: () => tell('host', () => events.onHostChanged(host)),
           samples: (samples) => tell('samples', () => events.onSamples?.(host, samples)),
           overlayChanged: options.overlayChanged,
+          pathProbed: (message) => tell('path', async () => await options.pathProbed(host, message)),
           progress: ({ type: _, ...update }) => progress.offer({ host, ...update }),
           ended: () => {
             sessions.delete(session);

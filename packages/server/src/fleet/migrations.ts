@@ -152,4 +152,25 @@ create index desired_by_vni on fleet.desired (((object ->> 'vni')::integer)) whe
 create index link_by_segment on fleet.link ((inventory -> 'overlay' ->> 'segment'));
 `,
   },
+  {
+    name: '0008-paths',
+    sql: `
+-- What was carried from host to host, by a transfer or to measure it: a row for each time, of which few are kept.
+create table fleet.path_sample (
+  id text primary key,
+  from_host text not null references fleet.host (host) on delete cascade,
+  to_host text not null references fleet.host (host) on delete cascade,
+  at timestamptz not null,
+  source text not null check (source in ('transfer', 'probe')),
+  -- asked, listening: a probe that is under way. busy: it was put off.
+  state text not null check (state in ('asked', 'listening', 'busy', 'measured', 'failed')),
+  bytes bigint,
+  seconds double precision,
+  rtt_ms double precision,
+  reason text
+);
+create index path_sample_by_ends on fleet.path_sample (from_host, to_host, at);
+create index path_sample_by_receiver on fleet.path_sample (to_host);
+`,
+  },
 ];

@@ -15,7 +15,7 @@ import type { Log } from '@virt8ra/engine';
 import type { Pool } from 'pg';
 import type { WebSocket } from 'ws';
 import type { LinkPeer } from './link-session.js';
-import { tellStream } from './signals.js';
+import { tellRequest } from './signals.js';
 
 export interface StreamRequest {
   readonly site: string;
@@ -127,7 +127,7 @@ export function createFleetStreams(options: FleetStreamsOptions): FleetStreams {
     signal.addEventListener('abort', cancel);
     if (signal.aborted) cancel();
     try {
-      if (!ask(host, asked)) await tellStream(pool, host, asked);
+      if (!ask(host, asked)) await tellRequest(pool, host, asked);
       return await carrier;
     } finally {
       clearTimeout(late);

@@ -61,6 +61,10 @@ describe('samples', { timeout: 60_000 }, () => {
     expect((await plane.call('GET', `${metrics}/hosts/nowhere`)).status).toBe(404);
     expect((await plane.call('GET', `${of}/nobody`)).status).toBe(404);
     expect((await plane.call('GET', `${of}/web?seconds=long`)).status).toBe(400);
+    const metered = `${metrics}/paths`;
+    expect(itemsOf(await plane.call('GET', metered))).toEqual([]);
+    expect((await plane.call('GET', `${metered}/north-1/nowhere`)).status).toBe(404);
+    expect(itemsOf(await plane.call('GET', `${metered}/north-1/north-1`))).toEqual([]);
     const text = await (await fetch(`${plane.url}/metrics`)).text();
     expect(text).toContain('virt8ra_host_cpu_threads{host="north-1"} 1.5');
     expect(text).toContain('virt8ra_host_memory_total_bytes{host="north-1"} 16000000000');

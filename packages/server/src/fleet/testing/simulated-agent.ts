@@ -10,8 +10,10 @@ import {
   type HostInventory,
   type HostObjectType,
   type OverlayReport,
+  type PathProbeOutcome,
   Problem,
   type ServerMessage,
+  type ServerPathProbe,
 } from '@virt8ra/contract';
 import WebSocket from 'ws';
 import { createSimulatedBoard, type ObjectId, type SimulatedBoard } from './simulated-board.js';
@@ -36,6 +38,8 @@ export interface SimulatedAgentOptions {
   readonly fetchImages?: boolean;
   /** Where its streams lead. Default: it cannot open any. */
   readonly place?: SimulatedPlace | undefined;
+  /** What comes of its measuring a path; undefined: it says nothing. Default: it cannot. */
+  readonly probe?: (request: ServerPathProbe) => PathProbeOutcome | undefined;
   /** Pause before a lost link is dialled again, milliseconds. Default: 20. */
   readonly redialMs?: number;
 }
@@ -203,7 +207,9 @@ export async function startSimulatedAgent(options: SimulatedAgentOptions): Promi
         host: identity.host,
         bootId: board.bootId,
         generation: board.generation,
-        features: (options.features ?? agentFeatures).filter((feature) => feature !== 'streams' || options.place !== undefined),
+        features: (options.features ?? agentFeatures).filter(
+          (feature) => (feature !== 'streams' || options.place !== undefined) && (feature !== 'path-probes' || options.probe !== undefined),
+        ),
       }),
     );
     made.on('message', (data) => follow(JSON.parse(data.toString()) as ServerMessage));
@@ -242,6 +248,11 @@ export async function startSimulatedAgent(options: SimulatedAgentOptions): Promi
       case 'refused':
         refused = message.message;
         break;
+      case 'path-probe': {
+        const outcome = options.probe?.(message);
+        if (outcome !== undefined) send({ type: 'path-probe', id: message.id, outcome });
+        break;
+      }
       case 'stream':
         void dialSimulatedStream(identity, message.url ?? url, message.ticket)
           .then((carrier) => {
