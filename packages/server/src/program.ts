@@ -1,0 +1,83 @@
+import type { Log } from '@virt8ra/engine';
+import { startApp } from './app.js';
+import { parseConfig, printableConfig } from './config.js';
+import { helpText } from './config-options.js';
+import { problemOf } from './database/database-problem.js';
+import { createLog, maskText } from './telemetry/log.js';
+import { createToken } from './token-command.js';
+import { serverVersion } from './version.js';
+
+/** Longer than the parts' own graces together; what hangs beyond it is left behind. */
+const stopWithinMs = 60_000;
+
+const print = (text: string): void => {
+  process.stdout.write(`${text}\n`);
+};
+
+/** The program as its command line asks for it. */
+export async function runProgram(argv: readonly string[] = process.argv.slice(2)): Promise<void> {
+  // A reader that went away (a closed terminal, `| head`) is no reason to end.
+  for (const stream of [process.stdout, process.stderr]) stream.on('error', () => undefined);
+  try {
+    await run(argv);
+  } catch (error) {
+    const problem = problemOf(error);
+    process.stderr.write(`virt8ra-server: ${maskText(problem.message)}\n`);
+    if (problem.kind === 'internal' && error instanceof Error && error !== problem)
+      process.stderr.write(`${maskText(error.stack ?? '')}\n`);
+    process.exit(problem.exitCode);
+  }
+}
+
+async function run(argv: readonly string[]): Promise<void> {
+  const uid = process.getuid?.() ?? -1;
+  if (argv.includes('--help') || argv.includes('-h')) return print(helpText);
+  if (argv.includes('--version')) return print(serverVersion());
+  if (argv[0] === 'token' && argv[1] === 'create') return print(await createToken(argv.slice(2), process.env, uid));
+  const config = parseConfig(
+    argv.filter((argument) => argument !== '--print-config'),
+    process.env,
+    uid,
+  );
+  if (argv.includes('--print-config')) return print(JSON.stringify(printableConfig(config), undefined, 2));
+
+  const log = createLog((line) => process.stderr.write(line), config.log.level);
+  const crash = (message: string) => (error: unknown) => {
+    log.error(message, { error });
+    // The database runs on and is found again at the next start.
+    process.exit(1);
+  };
+  process.on('unhandledRejection', crash('a rejection was not handled'));
+  process.on('uncaughtException', crash('an exception was not caught'));
+
+  const signalled = firstSignal(log);
+  const app = await startApp(config, log);
+  const seconds = process.uptime().toFixed(1);
+  if (app.adminToken.fresh !== undefined)
+    print(`admin token, shown this once and kept in ${app.adminToken.path}:\n${app.adminToken.fresh}`);
+  print(`virt8ra-server is ready at ${app.url} after ${seconds} s`);
+
+  log.info('stopping', { signal: await signalled });
+  const overdue = setTimeout(() => crash('the server did not stop in time')(undefined), stopWithinMs);
+  await app.stop();
+  clearTimeout(overdue);
+  log.info('stopped');
+  process.exit(0);
+}
+
+/** The second signal ends the process at once. */
+async function firstSignal(log: Log): Promise<string> {
+  return await new Promise((resolve) => {
+    let seen = false;
+    for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) {
+      process.on(signal, () => {
+        if (seen) {
+          log.warn('a second signal: ending at once', { signal });
+          process.exit(130);
+        }
+        seen = true;
+        resolve(signal);
+      });
+    }
+  });
+}
