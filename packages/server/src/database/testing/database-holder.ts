@@ -23,7 +23,6 @@ export interface Holder {
   readonly child: ChildProcess;
   readonly origin: string;
   readonly connection: ClientConfig;
-  readonly seconds: number;
   log(): string;
   /** Resolves when the text stands in the log. */
   logged(text: string): Promise<void>;
@@ -104,7 +103,7 @@ async function startHolder(path: string, request: HoldOptions, children: ChildPr
     });
   };
   await until(() => out.includes('\n'), 'it was ready');
-  const answer = JSON.parse(out) as { failed?: string; kind?: string; origin: string; connection: ClientConfig; seconds: number };
+  const answer = JSON.parse(out) as { failed?: string; kind?: string; origin: string; connection: ClientConfig };
   if (answer.failed !== undefined) throw Object.assign(new Error(answer.failed), { kind: answer.kind });
   return {
     child,

@@ -5,7 +5,6 @@ import { startDatabase } from '../supervisor.js';
 const log = (level: string) => (message: string, facts?: object) => {
   process.stderr.write(`${JSON.stringify({ level, message, ...facts })}\n`);
 };
-const startedAt = performance.now();
 const config = parseConfig(process.argv.slice(2), process.env, process.getuid?.() ?? -1);
 const database = await startDatabase({
   config,
@@ -15,9 +14,7 @@ const database = await startDatabase({
   process.stdout.write(`${JSON.stringify({ failed: (error as Error).message, kind: (error as { kind?: string }).kind })}\n`);
   process.exit(1);
 });
-process.stdout.write(
-  `${JSON.stringify({ origin: database.origin, connection: database.connection, seconds: (performance.now() - startedAt) / 1000 })}\n`,
-);
+process.stdout.write(`${JSON.stringify({ origin: database.origin, connection: database.connection })}\n`);
 process.stdin.resume();
 process.stdin.once('end', () => {
   database.stop().then(
