@@ -14,6 +14,8 @@ export interface GuestsFigures {
   readonly corePercent: number;
   /** From the moment a changed security group is sent until the kernel holds it for every guest, median; undefined where the host filters nothing. */
   readonly groupMs: number | undefined;
+  /** The agent's own time on a core for such a change, mean. */
+  readonly groupCpuMs: number | undefined;
 }
 
 const guests = 50;
@@ -98,7 +100,9 @@ export async function measureGuests(say: (text: string) => void): Promise<Guests
     const before = cpuMsOf(pid);
     await rest(watchMs, undefined);
     const figures = { guests, agentMiB: memoryOf(pid)?.nowMiB ?? 0, corePercent: rounded(((cpuMsOf(pid) - before) / watchMs) * 100) };
-    return { ...figures, groupMs: filters ? await measureGroup(plane) : undefined };
+    const cpuBefore = cpuMsOf(pid);
+    const groupMs = filters ? await measureGroup(plane) : undefined;
+    return { ...figures, groupMs, groupCpuMs: filters ? rounded((cpuMsOf(pid) - cpuBefore) / changes) : undefined };
   } catch (error) {
     throw new Error(`${error instanceof Error ? error.message : String(error)}; the agent says: ${agent.log.slice(-500)}`);
   } finally {

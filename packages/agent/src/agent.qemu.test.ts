@@ -3,7 +3,7 @@ import { setTimeout as pause } from 'node:timers/promises';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { readProcessIdentity } from './system/process-identity.js';
 import { hasCommand } from './system/run-command.js';
-import { imageVolume, smallInstance } from './testing/desired-objects.js';
+import { blankVolume, imageVolume, smallInstance } from './testing/desired-objects.js';
 import { type OneAgent, prepareAgent } from './testing/one-agent.js';
 import { counterFrom, tinyGuestBytes, tinyGuestImage } from './testing/tiny-guest.js';
 
@@ -54,6 +54,26 @@ describe.skipIf(!qemu)('an agent with a real guest', () => {
     expect(second.pid).not.toBe(first.pid);
     await expect.poll(() => counterFrom(agent.serial('i1')), { timeout: 10_000 }).toBeGreaterThan(before);
     expect(plane.faults).toEqual([]);
+  });
+
+  it('does not look at a guest when something changes that has nothing to do with it', async () => {
+    const image = plane.addArtifact(tinyGuestImage());
+    const one = imageVolume('v1', image, tinyGuestBytes);
+    plane.want('alpha', { volumes: [one], instances: [smallInstance('i1', 'v1', { epoch: 1, holder: 'alpha' })] });
+    agent.start();
+    await running();
+    // It writes all the time, so that each look finds another number.
+    const looks = new Set<number>();
+    for (let number = 2; number < 12; number += 1) {
+      const others = Array.from({ length: number - 1 }, (_, index) => blankVolume(`v${index + 2}`, 1024 ** 2));
+      plane.want('alpha', { volumes: [one, ...others] });
+      await plane.until('the new volume is ready', () => {
+        looks.add(plane.view('alpha').instances.get('i1')?.boot?.serialBytes ?? 0);
+        return plane.view('alpha').volumes.get(`v${number}`)?.state === 'ready';
+      });
+    }
+    // The periodic look, and those of its first moments.
+    expect(looks.size).toBeLessThan(5);
   });
 
   it('finds its guest again after it was killed, and restarts a guest whose process died', async () => {

@@ -11,6 +11,7 @@ import { Converger } from './desired/converger.js';
 import { listDesired } from './desired/first-look.js';
 import { type HostObject, objectId, objectsOf } from './desired/host-object.js';
 import { openLedger } from './desired/ledger.js';
+import { LookAgain } from './desired/look-again.js';
 import { makeDirectory, sweepUnfinished } from './disk/atomic-file.js';
 import { settleBallast } from './disk/ballast.js';
 import { openQuarantine } from './disk/quarantine.js';
@@ -50,6 +51,9 @@ import { systemClock } from './system/boot-clock.js';
 import type { TransferParts } from './transfer/transfer-notes.js';
 import { TransferReconciler } from './transfer/transfer-reconciler.js';
 import { TransferStore } from './transfer/transfer-store.js';
+
+/** Every object is looked at after so long, whatever has or has not happened. */
+const longestRestMs = 60_000;
 
 export interface RunningAgent {
   readonly host: string;
@@ -230,15 +234,21 @@ async function assemble(config: AgentConfig, log: Log, unlock: () => Promise<voi
   const everything = () => [
     ...new Map([...objectsOf(ledger.state), ...present(), ...board.objects()].map((object) => [objectId(object), object])).values(),
   ];
-  // What changes for one object may be what another waits for.
+  const lookAgain = new LookAgain({
+    converger,
+    board,
+    state: () => ledger.state,
+    launched: () => instanceStore.all().flatMap(({ key, launch }) => (launch === undefined ? [] : [{ ...launch, key }])),
+    everything,
+  });
   board.watch((change) => {
     if (change.kind === 'removed') converger.forget(change.object);
     if (change.object.type === 'network') overlay.kick();
-    if (change.kind !== 'detail')
-      for (const object of everything()) if (objectId(object) !== objectId(change.object)) converger.nudge(object);
+    lookAgain.seen(change);
   });
   const accept = async (epoch: string, desired: DesiredState) => {
-    const before = new Map(describe(ledger.state));
+    const before = ledger.state;
+    const known = ledger.epoch === epoch;
     // Of a control plane that was restored and a journal that was lost, neither can vouch for the other.
     const vouches = ledger.epoch === null || ledger.epoch === epoch;
     const tunnels = JSON.stringify(ledger.state.overlay);
@@ -250,12 +260,9 @@ async function assemble(config: AgentConfig, log: Log, unlock: () => Promise<voi
     if (vouches) for (const { instance, permit } of desired.instances) if (permit !== undefined) await permits.confirm(instance, permit);
     listDesired(board, ledger.state, networking.mode);
     if (JSON.stringify(desired.overlay) !== tunnels) overlay.kick();
-    const after = new Map(describe(desired));
-    for (const object of everything()) {
-      const id = objectId(object);
-      if (before.get(id) === after.get(id)) converger.nudge(object);
-      else converger.interrupt(object);
-    }
+    lookAgain.accepted(before);
+    // What a control plane of another past desires may be the same and mean something else.
+    if (!known) for (const object of everything()) converger.nudge(object);
   };
 
   const tapsOf = (key: string): readonly string[] => {
@@ -269,6 +276,9 @@ async function assemble(config: AgentConfig, log: Log, unlock: () => Promise<voi
   await transfers.sweep();
   listDesired(board, ledger.state, networking.mode);
   for (const object of everything()) converger.nudge(object);
+  const sweep = setInterval(() => {
+    for (const object of everything()) converger.nudgeAfter(object, longestRestMs);
+  }, longestRestMs);
   const streams = createStreams({
     context,
     store: instanceStore,
@@ -324,6 +334,7 @@ async function assemble(config: AgentConfig, log: Log, unlock: () => Promise<voi
     link,
     board,
     stop: async () => {
+      clearInterval(sweep);
       stopRenewal();
       stopSampling();
       await running.stop();
@@ -337,19 +348,6 @@ async function assemble(config: AgentConfig, log: Log, unlock: () => Promise<voi
       await unlock();
     },
   };
-}
-
-/** Each object's desired state as text, to see which of them a new state changes. */
-function describe(state: DesiredState): [string, string][] {
-  return [
-    ...state.networks.map((network) => [objectId({ type: 'network', key: network.key }), JSON.stringify(network)] as [string, string]),
-    ...state.volumes.map((volume) => [objectId({ type: 'volume', key: volume.key }), JSON.stringify(volume)] as [string, string]),
-    ...state.instances.map((instance) => [objectId({ type: 'instance', key: instance.key }), JSON.stringify(instance)] as [string, string]),
-    ...state.transfers.map((transfer) => [objectId({ type: 'transfer', key: transfer.id }), JSON.stringify(transfer)] as [string, string]),
-    ...(state.filters ?? []).map((filter) => [objectId({ type: 'filter', key: filter.key }), JSON.stringify(filter)] as [string, string]),
-    ...(state.backups ?? []).map((backup) => [objectId({ type: 'backup', key: backup.key }), JSON.stringify(backup)] as [string, string]),
-    ...(state.snapshots ?? []).map((each) => [objectId({ type: 'snapshot', key: each.key }), JSON.stringify(each)] as [string, string]),
-  ];
 }
 
 /** Where others reach this host: on one machine the loopback, else the address from which the control plane is reached. */

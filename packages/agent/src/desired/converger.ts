@@ -1,6 +1,6 @@
 import { toProblem } from '@virt8ra/contract';
 import type { Log } from '../log.js';
-import { type HostObject, objectId } from './host-object.js';
+import { type HostObject, objectFromId, objectId } from './host-object.js';
 
 /** Milliseconds after which an object wants to be looked at again; undefined: only when nudged. */
 export type NextLook = number | undefined;
@@ -16,6 +16,8 @@ interface Loop {
   timer: NodeJS.Timeout | undefined;
   /** When the timer fires, by `performance.now()`. */
   dueAt: number;
+  /** When a pass ended last, by the same clock. */
+  lookedAt: number;
   abort: AbortController | undefined;
 }
 
@@ -44,6 +46,16 @@ export class Converger {
     const loop = this.#loopOf(object);
     if (loop.running) loop.again = true;
     else this.#schedule(object, loop, loop.failures === 0 ? 0 : nudgedPauseMs);
+  }
+
+  /** The same, unless a pass of it ended within so many milliseconds. */
+  nudgeAfter(object: HostObject, restMs: number): void {
+    if (performance.now() - this.#loopOf(object).lookedAt >= restMs) this.nudge(object);
+  }
+
+  /** Objects whose last pass failed. */
+  failing(): HostObject[] {
+    return [...this.#loops].flatMap(([id, { failures }]) => (failures > 0 ? [objectFromId(id)] : []));
   }
 
   /** The object's desired state changed: what the running pass is doing may be pointless, and earlier failures say nothing any more. */
@@ -77,7 +89,7 @@ export class Converger {
     const id = objectId(object);
     const known = this.#loops.get(id);
     if (known !== undefined) return known;
-    const loop: Loop = { running: false, again: false, failures: 0, timer: undefined, dueAt: 0, abort: undefined };
+    const loop: Loop = { running: false, again: false, failures: 0, timer: undefined, dueAt: 0, lookedAt: 0, abort: undefined };
     this.#loops.set(id, loop);
     return loop;
   }
@@ -109,6 +121,7 @@ export class Converger {
       next = this.#pauseAfter(error, object, loop);
     }
     loop.running = false;
+    loop.lookedAt = performance.now();
     if (next !== undefined) this.#schedule(object, loop, next);
   }
 

@@ -148,6 +148,8 @@ export class DiskTender {
       this.#asked.delete(askedId(guest, place));
       this.#context.log.info('a guest has let go of a disk', { key, volume: volumeKey, place });
       this.#context.nudge({ type: 'volume', key: volumeKey });
+      for (const other of this.#context.ledger.state.instances)
+        if (other.key !== key && other.volumeKeys.includes(volumeKey)) this.#context.nudge({ type: 'instance', key: other.key });
       return undefined;
     }
     if (this.#rules.moves(volumeKey)) return { volumeKey, state: 'detaching', reason: 'it is being moved or copied for a backup' };
