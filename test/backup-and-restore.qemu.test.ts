@@ -42,6 +42,9 @@ answer() {
         *fsfreeze-freeze*) fsfreeze --freeze /data && rest=frozen; echo '{"return": 1}' ;;
         *fsfreeze-status*) echo "{\\"return\\": \\"$rest\\"}" ;;
         *fsfreeze-thaw*) fsfreeze --unfreeze /data; rest=thawed; echo '{"return": 1}' ;;
+        *get-host-name*) echo '{"return": {"host-name": "tells\\u0000\\u202eof itself"}}' ;;
+        *get-fsinfo*) echo '{"return": [{"mountpoint": "/data", "type": "ext4", "total-bytes": 1000000, "used-bytes": 500000}, {"mountpoint": 7}]}' ;;
+        *network-get-interfaces*) echo '{"return": [{"name": "lo"}, {"name": "eth0", "hardware-address": "02:00:00:00:00:01", "ip-addresses": [{"ip-address": "10.0.0.7", "prefix": 24}, {"ip-address": "; rm"}]}]}' ;;
         *) echo '{"error": {"class": "CommandNotFound", "desc": "no such command"}}' ;;
       esac
     done
@@ -89,6 +92,7 @@ interface Seen {
     readonly sizeGB?: number;
     readonly volumes?: readonly { readonly deviceRef?: { readonly resource: string }; readonly state?: string; readonly sha256?: string }[];
     readonly activity?: { readonly value: string };
+    readonly guest?: { readonly value: object; readonly source: string; readonly observedAt: string };
     readonly conditions: readonly object[];
   };
 }
@@ -189,6 +193,13 @@ describe.skipIf(lacks.length > 0)('backup and restore', () => {
     const spec = { zone: 'here', skuRef: 'skus/seca.xs', bootVolume: { deviceRef: 'block-storages/root' }, userData: inGuest };
     await put(`${instances}/first`, spec, { 'virt8ra.power': 'on' });
     await untilSaid(0, /agent: listens/);
+    const told = await plane.until(`${instances}/first`, (answer) => statusOf(answer)?.guest, 60_000);
+    expect(told).toMatchObject({ source: expect.stringMatching(/^agent\/.+\/guest$/), observedAt: expect.stringMatching(/^20/) });
+    expect(told.value).toEqual({
+      hostName: 'tells of itself',
+      interfaces: [{ name: 'eth0', mac: '02:00:00:00:00:01', addresses: ['10.0.0.7/24'] }],
+      fileSystems: [{ mount: '/data', type: 'ext4', sizeBytes: 1_000_000, usedBytes: 500_000 }],
+    });
 
     await put(`${instances}/first`, { ...spec, dataVolumes: [{ deviceRef: 'block-storages/data' }] }, { 'virt8ra.power': 'on' });
     const content = await untilSaid(0, /content [0-9a-f]{64}\./);

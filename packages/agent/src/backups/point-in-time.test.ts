@@ -6,6 +6,7 @@ import { afterEach, beforeEach, expect, it } from 'vitest';
 import { silentLog } from '../log.js';
 import { guestAgentChannel } from '../qemu/command-line.js';
 import type { Guest } from '../qemu/guest.js';
+import { Turns } from '../system/turns.js';
 import { takePointInTime, wakeGuest } from './point-in-time.js';
 
 let folder: string;
@@ -46,7 +47,7 @@ async function guestThat(mood: Mood): Promise<Guest> {
   await new Promise<void>((resolve) => server?.listen(agent, resolve));
   const devices = [{ label: guestAgentChannel, 'frontend-open': mood !== 'is not there' }];
   const monitor = { run: async (command: string) => (command === 'query-status' ? { status: 'running' } : devices) };
-  return { launchId: 'launch', paths: { agent }, monitor } as unknown as Guest;
+  return { launchId: 'launch', paths: { agent }, monitor, agentTurns: new Turns() } as unknown as Guest;
 }
 
 const take = async (guest: Guest, fault?: Error) =>

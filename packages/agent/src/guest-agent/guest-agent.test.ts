@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { guestAgentChannel } from '../qemu/command-line.js';
 import type { Guest } from '../qemu/guest.js';
+import { Turns } from '../system/turns.js';
 import { openGuestAgent } from './guest-agent.js';
 
 let folder: string;
@@ -37,7 +38,7 @@ async function guestWith(answer: (command: string, id: number) => object | undef
   });
   await new Promise<void>((resolve) => server?.listen(agent, resolve));
   const monitor = { run: async () => [{ label: guestAgentChannel, 'frontend-open': true }] };
-  return { paths: { agent }, monitor } as unknown as Guest;
+  return { paths: { agent }, monitor, agentTurns: new Turns() } as unknown as Guest;
 }
 
 describe('the agent inside a guest', () => {

@@ -10,6 +10,9 @@ export interface GuestAgent {
   isFrozen(): Promise<boolean>;
   /** May be repeated. */
   thaw(): Promise<void>;
+  /** Another question. Raises Problem unavailable without an answer in time, internal when it cannot do it. */
+  ask(command: string, timeoutMs: number): Promise<unknown>;
+  /** To be called in any case: nobody else can speak to it before. */
   close(): void;
 }
 
@@ -17,6 +20,9 @@ export interface GuestAgent {
 const answerMs = 3_000;
 const freezeMs = 10_000;
 const longestAnswer = 64 * 1024;
+/** All that is listened to on one connection, and how many lines of it may make no sense. */
+const mostBytes = 512 * 1024;
+const mostGibberish = 16;
 
 /**
  * Connects to the agent inside a guest; undefined when nobody answers there: the guest has none, or one that hangs. Its answers are the guest's
@@ -25,22 +31,31 @@ const longestAnswer = 64 * 1024;
 export async function openGuestAgent(guest: Guest): Promise<GuestAgent | undefined> {
   const devices = (await guest.monitor.run('query-chardev')) as { readonly label: string; readonly 'frontend-open': boolean }[];
   if (!devices.some((device) => device.label === guestAgentChannel && device['frontend-open'])) return undefined;
+  const endTurn = await guest.agentTurns.take();
   const line = await openLine(guest.paths.agent).catch(() => undefined);
-  if (line === undefined) return undefined;
+  if (line === undefined) {
+    endTurn();
+    return undefined;
+  }
+  const close = (): void => {
+    line.close();
+    endTurn();
+  };
   const run = async (execute: string, timeoutMs = answerMs): Promise<unknown> => await line.ask({ execute }, timeoutMs);
   try {
     // Whatever an earlier connection left unread ends here.
     const id = Math.floor(Math.random() * 2 ** 31);
     await line.ask({ execute: 'guest-sync-delimited', arguments: { id } }, answerMs, (answer) => answer === id);
   } catch {
-    line.close();
+    close();
     return undefined;
   }
   return {
     freeze: async () => Number(await run('guest-fsfreeze-freeze', freezeMs)),
     isFrozen: async () => (await run('guest-fsfreeze-status')) === 'frozen',
     thaw: async () => void (await run('guest-fsfreeze-thaw')),
-    close: line.close,
+    ask: run,
+    close,
   };
 }
 
@@ -54,18 +69,24 @@ interface Line {
 async function openLine(path: string): Promise<Line> {
   const socket = await connectGuestSocket(path, answerMs);
   let text = '';
+  let heard = 0;
+  let gibberish = 0;
   let take: (answer: { readonly return?: unknown; readonly error?: { readonly desc?: string } }) => void = () => {};
   let fail: (problem: Problem) => void = () => {};
   socket.setEncoding('latin1').on('data', (piece: Buffer | string) => {
     text += piece;
-    if (text.length > longestAnswer) socket.destroy();
+    heard += piece.length;
+    if (text.length > longestAnswer || heard > mostBytes) return void socket.destroy();
+    if (!piece.includes('\n')) return;
     for (let end = text.indexOf('\n'); end >= 0; end = text.indexOf('\n')) {
       const line = text.slice(text.lastIndexOf('\u00ff', end) + 1, end);
       text = text.slice(end + 1);
       try {
-        take(JSON.parse(line) as Parameters<typeof take>[0]);
+        take(JSON.parse(Buffer.from(line, 'latin1').toString('utf8')) as Parameters<typeof take>[0]);
       } catch {
         // What an earlier connection had left half read.
+        gibberish += 1;
+        if (gibberish > mostGibberish) return void socket.destroy();
       }
     }
   });

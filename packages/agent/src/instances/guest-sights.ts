@@ -1,4 +1,5 @@
 import type { DesiredInstance } from '@virt8ra/contract';
+import type { GuestInquiry } from '../guest-agent/guest-inquiry.js';
 import { bytesRead, type Guest } from '../qemu/guest.js';
 import { tendSerialLog } from '../qemu/serial-log.js';
 import type { DiskTender } from './disk-tender.js';
@@ -11,29 +12,33 @@ const processLogBytes = 256 * 1024;
 export class GuestSights {
   readonly #store: InstanceStore;
   readonly #tender: DiskTender;
+  readonly #inquiry: GuestInquiry;
   readonly #sights = new Map<string, Pick<InstanceFacts, 'life' | 'disks'>>();
 
-  constructor(store: InstanceStore, tender: DiskTender) {
+  constructor(store: InstanceStore, tender: DiskTender, inquiry: GuestInquiry) {
     this.#store = store;
     this.#tender = tender;
+    this.#inquiry = inquiry;
   }
 
   /** Looks for signs of life, and gives and takes disks unless the guest is `held` as it is. Answers when its disks are to be looked at again. */
   async look(desired: DesiredInstance, guest: Guest, held: boolean): Promise<number | undefined> {
     const { key } = desired;
     const life = await this.#lifeOf(key, guest);
+    if (!held) void this.#inquiry.tend(key, guest);
     const tended = held ? undefined : await this.#tender.tend(desired, guest);
     const before = this.of(key);
     this.#sights.set(key, { life: life ?? before.life, disks: tended === undefined ? before.disks : [...tended.disks] });
     return tended?.lookMs;
   }
 
-  of(key: string): Pick<InstanceFacts, 'life' | 'disks'> {
-    return this.#sights.get(key) ?? { life: undefined, disks: undefined };
+  of(key: string): Pick<InstanceFacts, 'life' | 'disks' | 'word'> {
+    return { ...(this.#sights.get(key) ?? { life: undefined, disks: undefined }), word: this.#inquiry.of(key) };
   }
 
   forget(key: string): void {
     this.#sights.delete(key);
+    this.#inquiry.forget(key);
   }
 
   async #lifeOf(key: string, guest: Guest): Promise<InstanceFacts['life']> {

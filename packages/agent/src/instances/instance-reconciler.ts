@@ -1,5 +1,6 @@
 import { type DesiredInstance, Problem, type Surrender, toProblem } from '@virt8ra/contract';
 import type { NextLook } from '../desired/converger.js';
+import { GuestInquiry } from '../guest-agent/guest-inquiry.js';
 import { type HostContext, troubleFrom } from '../host-context.js';
 import type { PermitVerdict } from '../permits/permit-book.js';
 import { type Guest, guestStatus, isStoppedByMove } from '../qemu/guest.js';
@@ -51,7 +52,8 @@ export class InstanceReconciler {
       moves: (volumeKey: string) => claims.moves(volumeKey),
     };
     const guests = this.#guests;
-    const sights = new GuestSights(store, new DiskTender(context, store, volumes, rules));
+    const inquiry = new GuestInquiry({ onWord: (key) => context.nudge({ type: 'instance', key }), wallMs: () => context.clock.wallMs() });
+    const sights = new GuestSights(store, new DiskTender(context, store, volumes, rules), inquiry);
     const posts = new InstancePosts(context, store, networks, guests, sights);
     const processes = new GuestProcesses(context, { store, volumes }, claims, networks, { guests, sights, posts });
     this.#posts = posts;

@@ -1,4 +1,5 @@
 import type { DesiredInstance, ObservedInstance, ObservedNic } from '@virt8ra/contract';
+import type { GuestWord } from '../guest-agent/guest-inquiry.js';
 import type { HostContext } from '../host-context.js';
 import { forwardAddress } from '../network/host-rules.js';
 import type { Guest } from '../qemu/guest.js';
@@ -17,12 +18,14 @@ export interface InstanceFacts {
   readonly life: { readonly readBytes: number; readonly serialBytes: number } | undefined;
   /** Of a guest that runs. */
   readonly disks: ObservedInstance['disks'] | undefined;
+  /** What the guest told of itself. */
+  readonly word: GuestWord | undefined;
 }
 
 /** An instance as the control plane hears of it. */
 export function observedInstance(context: HostContext, facts: InstanceFacts, now: InstanceNow): ObservedInstance {
   const { board, clock, permits } = context;
-  const { record, desired, guest, life, disks, nics } = facts;
+  const { record, desired, guest, life, disks, nics, word } = facts;
   const { key, instance, machine, cpuModel, accelerator, startedAt, restarts } = record;
   const before = board.get('instance', key);
   const surrender = permits.lastSurrender(instance);
@@ -48,6 +51,7 @@ export function observedInstance(context: HostContext, facts: InstanceFacts, now
     ...(differences.length === 0 ? {} : { differences }),
     ...(life === undefined ? {} : { boot: { ...life } }),
     ...(guest === undefined || disks === undefined ? {} : { disks }),
+    ...(guest === undefined || word === undefined ? {} : { guest: word }),
     ...(guest === undefined || nics.length === 0 ? {} : { nics: [...nics] }),
     access: guest === undefined || desired === undefined ? [] : accessTo(context, record, desired),
   };

@@ -4,6 +4,7 @@ import { dirname } from 'node:path';
 import { Problem } from '@virt8ra/contract';
 import { makeDirectory, readText } from '../disk/atomic-file.js';
 import { awaitExit, isAlive, type ProcessIdentity, readProcessIdentity, signalProcess } from '../system/process-identity.js';
+import { Turns } from '../system/turns.js';
 import { type GuestPaths, type GuestPlan, qemuCommand } from './command-line.js';
 import { deafMonitor } from './deaf-monitor.js';
 import { diskDevice } from './disk-devices.js';
@@ -16,6 +17,8 @@ export interface Guest {
   readonly process: ProcessIdentity;
   readonly paths: GuestPaths;
   readonly monitor: Monitor;
+  /** Who speaks to the agent inside it. */
+  readonly agentTurns: Turns;
 }
 
 const launchMs = 20_000;
@@ -61,7 +64,7 @@ export async function launchGuest(
     const why = typeof monitor === 'string' ? monitor : monitor instanceof Error ? monitor.message : await ended;
     throw new Problem('internal', `the guest’s process did not come up: ${why}${await lastWords(paths.log)}`);
   }
-  return { launchId: plan.launchId, process: identity, paths, monitor: monitor as Monitor };
+  return { launchId: plan.launchId, process: identity, paths, monitor: monitor as Monitor, agentTurns: new Turns() };
 }
 
 async function connectWhenThere(path: string, timeoutMs: number): Promise<Monitor> {
@@ -99,9 +102,9 @@ export async function attachGuest(
     if (recorded === undefined || (await exists(paths.qmp))) throw error;
     return undefined;
   });
-  if (monitor === undefined) return { launchId, process, paths, monitor: deafMonitor(process) };
+  if (monitor === undefined) return { launchId, process, paths, monitor: deafMonitor(process), agentTurns: new Turns() };
   const answer = (await monitor.run('query-name')) as { name?: string };
-  if (answer.name === launchId) return { launchId, process, paths, monitor };
+  if (answer.name === launchId) return { launchId, process, paths, monitor, agentTurns: new Turns() };
   monitor.close();
   if (recorded !== undefined)
     throw new Problem('internal', `process ${process.pid} answers as ${answer.name ?? 'nobody'}, not as ${launchId}`);

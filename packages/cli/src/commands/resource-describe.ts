@@ -30,6 +30,7 @@ async function describeText(session: Session, target: Target, resource: Resource
   const status = (resource.status ?? {}) as Readonly<Record<string, unknown>>;
   const { state, conditions, placement, ...others } = status;
   const facts = Object.entries(others).filter((entry): entry is [string, Observed<unknown>] => isObserved(entry[1]));
+  const short = facts.filter(([, { value }]) => typeof value !== 'object' || value === null);
   const rest = Object.fromEntries(Object.entries(others).filter(([, value]) => !isObserved(value)));
   const line = (title: string, value: string | number | undefined) =>
     value === undefined || value === '' ? '' : `${`${title}:`.padEnd(12)} ${plain(String(value))}\n`;
@@ -53,10 +54,12 @@ async function describeText(session: Session, target: Target, resource: Resource
   if (placement !== undefined) text += line('Placed', placementText(placement as Placement));
   if (progress !== undefined) text += line('Progress', `${progressText(progress)} (${ageText(progress.updatedAt, now)} ago)`);
   if (Object.keys(resource.spec as object).length > 0) text += `Spec:\n${await indented(resource.spec)}`;
-  if (facts.length > 0) {
-    const rows = facts.map(([key, fact]) => ['', key, String(fact.value), ageText(fact.observedAt, now), fact.source]);
+  if (short.length > 0) {
+    const rows = short.map(([key, fact]) => ['', key, String(fact.value), ageText(fact.observedAt, now), fact.source]);
     text += `Facts:\n${tableText(['', 'FACT', 'VALUE', 'SEEN', 'BY'], rows, session.terminal.columns, (cell) => paint(toneOf(cell), cell))}`;
   }
+  for (const [key, { value, source, observedAt }] of facts.filter((fact) => !short.includes(fact)))
+    text += `${plain(`${key}, seen ${ageText(observedAt, now)} ago by ${source}`)}:\n${await indented(value)}`;
   if (Object.keys(rest).length > 0) text += `Status:\n${await indented(rest)}`;
   if (Array.isArray(conditions) && conditions.length > 0) {
     const rows = (conditions as Condition[]).map((each) => [

@@ -1,6 +1,7 @@
 export * from './desired.js';
 export * from './filter.js';
 export * from './frame-fault.js';
+export * from './guest-facts.js';
 export * from './host-object.js';
 export * from './observed.js';
 export * from './overlay.js';

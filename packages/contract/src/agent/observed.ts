@@ -2,6 +2,7 @@ import { type Static, Type } from 'typebox';
 import { backupConsistencies } from '../kinds/backup.js';
 import { oneOf, Sha256 } from '../shape.js';
 import { VolumeLimits } from './desired.js';
+import { GuestFacts } from './guest-facts.js';
 import { OverlayFacts } from './overlay.js';
 import { Surrender } from './permit.js';
 
@@ -138,6 +139,8 @@ export const ObservedInstance = Type.Object({
   endsCounted: Type.Optional(Type.Integer()),
   /** The guest runs as it was started; a restart makes these what is desired. */
   differences: Type.Optional(Type.Array(Difference)),
+  /** What the agent inside the running guest told of it, and when. */
+  guest: Type.Optional(Type.Object({ at: Type.String({ maxLength: 40 }), facts: GuestFacts })),
   problem: Type.Optional(Trouble),
 });
 export type ObservedInstance = Static<typeof ObservedInstance>;

@@ -1,4 +1,5 @@
 import { type Static, Type } from 'typebox';
+import { GuestFacts } from '../agent/guest-facts.js';
 import { Difference, instanceEnds, volumeAttachmentStates } from '../agent/observed.js';
 import { defineKind } from '../kind.js';
 import { observedShape, oneOf, Placement, Reference, statusShape, Timestamp, Zone } from '../shape.js';
@@ -49,6 +50,8 @@ export const instance = defineKind({
     /** Stable TCP endpoints: `port` of the guest is reached at `address`. */
     access: Type.Optional(Type.Array(Type.Object({ port: Type.Integer(), address: Type.String() }))),
     accelerator: Type.Optional(Type.String()),
+    /** What the agent inside its running guest tells of it: the guest's word. Its source ends with `/guest`. */
+    guest: Type.Optional(observedShape(GuestFacts)),
     /** How it ended last. */
     lastEnd: Type.Optional(Type.Object({ at: Timestamp, how: oneOf(instanceEnds) })),
     /** What its guest has that is not what is wanted now; a restart brings it. */

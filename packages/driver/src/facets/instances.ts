@@ -74,6 +74,8 @@ export interface InstanceRealizationStatus {
   readonly differences?: readonly Difference[];
   /** Signs that the guest really came up, when the site can tell. */
   readonly boot?: ObservedInstance['boot'];
+  /** What the running guest told of itself, and when. */
+  readonly guest?: ObservedInstance['guest'];
   /** Disks of a guest that runs, by the keys of their realizations; absent when the site does not tell. */
   readonly disks?: readonly {
     readonly key: string;

@@ -87,7 +87,8 @@ function nicFromSpec(nic: NicRealizationSpec, host: string, features: ReadonlySe
 }
 
 function statusFromObserved(observed: ObservedInstance, desired: DesiredInstance | undefined, host: string): InstanceRealizationStatus {
-  const { since, waitingFor, permitEpoch, surrender, machine, cpuModel, accelerator, startedAt, restarts, boot, disks, access } = observed;
+  const { since, waitingFor, permitEpoch, surrender, machine, cpuModel, accelerator, startedAt, restarts, boot, disks, guest, access } =
+    observed;
   const { problem: trouble, lastEnd, differences } = observed;
   return {
     activity: activityFromObserved(observed, desired),
@@ -105,6 +106,7 @@ function statusFromObserved(observed: ObservedInstance, desired: DesiredInstance
     ...(lastEnd === undefined ? {} : { lastEnd }),
     ...(differences === undefined ? {} : { differences }),
     ...(boot === undefined ? {} : { boot }),
+    ...(guest === undefined ? {} : { guest }),
     ...(disks === undefined ? {} : { disks: disks.map(({ volumeKey, ...disk }) => ({ key: volumeKey, ...disk })) }),
     access,
   };

@@ -1,4 +1,4 @@
-import type { Difference, InstanceActivity, InstanceEnd, Observed, Placement } from '@virt8ra/contract';
+import type { Difference, GuestFacts, InstanceActivity, InstanceEnd, Observed, Placement } from '@virt8ra/contract';
 import type { InstanceRealizationStatus, Observation } from '@virt8ra/driver';
 
 /** A block storage as a guest has it. */
@@ -18,6 +18,8 @@ export interface InstanceStatus {
   placement?: Placement;
   addresses?: string[];
   accelerator?: string;
+  /** Undefined in a patch: taken out. */
+  guest?: Observed<GuestFacts> | undefined;
   lastEnd?: { at: string; how: InstanceEnd };
   differences?: readonly Difference[];
   volumes?: readonly AttachedVolume[];
@@ -39,18 +41,28 @@ export function statusFromObservation(
   if (observation.type === 'absent') {
     return {
       ...power('off', previous, observation.at),
+      ...guestWord(undefined, previous),
       activity: { value: 'stopped', source: observation.source, observedAt: observation.at },
     };
   }
-  const { activity, accelerator, lastEnd, differences } = observation.status;
+  const { activity, accelerator, lastEnd, differences, guest } = observation.status;
   const on = activity === 'running' || activity === 'paused' || activity === 'stopping';
   return {
     ...power(on ? 'on' : 'off', previous, observation.status.since ?? observation.at),
     activity: { value: activity, source: observation.source, observedAt: observation.at },
+    ...guestWord(
+      guest === undefined ? undefined : { value: guest.facts, source: `${observation.source}/guest`, observedAt: guest.at },
+      previous,
+    ),
     ...(accelerator === undefined ? {} : { accelerator }),
     ...(lastEnd === undefined ? {} : { lastEnd }),
     ...(differences === undefined && previous.differences === undefined ? {} : { differences: differences ?? [] }),
   };
+}
+
+/** What a guest said goes with the guest. */
+function guestWord(said: Observed<GuestFacts> | undefined, previous: InstanceStatus): { guest?: Observed<GuestFacts> | undefined } {
+  return said === undefined && previous.guest === undefined ? {} : { guest: said };
 }
 
 function power(value: 'on' | 'off', previous: InstanceStatus, since: string): Pick<InstanceStatus, 'powerState' | 'powerStateSince'> {
