@@ -58,13 +58,18 @@ const node = values.node === 'bundled' ? bundledNode() : undefined;
 const { version } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8'));
 // Of the last commit, so that a commit makes the same package whenever it is built.
 const epoch = existsSync(join(root, '.git')) ? Number(run('git', ['-C', root, 'log', '-1', '--format=%ct']).trim()) : 0;
+const build = existsSync(join(root, '.git'))
+  ? run('git', ['-C', root, 'describe', '--always', '--dirty', '--abbrev=40']).trim()
+  : String(epoch);
+const launchers = { 'virt8ra-agent': readFileSync(join(root, 'tools/package/launch-agent.sh'), 'utf8') };
 const work = mkdtempSync(join(output, '.package-'));
 try {
   for (const [name, { packages, programs, depends, recommends, summary, more }] of Object.entries(products)) {
     if (positionals.length > 0 && !positionals.includes(name)) continue;
     const folder = `${name}-${version}`;
     const staged = join(work, folder);
-    stageProgram({ to: staged, parts: runtimeClosure(packages), programs, node });
+    const release = { product: name, version, architecture: machine.debian, build };
+    stageProgram({ to: staged, parts: runtimeClosure(packages), programs, node, launchers, release });
     const tarball = join(output, `${folder}-linux-${machine.debian}.tar.gz`);
     const stable = ['--sort=name', '--owner=0', '--group=0', '--numeric-owner', `--mtime=@${epoch}`, '--mode=go-w'];
     run('tar', [...stable, '--use-compress-program=gzip -n -6', '-cf', tarball, '-C', work, folder]);

@@ -66,8 +66,9 @@ export function bundledNode() {
   return { program, licence };
 }
 
-function launcher(main, bundled) {
+function launcher(main, bundled, text) {
   const node = bundled ? '"$here/node"' : 'node';
+  if (text !== undefined) return text.replaceAll('@node@', node).replaceAll('@main@', `"$here/../lib/node_modules/${main}"`);
   return `#!/bin/sh
 here=$(dirname "$(readlink -f "$0")")
 exec ${node} "$here/../lib/node_modules/${main}" "$@"
@@ -75,16 +76,18 @@ exec ${node} "$here/../lib/node_modules/${main}" "$@"
 }
 
 /**
- * @param {{ to: string, parts: import('./closure.mjs').Part[], programs: Record<string, string>, node: ReturnType<typeof bundledNode> | undefined }} wanted
- *   `programs`: name of the launcher → main file below node_modules
+ * @param {{ to: string, parts: import('./closure.mjs').Part[], programs: Record<string, string>, node: ReturnType<typeof bundledNode> | undefined,
+ *   launchers?: Record<string, string>, release?: Record<string, string> }} wanted
+ *   `programs`: name of the launcher → main file below node_modules; `launchers`: those that do more than start it, by content, where `@node@` and `@main@`
+ *   stand for these two; `release`: what `RELEASE.json` says
  */
-export function stageProgram({ to, parts, programs, node }) {
+export function stageProgram({ to, parts, programs, node, launchers = {}, release }) {
   mkdirSync(join(to, 'bin'), { recursive: true });
   const modules = join(to, 'lib', 'node_modules');
   for (const part of parts) copyPart(part, modules);
   for (const [name, main] of Object.entries(programs)) {
     if (!existsSync(join(modules, main))) throw new Error(`${main} is not built; run npm run build`);
-    writeFileSync(join(to, 'bin', name), launcher(main, node !== undefined), { mode: 0o755 });
+    writeFileSync(join(to, 'bin', name), launcher(main, node !== undefined, launchers[name]), { mode: 0o755 });
     chmodSync(join(to, 'bin', name), 0o755);
   }
   if (node !== undefined) {
@@ -92,5 +95,6 @@ export function stageProgram({ to, parts, programs, node }) {
     chmodSync(join(to, 'bin', 'node'), 0o755);
   }
   copyFileSync(join(root, 'LICENSE'), join(to, 'LICENSE'));
+  if (release !== undefined) writeFileSync(join(to, 'RELEASE.json'), `${JSON.stringify(release)}\n`);
   writeFileSync(join(to, 'THIRD-PARTY-LICENCES'), thirdPartyLicences(parts, node));
 }

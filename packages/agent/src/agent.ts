@@ -38,6 +38,7 @@ import { PermitBook } from './permits/permit-book.js';
 import { openPermitJournal } from './permits/permit-journal.js';
 import { diskCounters } from './qemu/guest.js';
 import { probeHypervisor } from './qemu/probe.js';
+import { openHostUpdater } from './release/open-host-updater.js';
 import { startSampling } from './samples/sampler.js';
 import { isReverting } from './snapshots/snapshot-holds.js';
 import { SnapshotReconciler } from './snapshots/snapshot-reconciler.js';
@@ -59,6 +60,8 @@ export interface RunningAgent {
   readonly host: string;
   readonly link: Link;
   readonly board: Board;
+  /** Resolves when this agent is to give way to another release of itself. */
+  readonly switching: Promise<void>;
   /** Guests go on; a later agent adopts them. */
   stop(): Promise<void>;
 }
@@ -147,11 +150,8 @@ async function assemble(config: AgentConfig, log: Log, unlock: () => Promise<voi
   };
   const volumeStore = await VolumeStore.open(state('volumes'), quarantine);
   const transferStore = await TransferStore.open(state('transfers'), quarantine);
-  const images = new ImageCache(
-    state('images'),
-    spawnedFetcher(() => self, log),
-    log,
-  );
+  const fetchArtifact = spawnedFetcher(() => self, log);
+  const images = new ImageCache(state('images'), fetchArtifact, log);
   await images.open();
   const transferParts: TransferParts = {
     context,
@@ -200,6 +200,7 @@ async function assemble(config: AgentConfig, log: Log, unlock: () => Promise<voi
     spawnedUploader(() => self, log),
     (progress) => link?.progress(progress),
   );
+  const updater = await openHostUpdater(config, fetchArtifact, log, () => link?.sendInventory());
   const overlay = await openOverlay(context, quarantine, {
     facts: () => link?.sendInventory(),
     report: (report) => link?.overlay(report),
@@ -290,14 +291,18 @@ async function assemble(config: AgentConfig, log: Log, unlock: () => Promise<voi
   link = openLink({
     identity: () => self,
     bootId: clock.bootId,
-    features: ['streams', 'path-probes', ...networking.features],
+    features: ['streams', 'path-probes', ...(updater === undefined ? [] : (['update'] as const)), ...networking.features],
     board,
     generation: () => ledger.state.generation,
-    accept,
+    accept: async (epoch, desired) => {
+      await accept(epoch, desired);
+      await updater?.follow(desired);
+    },
     inventory: async () =>
       await takeInventory(context, volumeStore, {
         findings: await takeFindings(context, { instances: instanceStore, volumes: volumeStore, quarantine }),
         overlay: overlay.facts(),
+        release: updater?.facts(),
       }),
     overlay: () => overlay.report(),
     openStream: streams.open,
@@ -333,8 +338,10 @@ async function assemble(config: AgentConfig, log: Log, unlock: () => Promise<voi
     host: self.host,
     link,
     board,
+    switching: updater?.switching ?? new Promise(() => {}),
     stop: async () => {
       clearInterval(sweep);
+      await updater?.stop();
       stopRenewal();
       stopSampling();
       await running.stop();

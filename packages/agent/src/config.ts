@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto';
 import { homedir } from 'node:os';
 import { join, resolve } from 'node:path';
-import { Problem } from '@virt8ra/contract';
+import { Problem } from '@virt8ra/contract/plain';
 import { type LogLevel, logLevels } from './log.js';
 
 /** Everything an agent may be told from outside; nothing else reads the environment. */
@@ -11,6 +11,8 @@ export interface AgentConfig {
   /** Sockets and pid files of this boot. Short, because socket paths end at 107 bytes. */
   readonly runtimeDirectory: string;
   readonly root: boolean;
+  /** Which release the launcher started this process as; undefined: it was not started by the launcher, and cannot be updated by command. */
+  readonly release?: string;
   /** Present when this start should enrol first if there is no certificate yet. */
   readonly enrol?: EnrolConfig;
   /** Address where receivers of transfers listen and exposed ports appear; undefined: the one used to reach the server. */
@@ -19,6 +21,8 @@ export interface AgentConfig {
   readonly dataPorts?: { readonly first: number; readonly last: number };
   readonly network: 'auto' | 'bridge' | 'user';
   readonly overlay: OverlayConfig;
+  /** `off`: the control plane cannot have another release run here. */
+  readonly updates: 'command' | 'off';
   readonly reserveMemoryMiB: number;
   readonly reserveStorageBytes: number;
   /** Virtual CPUs offered for each hardware thread. */
@@ -61,6 +65,7 @@ export interface ConfigInput {
   readonly 'data-ports'?: string | undefined;
   readonly network?: string | undefined;
   readonly overlay?: string | undefined;
+  readonly updates?: string | undefined;
   readonly 'overlay-port'?: string | undefined;
   readonly 'overlay-endpoint'?: string | undefined;
   readonly 'overlay-key-days'?: string | undefined;
@@ -91,10 +96,12 @@ export function parseConfig(
   const dataAddress = given('data-address');
   const ports = given('data-ports');
   const logFile = given('log-file');
+  const release = environment['VIRT8RA_AGENT_RELEASE'];
   return {
     stateDirectory,
     runtimeDirectory: environment['VIRT8RA_AGENT_RUNTIME'] ?? defaultRuntime(root, stateDirectory, uid, environment),
     root,
+    ...(release === undefined || release === '' ? {} : { release }),
     ...(enrol === undefined ? {} : { enrol }),
     ...(dataAddress === undefined ? {} : { dataAddress }),
     ...(ports === undefined ? {} : { dataPorts: parsePorts(ports) }),
@@ -105,6 +112,7 @@ export function parseConfig(
       endpoints: parseEndpoints(given('overlay-endpoint')),
       keyDays: whole('overlay-key-days', given('overlay-key-days'), 30, 1),
     },
+    updates: oneOf('updates', given('updates') ?? 'command', ['command', 'off'] as const),
     reserveMemoryMiB: whole('reserve-memory-mib', given('reserve-memory-mib'), 512),
     reserveStorageBytes: whole('reserve-storage-gib', given('reserve-storage-gib'), 2) * 1024 ** 3,
     vcpuPerThread: whole('vcpu-per-thread', given('vcpu-per-thread'), 4, 1),

@@ -1,10 +1,13 @@
 import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { exitCodeOfFindings, findingsText, Problem, toProblem } from '@virt8ra/contract';
 import { enrolHost, startAgent } from './agent.js';
 import { type AgentConfig, type ConfigInput, parseConfig } from './config.js';
+import { readLedger } from './desired/ledger.js';
 import { createLog } from './log.js';
 import { openLogFile } from './log-file.js';
+import { switchExitCode } from './release/updater.js';
 import { agentVersion } from './version.js';
 
 const help = `virt8ra-agent ${agentVersion}: runs guests on this host for a Virt8ra control plane
@@ -28,6 +31,7 @@ Options (each also as an environment variable: --data-address is VIRT8RA_AGENT_D
   --overlay-port N         UDP port of the tunnels to other hosts                  [8482]
   --overlay-endpoint LIST  ADDRESS:PORT at which other hosts reach it, behind NAT  [the data address and those of the NICs]
   --overlay-key-days N     age at which the tunnels' key is changed                [30]
+  --updates MODE           command (the control plane's operator may have another release run) or off      [command]
   --reserve-memory-mib N   memory that guests may not use                          [512]
   --reserve-storage-gib N  disk space that volumes may not use                     [2]
   --vcpu-per-thread N      virtual CPUs offered for each hardware thread           [4]
@@ -49,6 +53,7 @@ const options = {
   state: text,
   network: text,
   overlay: text,
+  updates: text,
   'overlay-port': text,
   'overlay-endpoint': text,
   'overlay-key-days': text,
@@ -79,6 +84,7 @@ async function run(): Promise<void> {
   const { help: _, version: __, output, ...given } = values;
   const config = parseConfig(given satisfies ConfigInput, process.env, readTokenFile, process.getuid?.() ?? 0);
   if (command === 'doctor') return await doctor(config, output);
+  if (command === 'preflight') return await preflight(config);
   if (command === 'support-bundle') return await supportBundle(config, file ?? '');
   const log = createLog(config.logFile === undefined ? (line) => process.stderr.write(line) : openLogFile(config.logFile), config.logLevel);
   if (command === 'enrol') {
@@ -90,23 +96,28 @@ async function run(): Promise<void> {
   }
   const agent = await startAgent(config, log);
   let stopping = false;
+  const stop = (exitCode: number) => {
+    if (stopping) return;
+    stopping = true;
+    agent.stop().then(
+      () => process.exit(exitCode),
+      (error: unknown) => fail(error),
+    );
+  };
+  void agent.switching.then(() => stop(switchExitCode));
   for (const signal of ['SIGTERM', 'SIGINT'] as const) {
     process.on(signal, () => {
-      if (stopping) return;
-      stopping = true;
-      log.info('the agent stops; its guests go on', { signal });
-      agent.stop().then(
-        () => process.exit(0),
-        (error: unknown) => fail(error),
-      );
+      if (!stopping) log.info('the agent stops; its guests go on', { signal });
+      stop(0);
     });
   }
 }
 
-const commands = ['enrol', 'run', 'doctor', 'support-bundle'];
+/** `preflight` is asked by the agent that runs, before it gives way to this release. */
+const commands = ['enrol', 'run', 'doctor', 'support-bundle', 'preflight'];
 
 function assertCommand(command: string | undefined, file: string | undefined, surplus: string | undefined): void {
-  const listed = `Write virt8ra-agent ${commands.join(', ')}; --help shows the options.`;
+  const listed = `Write virt8ra-agent ${commands.filter((each) => each !== 'preflight').join(', ')}; --help shows the options.`;
   if (command === undefined) throw new Problem('invalid-request', `a command is missing. ${listed}`);
   if (!commands.includes(command)) throw new Problem('invalid-request', `unknown command: ${command}. ${listed}`);
   const one = command === 'support-bundle';
@@ -122,6 +133,14 @@ async function doctor(config: AgentConfig, output = 'text'): Promise<void> {
   const findings = await examineHost(config);
   process.stdout.write(output === 'json' ? `${JSON.stringify(findings, undefined, 2)}\n` : findingsText(findings));
   process.exitCode = exitCodeOfFindings(findings);
+}
+
+/** Whether this release can take over the state directory; looks and changes nothing. Its own version is the answer. */
+async function preflight(config: AgentConfig): Promise<void> {
+  await readLedger(join(config.stateDirectory, 'ledger.json')).catch((cause: unknown) => {
+    throw new Problem('unsupported', `release ${agentVersion} cannot read the ledger of this host, which a newer one wrote`, { cause });
+  });
+  process.stdout.write(`${agentVersion}\n`);
 }
 
 async function supportBundle(config: AgentConfig, file: string): Promise<void> {

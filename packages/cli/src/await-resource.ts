@@ -132,6 +132,7 @@ export function settledGoal(target: Target): Goal {
   if (target.kind.status === undefined) return goalFromText('exists');
   if (target.kind.kind === 'snapshot') return goalFromText('phase=taken');
   if (target.kind.kind === 'migration' || target.kind.kind === 'backup') return goalFromText('phase=done');
+  if (target.kind.kind === 'agent-release') return releaseGoal(target);
   if (target.kind.kind !== 'image-import') return goalFromText('state=active');
   const done = goalFromText('phase=done');
   return {
@@ -140,5 +141,16 @@ export function settledGoal(target: Target): Goal {
       statusOf(resource).phase === 'waiting-for-content'
         ? new Problem('invalid-request', `its content has not been sent; use "virt8ra image import ${target.address.name} --file PATH"`)
         : done.lost?.(resource),
+  };
+}
+
+function releaseGoal(target: Target): Goal {
+  const ready = goalFromText('phase=ready');
+  return {
+    ...ready,
+    lost: (resource) =>
+      statusOf(resource).phase === 'waiting-for-content'
+        ? new Problem('invalid-request', `its content has not been sent; use "virt8ra release add FILE --name ${target.address.name}"`)
+        : ready.lost?.(resource),
   };
 }

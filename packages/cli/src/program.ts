@@ -16,6 +16,7 @@ import { formats } from './output/format.js';
 import type { GlobalFlags, Session } from './session.js';
 import { addStreamCommands } from './stream-commands.js';
 import type { Terminal } from './terminal.js';
+import { addUpdateCommands } from './update-commands.js';
 import { cliVersion } from './version.js';
 import { addVolumeCommands } from './volume-commands.js';
 
@@ -96,6 +97,7 @@ function buildProgram(terminal: Terminal, surroundings: Surroundings): Command {
   });
   addVolumeCommands(program, withSession);
   addTopologyCommands(program, withSession);
+  addUpdateCommands(program, withSession);
   addContextCommands(program, terminal);
   addSelfCommands(program, terminal);
   return program;

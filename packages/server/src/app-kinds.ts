@@ -6,6 +6,7 @@ import type { AccessEndpoints } from './access/access-endpoints.js';
 import type { SiteConnections } from './accounts/site-connections.js';
 import type { ArtifactStore } from './artifacts/artifact-store.js';
 import type { Fleet } from './fleet/fleet.js';
+import { createAgentReleaseBehaviour } from './kinds/agent-release/index.js';
 import { createBackupBehaviour, createBackupWorkflow } from './kinds/backup/index.js';
 import { createBackupScheduleBehaviour } from './kinds/backup-schedule/index.js';
 import type { KindBehaviour } from './kinds/behaviour.js';
@@ -67,6 +68,7 @@ export function composeKinds(parts: {
       workspaceBehaviour as KindBehaviour,
       ...catalogueBehaviours,
       ...createTopologyBehaviours({ context, pool, fleet, drivers, drain: drainWorkflow }),
+      createAgentReleaseBehaviour(context, artifacts) as KindBehaviour,
       imageBehaviour as KindBehaviour,
       createImageImportBehaviour(context, artifacts, acceptWorkflow) as KindBehaviour,
       createNetworkBehaviour(context, { pool, networkPairs: fleet.networkPairs }) as KindBehaviour,

@@ -1,50 +1,44 @@
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { type Id, imageImport, Problem } from '@virt8ra/contract';
+import { agentRelease, type Id, imageImport, Problem } from '@virt8ra/contract';
 import { createDrivers } from '@virt8ra/drivers';
-import { createReconciler, createRunner, createWorkQueue, engineMigrations, type Log } from '@virt8ra/engine';
+import { createReconciler, createRunner, createWorkQueue, type Log } from '@virt8ra/engine';
 import type { Pool } from 'pg';
 import { type AccessEndpoints, createAccessEndpoints } from './access/access-endpoints.js';
-import { accessMigrations } from './access/migrations.js';
-import { offerProviderPresets, presetMigrations, readProviderPresets } from './accounts/provider-presets.js';
+import { offerProviderPresets, readProviderPresets } from './accounts/provider-presets.js';
 import { createSiteConnections, type SiteConnections } from './accounts/site-connections.js';
 import { composeKinds } from './app-kinds.js';
+import { migrations } from './app-migrations.js';
 import { type ArtifactStore, openArtifactStore } from './artifacts/artifact-store.js';
 import { startCollector, usedArtifacts } from './artifacts/collector.js';
 import { createEgress } from './artifacts/egress.js';
 import { createImageContent } from './artifacts/image-content.js';
-import { capacityMigrations } from './capacity/claims.js';
+import { createReleaseContent } from './artifacts/release-content.js';
 import type { Config } from './config.js';
-import { databaseEpoch, type MigrationList, migrate } from './database/migrations.js';
+import { databaseEpoch, migrate } from './database/migrations.js';
 import { closePool, createPool } from './database/pool.js';
 import { startDatabase } from './database/supervisor.js';
 import { withFileLock } from './files/file-lock.js';
 import { createFleet, type Fleet } from './fleet/fleet.js';
-import { fleetMigrations } from './fleet/migrations.js';
 import { createHttpServer, type HttpServer } from './http/http-server.js';
 import { type AdminToken, ensureAdminToken } from './identity/admin-token.js';
 import { createAuthenticate } from './identity/authenticate.js';
 import { type Issuer, openIssuer } from './identity/issuer.js';
 import { recordBackupProgress } from './kinds/backup/index.js';
 import { seedCatalogue } from './kinds/catalogue/index.js';
-import { accessTarget, instanceMigrations, openInstanceStream } from './kinds/instance/index.js';
+import { accessTarget, openInstanceStream } from './kinds/instance/index.js';
 import { recordTransferProgress } from './kinds/migration/index.js';
-import { networkMigrations } from './kinds/network/index.js';
-import { nicMigrations } from './kinds/nic/index.js';
-import { publicIpMigrations } from './kinds/public-ip/index.js';
-import { drainMigrations } from './kinds/topology/index.js';
 import { createStore } from './resources/create-store.js';
 import { startHousekeeping } from './resources/housekeeping.js';
-import { resourceMigrations } from './resources/migrations.js';
 import { reconcileHandlers, workKeysOfRealizations, workKeysOnHost } from './resources/reconcile-handlers.js';
 import type { Store } from './resources/store.js';
+import type { StoredResource } from './resources/stored-resource.js';
 import { addHostGauges } from './samples/host-gauges.js';
 import { addPathGauges } from './samples/path-gauges.js';
 import { addPathRoutes } from './samples/path-routes.js';
 import { addSampleRoutes } from './samples/sample-routes.js';
-import { createSampleStore, type SampleStore, sampleMigrations } from './samples/sample-store.js';
+import { createSampleStore, type SampleStore } from './samples/sample-store.js';
 import { prepareStateDirectory, takeReplicaName } from './state-directory.js';
-import { streamMigrations } from './streams/migrations.js';
 import { createStreamTickets } from './streams/tickets.js';
 import { createMetrics } from './telemetry/metrics.js';
 import { addServerGauges } from './telemetry/server-gauges.js';
@@ -58,22 +52,6 @@ export interface App {
   /** Stops accepting, ends streams, parks runs, closes agents, stops the database. */
   stop(): Promise<void>;
 }
-
-const migrations: readonly MigrationList[] = [
-  { area: 'engine', migrations: engineMigrations },
-  { area: 'resources', migrations: resourceMigrations },
-  { area: 'capacity', migrations: capacityMigrations },
-  { area: 'fleet', migrations: fleetMigrations },
-  { area: 'access', migrations: accessMigrations },
-  { area: 'instance', migrations: instanceMigrations },
-  { area: 'network', migrations: networkMigrations },
-  { area: 'nic', migrations: nicMigrations },
-  { area: 'topology', migrations: drainMigrations },
-  { area: 'public-ip', migrations: publicIpMigrations },
-  { area: 'samples', migrations: sampleMigrations },
-  { area: 'preset', migrations: presetMigrations },
-  { area: 'stream', migrations: streamMigrations },
-];
 
 /** Builds every part by hand, gives it its collaborators, and starts it. Raises a Problem that says what to mend. */
 export async function startApp(config: Config, log: Log): Promise<App> {
@@ -149,6 +127,7 @@ async function build(config: Config, log: Log, stops: (() => Promise<void> | voi
   stops.push(async () => await runner.stop());
   await queue.start();
   await access.start();
+  const nudge = async ({ kind, uid }: Pick<StoredResource, 'kind' | 'uid'>): Promise<void> => await queue.nudge(`${kind}/${uid}`);
   const http = createHttpServer({
     store,
     pool,
@@ -159,10 +138,8 @@ async function build(config: Config, log: Log, stops: (() => Promise<void> | voi
     metrics: metrics.registry,
     extraRoutes: [(app) => addSampleRoutes(app, { store, samples }), (app) => addPathRoutes(app, { store, fleet })],
     contents: {
-      [imageImport.kind]: createImageContent({
-        artifacts,
-        onComplete: async ({ kind, uid }) => await queue.nudge(`${kind}/${uid}`),
-      }),
+      [imageImport.kind]: createImageContent({ artifacts, onComplete: nudge }),
+      [agentRelease.kind]: createReleaseContent({ artifacts, onComplete: nudge }),
     },
     streams: {
       tickets: createStreamTickets(pool),

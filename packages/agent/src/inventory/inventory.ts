@@ -1,6 +1,6 @@
 import { readdir, readFile } from 'node:fs/promises';
-import { arch, cpus, hostname, networkInterfaces, release } from 'node:os';
-import type { HostFinding, HostInventory, OverlayFacts } from '@virt8ra/contract';
+import { arch, cpus, hostname, release as kernelRelease, networkInterfaces } from 'node:os';
+import type { AgentReleaseFacts, HostFinding, HostInventory, OverlayFacts } from '@virt8ra/contract';
 import type { HostContext } from '../host-context.js';
 import { isOwnInterface } from '../network/interface-name.js';
 import { hostMemory, storageSpace } from '../storage/space.js';
@@ -11,7 +11,11 @@ import { agentVersion } from '../version.js';
 export async function takeInventory(
   context: HostContext,
   volumes: VolumeStore,
-  { findings, overlay }: { readonly findings: readonly HostFinding[]; readonly overlay: OverlayFacts },
+  {
+    findings,
+    overlay,
+    release,
+  }: { readonly findings: readonly HostFinding[]; readonly overlay: OverlayFacts; readonly release: AgentReleaseFacts | undefined },
 ): Promise<HostInventory> {
   const { config, hypervisor, networking, clock } = context;
   const memory = await hostMemory();
@@ -23,7 +27,7 @@ export async function takeInventory(
     hostname: hostname(),
     bootId: clock.bootId,
     architecture: architectureName(),
-    kernel: release(),
+    kernel: kernelRelease(),
     cpu: {
       model: processors[0]?.model.trim() ?? 'unknown',
       cores: await countCores(threads),
@@ -53,6 +57,7 @@ export async function takeInventory(
       rssMiB: Math.round((process.memoryUsage.rss() / 1024 ** 2) * 10) / 10,
       uptimeSeconds: Math.round(process.uptime()),
     },
+    ...(release === undefined ? {} : { release }),
     findings: [...findings],
   };
 }

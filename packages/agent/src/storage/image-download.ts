@@ -19,6 +19,8 @@ export interface ImageDownload {
   readonly root: string;
   readonly sha256: string;
   readonly bytes: number;
+  /** What it is, for people; absent: an image. */
+  readonly noun?: 'release';
 }
 
 /** Where an image is once it is complete and verified. */
@@ -37,6 +39,7 @@ export function partialPath(root: string, sha256: string): string {
  */
 export async function downloadImage(image: ImageDownload, source: ArtifactSource, signal: AbortSignal, log: Log): Promise<void> {
   const { root, sha256, bytes } = image;
+  const noun = image.noun ?? 'image';
   try {
     await download(image, source, signal, log);
   } catch (error) {
@@ -45,11 +48,13 @@ export async function downloadImage(image: ImageDownload, source: ArtifactSource
     const missing = Math.max(bytes - ((await sizeOf(partial)) ?? 0), 0);
     await rm(partial, { force: true });
     const { kind, message, facts } = await diskFull(root, missing, error);
-    throw new Problem(kind, `the image ${sha256} cannot be fetched: ${message}`, { facts, cause: error });
+    throw new Problem(kind, `the ${noun} ${sha256} cannot be fetched: ${message}`, { facts, cause: error });
   }
 }
 
-async function download({ root, sha256, bytes }: ImageDownload, source: ArtifactSource, signal: AbortSignal, log: Log): Promise<void> {
+async function download(image: ImageDownload, source: ArtifactSource, signal: AbortSignal, log: Log): Promise<void> {
+  const { root, sha256, bytes } = image;
+  const noun = image.noun ?? 'image';
   const partial = partialPath(root, sha256);
   const had = (await sizeOf(partial)) ?? 0;
   if (had > bytes) await rm(partial);
@@ -62,19 +67,19 @@ async function download({ root, sha256, bytes }: ImageDownload, source: Artifact
       offset = had;
     }
     if (offset < bytes) {
-      log.info('an image is being fetched', { sha256, bytes, offset });
+      log.info('an artifact is being fetched', { noun, sha256, bytes, offset });
       const room = new RoomGauge(root);
-      for await (const data of whole(await source.open(sha256, offset, signal))) {
+      for await (const data of whole(await source.open(sha256, offset, signal), noun)) {
         offset += data.length;
         if (offset > bytes) break;
         hash.update(data);
         await room.hold(data.length, bytes - offset + data.length, async () => await file.writeFile(data));
       }
     }
-    if (offset < bytes) throw new Problem('unavailable', `the image ${sha256} was cut after ${offset} of ${bytes} bytes`);
+    if (offset < bytes) throw new Problem('unavailable', `the ${noun} ${sha256} was cut after ${offset} of ${bytes} bytes`);
     if (offset > bytes || hash.digest('hex') !== sha256) {
       await rm(partial, { force: true });
-      throw new Problem('validation', `what the control plane sent is not the image ${sha256}; it was thrown away`);
+      throw new Problem('validation', `what the control plane sent is not the ${noun} ${sha256}; it was thrown away`);
     }
     await file.sync();
   } finally {
@@ -95,11 +100,11 @@ export async function sizeOf(path: string): Promise<number | undefined> {
 }
 
 /** A download's chunks; a connection that breaks is Problem unavailable. */
-async function* whole(stream: Readable): AsyncGenerator<Buffer> {
+async function* whole(stream: Readable, noun: string): AsyncGenerator<Buffer> {
   try {
     for await (const chunk of stream) yield chunk as Buffer;
   } catch (cause) {
-    throw new Problem('unavailable', `the image’s download broke off: ${cause instanceof Error ? cause.message : String(cause)}`, {
+    throw new Problem('unavailable', `the ${noun}’s download broke off: ${cause instanceof Error ? cause.message : String(cause)}`, {
       cause,
     });
   }

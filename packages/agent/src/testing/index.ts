@@ -3,3 +3,4 @@ export { AgentProcess, testFolder } from './agent-process.js';
 export { imageVolume, smallInstance } from './desired-objects.js';
 export { FakeControlPlane } from './fake-control-plane.js';
 export { type SeparateMachine, SeparateMachines } from './separate-machines.js';
+export { counterFrom, tinyGuestImage } from './tiny-guest.js';

@@ -89,7 +89,7 @@ export interface Client {
   progress(kind: Kind, address: Address, signal?: AbortSignal): Promise<Progress | undefined>;
   /** Change feed; resolves when the server has accepted. */
   events(options: FeedOptions): Promise<Feed>;
-  /** Content of an image import, resumed where an earlier attempt stopped. */
+  /** Content of an image import, or of another kind, resumed where an earlier attempt stopped. */
   upload(address: Address, source: UploadSource, options?: UploadOptions): Promise<void>;
   /** A stream to a place in an instance: `console`, `vnc` or `ports/PORT`. Resolves when the place is reached. */
   stream(address: Address, place: string, query?: Readonly<Record<string, string | number>>, signal?: AbortSignal): Promise<OpenedStream>;

@@ -1,4 +1,4 @@
-import { type Address, imageImport, Problem } from '@virt8ra/contract';
+import { type Address, imageImport, type Kind, Problem } from '@virt8ra/contract';
 import { faultOf } from './exchange.js';
 import { pathOf } from './path.js';
 import { pauseMs, rest, type Transport } from './transport.js';
@@ -10,6 +10,8 @@ export interface UploadSource {
 }
 
 export interface UploadOptions {
+  /** Whose content it is. Default image import. */
+  readonly kind?: Kind;
   readonly signal?: AbortSignal | undefined;
   /** Octets handed to the network so far, those of earlier attempts included. */
   readonly onProgress?: (sentBytes: number) => void;
@@ -21,7 +23,7 @@ export interface UploadOptions {
 const segmentBytes = 64 * 1024 * 1024;
 
 /**
- * Sends the content of an image import, from where an earlier attempt stopped. A cut is healed: the server is asked how far it came.
+ * Sends the content of a resource, from where an earlier attempt stopped. A cut is healed: the server is asked how far it came.
  * Raises the server's problem when it refuses.
  */
 export async function uploadContent(
@@ -30,14 +32,15 @@ export async function uploadContent(
   source: UploadSource,
   options: UploadOptions = {},
 ): Promise<void> {
-  const path = `${pathOf(imageImport, address)}/content`;
+  const { kind = imageImport } = options;
+  const path = `${pathOf(kind, address)}/content`;
   const patienceMs = (options.patienceSeconds ?? 120) * 1000;
 
   const offset = async (): Promise<number> => {
     const answer = await transport.call({ method: 'HEAD', path, signal: options.signal });
     const value = Number(answer.headers['upload-offset']);
     if (!Number.isSafeInteger(value) || value < 0) {
-      throw new Problem('internal', `the server did not say how much of image import ${address.name} has arrived`);
+      throw new Problem('internal', `the server did not say how much of ${kind.kind} ${address.name} has arrived`);
     }
     return value;
   };

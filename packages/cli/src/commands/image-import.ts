@@ -1,11 +1,10 @@
-import { createHash } from 'node:crypto';
-import { createReadStream } from 'node:fs';
-import { open, stat } from 'node:fs/promises';
+import { open } from 'node:fs/promises';
 import { type ImageImportSpec, imageImport, Problem } from '@virt8ra/contract';
 import { awaitGoal, goalFromText } from '../await-resource.js';
 import { secondsOfFlag } from '../duration-flag.js';
 import { createLiveLine, type LiveLine } from '../output/live-line.js';
 import { addressOf, type Session, type Target } from '../session.js';
+import { digestOfFile, measured, sendFile, sizeOfFile } from './file-content.js';
 
 export interface ImportFlags {
   readonly file?: string;
@@ -42,7 +41,7 @@ export async function imageImportRun(session: Session, name: string, flags: Impo
     const { resource } = await session.patientClient.put(imageImport, target.address, { spec });
     const phase = resource.status?.phase;
     const awaitsContent = phase === undefined || phase === 'waiting-for-content' || phase === 'receiving';
-    if (flags.file !== undefined && awaitsContent) await send(session, target, flags.file, line);
+    if (flags.file !== undefined && awaitsContent) await sendFile(session, target, flags.file, line);
     if (flags.detach !== true) {
       await awaitGoal(session, target, goalFromText('phase=done'), {
         timeoutSeconds,
@@ -68,27 +67,15 @@ function urlSource(flags: ImportFlags): ImageImportSpec['source'] {
 }
 
 async function fileSource(session: Session, path: string, flags: ImportFlags, line: LiveLine): Promise<ImageImportSpec['source']> {
-  const { size } = await stat(path).catch((cause: unknown) => {
-    throw new Problem('invalid-request', `cannot read ${path}: ${(cause as Error).message}`, { cause });
-  });
-  if (size === 0) throw new Problem('invalid-request', `${path} is empty`);
-  const { terminal } = session;
-  const hash = createHash('sha256');
-  const startedAt = terminal.now();
-  let bytes = 0;
+  const sizeBytes = await sizeOfFile(path);
   if (flags.format !== 'raw' && !(await isQcow2(path))) {
     throw new Problem('validation', `${path} is not a qcow2 disk; when it is a raw one, say so with --format raw`);
   }
-  for await (const chunk of createReadStream(path, { highWaterMark: 1024 * 1024, signal: terminal.signal })) {
-    hash.update(chunk as Buffer);
-    bytes += (chunk as Buffer).length;
-    line.show(measured('digest', bytes, size, startedAt, terminal.now()));
-  }
-  const sha256 = hash.digest('hex');
+  const sha256 = await digestOfFile(session.terminal, path, sizeBytes, line);
   if (flags.sha256 !== undefined && flags.sha256.toLowerCase() !== sha256) {
     throw new Problem('validation', `${path} is not the file you meant: its sha256 is ${sha256}`);
   }
-  return { upload: { sizeBytes: bytes, sha256 } };
+  return { upload: { sizeBytes, sha256 } };
 }
 
 async function isQcow2(path: string): Promise<boolean> {
@@ -99,33 +86,4 @@ async function isQcow2(path: string): Promise<boolean> {
   } finally {
     await file.close();
   }
-}
-
-async function send(session: Session, target: Target, path: string, line: LiveLine): Promise<void> {
-  const { terminal } = session;
-  const { size } = await stat(path);
-  const startedAt = terminal.now();
-  let first: number | undefined;
-  await session.patientClient.upload(
-    target.address,
-    {
-      sizeBytes: size,
-      read: (start, end) => createReadStream(path, { start, end: end - 1, highWaterMark: 256 * 1024 }),
-    },
-    {
-      signal: terminal.signal,
-      onProgress: (sent) => {
-        first ??= sent;
-        line.show(measured('upload', sent, size, startedAt, terminal.now(), first));
-      },
-    },
-  );
-}
-
-/** Progress of work done here: the rate is that since its start, without what earlier attempts did. */
-function measured(phase: string, bytes: number, totalBytes: number, startedAt: number | undefined, now: number, before = 0) {
-  const seconds = startedAt === undefined ? 0 : (now - startedAt) / 1000;
-  const bytesPerSecond = seconds > 0 ? (bytes - before) / seconds : 0;
-  const etaSeconds = bytesPerSecond > 0 ? (totalBytes - bytes) / bytesPerSecond : null;
-  return { phase, bytes, totalBytes, bytesPerSecond, etaSeconds, updatedAt: new Date(now).toISOString() };
 }

@@ -40,6 +40,7 @@ const kindOfCommand: Readonly<Record<string, string>> = {
   cordon: 'host',
   uncordon: 'host',
   rekey: 'host',
+  update: 'host',
   enrol: 'host',
 };
 

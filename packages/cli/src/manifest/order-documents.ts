@@ -7,6 +7,7 @@ const order: readonly string[] = [
   'account',
   'site',
   'host',
+  'agent-release',
   'workspace',
   'image-import',
   'image',

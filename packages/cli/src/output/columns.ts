@@ -1,5 +1,6 @@
 import type {
   account,
+  agentRelease,
   backup,
   backupSchedule,
   blockStorage,
@@ -243,6 +244,14 @@ const columnsOfKind: Readonly<Record<string, readonly Column[]>> = {
     column<typeof host>('DRAIN', (_spec, status) => status.drain?.phase, true),
     column<typeof host>('INSTANCES', (_spec, status) => status.instances),
     column<typeof host>('AGENT', (_spec, status) => status.agentVersion, true),
+    column<typeof host>('UPDATE', (_spec, { update }) => (update === undefined ? undefined : `${update.version} ${update.phase}`), true),
+  ],
+  'agent-release': [
+    state,
+    column<typeof agentRelease>('PHASE', (_spec, status) => status.phase),
+    column<typeof agentRelease>('VERSION', (_spec, status) => status.version),
+    column<typeof agentRelease>('ARCH', (_spec, status) => status.architecture),
+    column<typeof agentRelease>('RECEIVED', (_spec, status) => percent(status.receivedBytes, status.totalBytes)),
   ],
   backup: [
     state,

@@ -177,7 +177,7 @@ export async function startTestControlPlane(): Promise<TestControlPlane> {
     if (action === 'content') {
       const phase = (resource?.status as { phase?: string } | undefined)?.phase;
       if (phase === 'done' || phase === 'inspecting') throw new Problem('conflict', `${address.name} takes no content any more`);
-      return receive(request, response, address.name, body);
+      return receive(request, response, kind, address, body);
     }
     if (request.method === 'GET') {
       const value = action === 'progress' ? progress.get(ref) : resource;
@@ -208,6 +208,10 @@ export async function startTestControlPlane(): Promise<TestControlPlane> {
         host: address.name,
         site,
       });
+    }
+    if (action === 'update') {
+      json(200, { order: 'order-1' });
+      return plane.onChange(kind, address, action);
     }
     if (action === 'drain-plan') {
       const stays = {
@@ -254,12 +258,13 @@ export async function startTestControlPlane(): Promise<TestControlPlane> {
     stream.response.write(`id: ${cursor}\nevent: ${event.type}\ndata: ${JSON.stringify(fields)}\n\n`);
   };
 
-  const receive = (request: IncomingMessage, response: ServerResponse, name: string, body: Buffer) => {
+  const receive = (request: IncomingMessage, response: ServerResponse, kind: Kind, address: Address, body: Buffer) => {
+    const { name } = address;
     const have = contents.get(name) ?? Buffer.alloc(0);
     if (request.method === 'PATCH') {
       if (Number(request.headers['upload-offset']) !== have.length) throw new Problem('conflict', `the upload stands at ${have.length}`);
       contents.set(name, Buffer.concat([have, body]));
-      plane.onChange(kindNamed('image-import'), { tenant: 't', name }, 'content');
+      plane.onChange(kind, address, 'content');
     }
     response.writeHead(204, { 'upload-offset': String(contents.get(name)?.length ?? 0) }).end();
   };

@@ -3,6 +3,7 @@ import { oneOf } from '../shape.js';
 import { DesiredFilter, FilterKey } from './filter.js';
 import { DesiredOverlay } from './overlay.js';
 import { Permit } from './permit.js';
+import { DesiredAgentRelease } from './release.js';
 
 /**
  * The whole desired state of one host. The agent writes it to its ledger, converges, and goes on by itself while cut off.
@@ -351,6 +352,8 @@ export const DesiredState = Type.Object(
     snapshots: Type.Optional(Type.Array(DesiredSnapshot)),
     /** Present on the host that carries the overlay for its machine; without it there are no tunnels. */
     overlay: Type.Optional(DesiredOverlay),
+    /** The newest order to run a release of the agent; it stays here when it has been carried out. */
+    agentRelease: Type.Optional(DesiredAgentRelease),
   },
   closed,
 );

@@ -8,5 +8,6 @@ export * from './overlay.js';
 export * from './path-probe.js';
 export * from './permit.js';
 export * from './protocol.js';
+export * from './release.js';
 export * from './samples.js';
 export * from './transfer-units.js';

@@ -5,6 +5,7 @@ import { VolumeLimits } from './desired.js';
 import { GuestFacts } from './guest-facts.js';
 import { OverlayFacts } from './overlay.js';
 import { Surrender } from './permit.js';
+import { AgentReleaseFacts } from './release.js';
 
 /** What an agent saw, by key. Times are the agent's clock; the control plane adds its own receipt time. */
 
@@ -255,6 +256,8 @@ export const HostInventory = Type.Object({
   /** It starts no guests, because it was told so. */
   maintenance: Type.Optional(Type.Boolean()),
   agent: Type.Object({ version: Type.String(), rssMiB: Type.Number(), uptimeSeconds: Type.Number() }),
+  /** Absent: an agent that is not updated by command. */
+  release: Type.Optional(AgentReleaseFacts),
   findings: Type.Optional(Type.Array(HostFinding)),
 });
 export type HostInventory = Static<typeof HostInventory>;

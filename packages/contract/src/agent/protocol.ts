@@ -50,6 +50,7 @@ export const agentFeatures = [
   'snapshot',
   'limits',
   'path-probes',
+  'update',
 ] as const;
 export type AgentFeature = (typeof agentFeatures)[number];
 

@@ -1,5 +1,6 @@
 /** The catalogue of kinds, by hand. */
 import type { Kind } from '../kind.js';
+import { agentRelease } from './agent-release.js';
 import { backup, backupSchedule } from './backup.js';
 import { blockStorage } from './block-storage.js';
 import { image, imageImport } from './image.js';
@@ -38,12 +39,14 @@ export const kinds: readonly Kind[] = [
   account,
   site,
   host,
+  agentRelease,
   migration,
   backup,
   backupSchedule,
   snapshot,
 ];
 
+export * from './agent-release.js';
 export * from './backup.js';
 export * from './block-storage.js';
 export * from './image.js';

@@ -1,5 +1,6 @@
 import { type Static, Type } from 'typebox';
 import { HostFinding } from '../agent/observed.js';
+import { agentReleasePhases, ReleaseVersion, TrialSeconds } from '../agent/release.js';
 import { defineKind } from '../kind.js';
 import { Name, observedShape, oneOf, Reference, statusShape, Zone } from '../shape.js';
 
@@ -155,18 +156,49 @@ export const DrainPlan = Type.Object({
 });
 export type DrainPlan = Static<typeof DrainPlan>;
 
+/** Sent with POST `update`. */
+export const UpdateRequest = Type.Object(
+  {
+    /** Of an agent release that is ready, for the host's architecture. */
+    version: ReleaseVersion,
+    /** How long the new agent has to link and take over what is desired. Default 180. */
+    trialSeconds: Type.Optional(TrialSeconds),
+  },
+  { additionalProperties: false },
+);
+export type UpdateRequest = Static<typeof UpdateRequest>;
+
+const UpdateProblem = Type.Object({ code: Type.String(), message: Type.String() });
+
+/**
+ * The newest order to update a host's agent. `waiting`: its agent has not taken it up. Other phases are the agent's own words, as of `observedAt`.
+ * `problem`: why it failed, or what it waits for.
+ */
+export const HostUpdate = Type.Object({
+  order: Type.String(),
+  version: Type.String(),
+  orderedAt: Type.String(),
+  phase: oneOf(['waiting', ...agentReleasePhases]),
+  /** When the agent came to this phase. */
+  at: Type.Optional(Type.String()),
+  observedAt: Type.Optional(Type.String()),
+  problem: Type.Optional(UpdateProblem),
+});
+export type HostUpdate = Static<typeof HostUpdate>;
+
 /**
  * One physical machine at a site. POST `enrol` answers 200 with a single-use token for its agent, `drain-plan` with a `DrainPlan`. `cordon`:
  * placement puts nothing new there. `drain` cordons it and moves everything off; `cancel` ends that. `maintenance` tells the agent of a host
- * without instances to start none. `uncordon` ends all of it. `rekey` has the agent change the key of its tunnels.
+ * without instances to start none. `uncordon` ends all of it. `rekey` has the agent change the key of its tunnels,
+ * `update` has it give way to another release of itself.
  */
 export const host = defineKind({
   ...topology,
   kind: 'host',
   collection: 'hosts',
   immutable: ['/siteRef'],
-  actions: ['enrol', 'cordon', 'uncordon', 'drain', 'drain-plan', 'cancel', 'maintenance', 'rekey'],
-  actionBodies: { cordon: CordonRequest, drain: DrainRequest, 'drain-plan': DrainRequest },
+  actions: ['enrol', 'cordon', 'uncordon', 'drain', 'drain-plan', 'cancel', 'maintenance', 'rekey', 'update'],
+  actionBodies: { cordon: CordonRequest, drain: DrainRequest, 'drain-plan': DrainRequest, update: UpdateRequest },
   summary: 'a physical machine at a site',
   spec: Type.Object({ siteRef: Reference }, { additionalProperties: false }),
   status: statusShape({
@@ -176,7 +208,12 @@ export const host = defineKind({
     drain: Type.Optional(HostDrain),
     /** Whether the agent keeps guests from starting, as it says itself; absent when neither it nor the operator speaks of it. */
     maintenance: Type.Optional(observedShape(Type.Boolean())),
+    /** What runs there; `previousAgentVersion` would run if it failed to start. */
     agentVersion: Type.Optional(Type.String()),
+    previousAgentVersion: Type.Optional(Type.String()),
+    agentSince: Type.Optional(Type.String()),
+    update: Type.Optional(HostUpdate),
+    lastFailedUpdate: Type.Optional(Type.Object({ version: Type.String(), at: Type.String(), problem: UpdateProblem })),
     inventory: Type.Optional(Type.Unknown()),
     /** What a person should know of it, each with how to mend it. */
     findings: Type.Optional(Type.Array(HostFinding)),

@@ -1,19 +1,20 @@
 import { createHash } from 'node:crypto';
 import { createReadStream } from 'node:fs';
-import { mkdir, open, readdir, rename, rm, stat, utimes } from 'node:fs/promises';
+import { type FileHandle, mkdir, open, readdir, rename, rm, stat, utimes } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Readable } from 'node:stream';
 import { Problem } from '@virt8ra/contract';
 import type { Log } from '@virt8ra/engine';
 import { readText, syncDirectory, writeFileAtomic } from '../files/atomic-file.js';
-import type { Artifact, ImageLimits } from './artifact.js';
+import type { Artifact, ImageLimits, ReleaseArtifact } from './artifact.js';
 import type { Egress } from './egress.js';
 import { openUrl } from './fetch-url.js';
 import { type Expectation, Incoming, type Received } from './incoming.js';
 import { inspectImage } from './inspect-image.js';
+import { inspectRelease } from './inspect-release.js';
 
 /**
- * Images by content, in a directory. What comes in stands under a key of the caller (the resource's uid) until it is accepted, which
+ * Images, and releases of the agent, by content, in a directory. What comes in stands under a key of the caller (the resource's uid) until it is accepted, which
  * inspects it and publishes it under its digest. The digest alone never gives access: every import must bring the bytes.
  */
 export interface ArtifactStore {
@@ -33,6 +34,8 @@ export interface ArtifactStore {
    * is refused (then `discard` it), `conflict` when the content is not complete.
    */
   accept(key: string, declared?: Artifact['format']): Promise<Artifact>;
+  /** The same for a release of the agent. */
+  acceptRelease(key: string): Promise<ReleaseArtifact>;
   /** Forgets the key; what was accepted stays. Silent when there is nothing. */
   discard(key: string): Promise<void>;
   find(sha256: string): Promise<Artifact | undefined>;
@@ -82,7 +85,8 @@ export async function openArtifactStore(options: {
     return size === artifact.fileBytes ? artifact : undefined;
   }
 
-  async function accept(key: string, declared: Artifact['format'] | undefined): Promise<Artifact> {
+  /** The complete content of a key, open and of the announced digest; undefined: an earlier call whose answer was lost has published it. */
+  async function contentOf(key: string): Promise<{ readonly sha256: string; readonly file: FileHandle | undefined }> {
     const expected = await incoming.expectation(key);
     const state = await incoming.received(key);
     if (expected === undefined || state === undefined) throw new Problem('not-found', 'no content is awaited here');
@@ -91,32 +95,62 @@ export async function openArtifactStore(options: {
     const { sha256 } = expected;
     const file = await open(incoming.contentPath(key), 'r').catch(() => undefined);
     if (file === undefined) {
-      // Published by an earlier call whose answer was lost.
-      const earlier = await find(sha256);
-      if (earlier !== undefined) return earlier;
+      if ((await find(sha256)) !== undefined) return { sha256, file };
       await incoming.restart(key);
       throw new Problem('unavailable', 'the content was lost and must be sent again', { facts: { offset: 0 } });
     }
+    const digest = await digestOf(file.createReadStream({ autoClose: false, start: 0, highWaterMark: 1024 * 1024 }));
+    if (digest === sha256) return { sha256, file };
+    await file.close();
+    throw new Problem('validation', `the content is not what was announced: its sha256 is ${digest}, not ${sha256}`);
+  }
+
+  async function publish(key: string, file: FileHandle, description: Artifact | (ReleaseArtifact & { readonly format: 'release' })) {
+    const path = pathOf(description.sha256);
+    await file.sync();
+    await writeFileAtomic(`${path}.json`, JSON.stringify(description));
+    await touch(incoming.contentPath(key), now());
+    await rename(incoming.contentPath(key), path);
+    await syncDirectory(images);
+  }
+
+  async function accept(key: string, declared: Artifact['format'] | undefined): Promise<Artifact> {
+    const { sha256, file } = await contentOf(key);
+    const earlier = await find(sha256);
+    if (file === undefined) {
+      if (earlier !== undefined) return earlier;
+      throw new Problem('unavailable', 'the content is gone; it must be sent again', { facts: { offset: 0 } });
+    }
     try {
-      const digest = await digestOf(file.createReadStream({ autoClose: false, start: 0, highWaterMark: 1024 * 1024 }));
-      if (digest !== sha256)
-        throw new Problem('validation', `the content is not what was announced: its sha256 is ${digest}, not ${sha256}`);
       const artifact: Artifact = { sha256, ...(await inspectImage(file, declared, limits)) };
-      const earlier = await find(sha256);
       if (earlier !== undefined && earlier.format === artifact.format) {
         await touch(pathOf(sha256), now());
         await rm(incoming.contentPath(key), { force: true });
         return earlier;
       }
-      await file.sync();
-      await writeFileAtomic(`${pathOf(sha256)}.json`, JSON.stringify(artifact));
-      await touch(incoming.contentPath(key), now());
-      await rename(incoming.contentPath(key), pathOf(sha256));
-      await syncDirectory(images);
+      await publish(key, file, artifact);
       log.info('an image was accepted', { ...artifact });
       return artifact;
     } finally {
       await file.close();
+    }
+  }
+
+  async function acceptRelease(key: string): Promise<ReleaseArtifact> {
+    const { sha256, file } = await contentOf(key);
+    const there = file ?? (await open(pathOf(sha256), 'r'));
+    try {
+      const artifact: ReleaseArtifact = { sha256, ...(await inspectRelease(there)) };
+      if ((await find(sha256)) === undefined) {
+        await publish(key, there, { format: 'release', ...artifact });
+        log.info('a release of the agent was accepted', { ...artifact });
+      } else {
+        await touch(pathOf(sha256), now());
+        await rm(incoming.contentPath(key), { force: true });
+      }
+      return artifact;
+    } finally {
+      await there.close();
     }
   }
 
@@ -208,6 +242,7 @@ export async function openArtifactStore(options: {
     append: async (key, offset, content) => await incoming.append(key, offset, content),
     fetch,
     accept,
+    acceptRelease,
     discard: async (key) => await incoming.discard(key),
     find,
     async open(sha256, range = {}) {

@@ -8,6 +8,14 @@ export interface Artifact {
   readonly fileBytes: number;
 }
 
+/** A release of the agent by its content; what it says of itself. */
+export interface ReleaseArtifact {
+  readonly sha256: string;
+  readonly fileBytes: number;
+  readonly version: string;
+  readonly architecture: 'amd64' | 'arm64';
+}
+
 export interface ImageLimits {
   readonly maxImageBytes: number;
   readonly maxVirtualBytes: number;

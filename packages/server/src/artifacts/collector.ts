@@ -25,7 +25,7 @@ export function startCollector(options: {
   return () => clearInterval(timer);
 }
 
-/** Images and backups by their digests, imports and backups under way, and what the volumes of hosts are made from or still to be made from. */
+/** Images, backups and releases of the agent by their digests, imports and backups under way, and what the volumes of hosts are made from or still to be made from. */
 export async function usedArtifacts(pool: Pool): Promise<{ readonly digests: ReadonlySet<string>; readonly keys: ReadonlySet<string> }> {
   const images = await pool.query<{ sha256: string }>(
     `select distinct status ->> 'sha256' as sha256 from resource where kind = 'image' and status ? 'sha256'`,
@@ -45,14 +45,19 @@ export async function usedArtifacts(pool: Pool): Promise<{ readonly digests: Rea
       where kind = 'block-storage' and status ? 'restoredFrom'
         and not exists (select 1 from realization where realization.resource_uid = resource.uid)`,
   );
+  const releases = await pool.query<{ sha256: string }>(
+    `select spec #>> '{upload,sha256}' as sha256 from resource where kind = 'agent-release'
+     union select agent_release ->> 'sha256' from fleet.host where agent_release is not null`,
+  );
+  const incoming = await pool.query<{ uid: string }>(`select uid from resource where kind = 'agent-release'`);
   const arriving = await pool.query<{ key: string; volumes: number }>(
     `select key, jsonb_array_length(facts #> '{plan,volumes}') as volumes from realization where facet = 'backups' and facts ? 'plan'`,
   );
   const contents = arriving.rows.flatMap(({ key, volumes: count }) =>
     Array.from({ length: count }, (_, position) => backupContentKey(key, position)),
   );
-  const digests = [...images.rows, ...imports.rows, ...volumes.rows, ...backups.rows, ...restores.rows].flatMap(({ sha256 }) =>
-    sha256 === null ? [] : [sha256],
+  const digests = [...images.rows, ...imports.rows, ...volumes.rows, ...backups.rows, ...restores.rows, ...releases.rows].flatMap(
+    ({ sha256 }) => (sha256 === null ? [] : [sha256]),
   );
-  return { digests: new Set(digests), keys: new Set([...imports.rows.map(({ uid }) => uid), ...contents]) };
+  return { digests: new Set(digests), keys: new Set([...[...imports.rows, ...incoming.rows].map(({ uid }) => uid), ...contents]) };
 }

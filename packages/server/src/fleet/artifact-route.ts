@@ -17,18 +17,20 @@ const streamsMost = 64;
 const stallMs = 60_000;
 
 /**
- * GET of an artifact by an agent, with Range (RFC 9110, one range). A host gets what one of its volumes is made from and nothing else.
+ * GET of an artifact by an agent, with Range (RFC 9110, one range). A host gets what one of its volumes is made from, the release it was told to run, and nothing else.
  * Raises `not-found` and `unavailable`; a range outside of it is answered 416.
  */
 export function createArtifactRoute(pool: Pool, artifacts: ArtifactReader) {
   let streams = 0;
   return async (request: IncomingMessage, response: ServerResponse, host: string, sha256: string): Promise<void> => {
     const wanted = await pool.query(
-      `select 1 from fleet.desired where host = $1 and type = 'volume' and object -> 'source' ->> 'sha256' = $2 limit 1`,
+      `select 1 from fleet.desired where host = $1 and type = 'volume' and object -> 'source' ->> 'sha256' = $2
+       union all select 1 from fleet.host where host = $1 and agent_release ->> 'sha256' = $2 limit 1`,
       [host, sha256],
     );
     const bytes = wanted.rowCount === 0 ? undefined : await artifacts.size(sha256);
-    if (bytes === undefined) throw new Problem('not-found', `no volume of host ${host} is made from artifact ${sha256}`);
+    if (bytes === undefined)
+      throw new Problem('not-found', `neither a volume of host ${host} nor its agent is made from artifact ${sha256}`);
     if (streams >= streamsMost) throw new Problem('unavailable', 'too many artifacts are being fetched', { retryAfterSeconds: 2 });
     const range = rangeFromHeader(request.headers.range, bytes);
     if (range === 'unsatisfiable') {

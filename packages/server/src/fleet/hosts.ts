@@ -1,4 +1,4 @@
-import { type AgentFeature, agentFeatures, type HostInventory, Problem } from '@virt8ra/contract';
+import { type AgentFeature, agentFeatures, type DesiredAgentRelease, type HostInventory, Problem } from '@virt8ra/contract';
 import { inTransaction, type Queryable } from '@virt8ra/engine';
 import type { Pool } from 'pg';
 import { tellFleet } from './signals.js';
@@ -18,9 +18,14 @@ export interface HostStatus {
   readonly maintenance: boolean;
   /** What its agent said it can do, when it said hello last; words that this server does not know are left out. */
   readonly features: readonly AgentFeature[];
+  /** The newest order to run a release of the agent. */
+  readonly release: OrderedRelease | undefined;
   /** Seconds its clock is ahead of ours, as of its newest inventory; undefined: never told. */
   readonly clockOffsetSeconds: number | undefined;
 }
+
+/** An order for a host's agent, and when it was given, by our clock. */
+export type OrderedRelease = DesiredAgentRelease & { readonly orderedAt: string };
 
 /** Sums over the hosts of a site that have reported an inventory, connected or not; what is claimed of it is not taken off. */
 export interface SiteCapacity {
@@ -38,6 +43,8 @@ export interface FleetHosts {
   hostsOfSite(site: string): Promise<readonly HostStatus[]>;
   /** Tells the agent whether it may start guests. Raises `unsupported` when the agent that was linked last does not know that. */
   setMaintenance(host: string, maintenance: boolean, client: Queryable): Promise<void>;
+  /** Tells the agent to run a release. Raises `unsupported` when the agent that was linked last cannot be updated by command. */
+  orderRelease(host: string, release: OrderedRelease, client: Queryable): Promise<void>;
   siteCapacity(site: string): Promise<SiteCapacity>;
   /**
    * Ends a host's membership: certificates revoked, link closed, everything known of it forgotten. Silent when it is unknown. Raises
@@ -50,7 +57,7 @@ export function createFleetHosts(pool: Pool, silenceSeconds: number): FleetHosts
   const select = async (condition: string, value: unknown): Promise<readonly HostStatus[]> => {
     const found = await pool.query<HostRow>(
       `select host, site, link_id is not null and heard_at > clock_timestamp() - make_interval(secs => $2) as connected,
-              heard_at, inventory_at, agent_version, inventory, maintenance, features, clock_offset_seconds
+              heard_at, inventory_at, agent_version, inventory, maintenance, features, agent_release, clock_offset_seconds
          from fleet.host left join fleet.link using (host) where ${condition} order by host`,
       [value, silenceSeconds],
     );
@@ -70,6 +77,28 @@ export function createFleetHosts(pool: Pool, silenceSeconds: number): FleetHosts
         [host, maintenance],
       );
       if (changed.rowCount !== 0) await tellFleet(client, host);
+    },
+    async orderRelease(host, release, client) {
+      const able = await client.query<{ able: boolean; agent_version: string | null }>(
+        `select features ? 'update' as able, agent_version from fleet.link where host = $1`,
+        [host],
+      );
+      const agent = able.rows[0];
+      if (agent?.able !== true) {
+        const which =
+          agent === undefined
+            ? 'has never been connected'
+            : `is version ${agent.agent_version}, too old for that, was not started by its launcher, or was told --updates off`;
+        throw new Problem(
+          'unsupported',
+          `the agent of host ${host} cannot be updated by command: it ${which}. Install the package virt8ra-agent on the host once.`,
+        );
+      }
+      await client.query('update fleet.host set agent_release = $2::jsonb, generation = generation + 1 where host = $1', [
+        host,
+        JSON.stringify(release),
+      ]);
+      await tellFleet(client, host);
     },
     async siteCapacity(site) {
       const hosts = await hostsOfSite(site);
@@ -122,6 +151,7 @@ interface HostRow {
   readonly inventory: HostInventory | null;
   readonly maintenance: boolean;
   readonly features: readonly string[] | null;
+  readonly agent_release: OrderedRelease | null;
   readonly clock_offset_seconds: number | null;
 }
 
@@ -136,6 +166,7 @@ function statusFromRow(row: HostRow): HostStatus {
     inventory: row.inventory ?? undefined,
     maintenance: row.maintenance,
     features: agentFeatures.filter((feature) => row.features?.includes(feature) === true),
+    release: row.agent_release ?? undefined,
     clockOffsetSeconds: row.clock_offset_seconds ?? undefined,
   };
 }

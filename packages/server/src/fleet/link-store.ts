@@ -1,5 +1,6 @@
 import type {
   AgentMessageOf,
+  DesiredAgentRelease,
   DesiredBackup,
   DesiredOverlay,
   DesiredSnapshot,
@@ -110,7 +111,7 @@ export function createLinkStore(pool: Pool, silenceSeconds: number): LinkStore {
 
     async desiredState(host) {
       const found = await pool.query<DesiredRow>(
-        `select host.generation, host.maintenance, coalesce(link.features, '[]') as features, desired.type, desired.object,
+        `select host.generation, host.maintenance, host.agent_release - 'orderedAt' as release, coalesce(link.features, '[]') as features, desired.type, desired.object,
                 overlay.desired as overlay
            from fleet.host left join fleet.link using (host)
            left join fleet.overlay on overlay.host = host.host
@@ -136,6 +137,7 @@ export function createLinkStore(pool: Pool, silenceSeconds: number): LinkStore {
         ...(backups.length === 0 ? {} : { backups }),
         ...(snapshots.length === 0 ? {} : { snapshots }),
         ...(first.overlay === null ? {} : { overlay: first.overlay }),
+        ...(first.release !== null && first.features.includes('update') ? { agentRelease: first.release } : {}),
       };
     },
   };
@@ -146,6 +148,7 @@ interface DesiredRow {
   readonly maintenance: boolean;
   readonly features: readonly string[];
   readonly overlay: DesiredOverlay | null;
+  readonly release: DesiredAgentRelease | null;
   readonly type: HostObjectType | null;
   readonly object: unknown;
 }

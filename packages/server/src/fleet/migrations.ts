@@ -173,4 +173,11 @@ create index path_sample_by_ends on fleet.path_sample (from_host, to_host, at);
 create index path_sample_by_receiver on fleet.path_sample (to_host);
 `,
   },
+  {
+    name: '0009-agent-release',
+    sql: `
+-- The newest order to run a release of the agent: what the agent is told, and when it was given.
+alter table fleet.host add column agent_release jsonb;
+`,
+  },
 ];

@@ -185,6 +185,7 @@ const testBehaviours: readonly KindBehaviour[] = [
       cancel: async () => undefined,
       maintenance: async () => undefined,
       rekey: async () => undefined,
+      update: async () => undefined,
     },
   },
   { kind: migration, actions: { cancel: async () => undefined }, reconcile: done },

@@ -1,8 +1,19 @@
-import { type CordonRequest, type DrainPlan, type DrainRequest, type HostSpec, host, Problem } from '@virt8ra/contract';
+import { randomUUID } from 'node:crypto';
+import {
+  type CordonRequest,
+  type DrainPlan,
+  type DrainRequest,
+  defaultTrialSeconds,
+  type HostSpec,
+  host,
+  Problem,
+  type UpdateRequest,
+} from '@virt8ra/contract';
 import type { Workflow } from '@virt8ra/engine';
 import type { Fleet } from '../../fleet/fleet.js';
 import type { StoreTransaction } from '../../resources/store.js';
 import type { StoredResource } from '../../resources/stored-resource.js';
+import { findAgentRelease } from '../agent-release/index.js';
 import type { KindBehaviour } from '../behaviour.js';
 import type { KindContext } from '../context.js';
 import { type DrainInput, drainPlanOf, forgetMoves, isDraining, movesOfRun, surveyHost, wishOf } from './drain/index.js';
@@ -13,7 +24,7 @@ type Actions = NonNullable<KindBehaviour<HostSpec, HostResourceStatus>['actions'
 
 /** What an operator asks of a host: to be spared, emptied, left alone, and used again. */
 export function createHostActions(
-  fleet: Pick<Fleet, 'createEnrolment' | 'rotateTunnelKey' | 'setMaintenance'>,
+  fleet: Pick<Fleet, 'createEnrolment' | 'hostStatus' | 'orderRelease' | 'rotateTunnelKey' | 'setMaintenance'>,
   context: KindContext,
   drain: Workflow<DrainInput, unknown>,
 ): Actions {
@@ -24,6 +35,19 @@ export function createHostActions(
 
     async rekey(tx, { address }) {
       await fleet.rotateTunnelKey(address.name, tx.client);
+    },
+
+    async update(tx, { address }, _subject, body) {
+      const { version, trialSeconds = defaultTrialSeconds } = body as UpdateRequest;
+      const [seen] = await fleet.hostStatus([address.name]);
+      const architecture = seen?.inventory?.architecture;
+      if (architecture === undefined)
+        throw new Problem('unsupported', `host ${address.name} has never told what it is; its agent must have been connected once`);
+      const release = await findAgentRelease(tx, version, architecture);
+      const orderedAt = context.now().toISOString();
+      const order = randomUUID();
+      await fleet.orderRelease(address.name, { order, version, ...release, trialSeconds, orderedAt }, tx.client);
+      return { order };
     },
 
     async cordon(tx, { uid }, _subject, body) {

@@ -1,4 +1,4 @@
-import type { HostDrain, HostFinding, HostInventory, Observed } from '@virt8ra/contract';
+import type { AgentReleaseFacts, HostDrain, HostFinding, HostInventory, HostUpdate, Observed } from '@virt8ra/contract';
 
 /** Status of a host without its state and history. `cordoned` to `drain` are stored, the others read when they are shown. */
 export interface HostResourceStatus {
@@ -8,6 +8,10 @@ export interface HostResourceStatus {
   connected?: Observed<boolean>;
   maintenance?: Observed<boolean>;
   agentVersion?: string;
+  previousAgentVersion?: string;
+  agentSince?: string;
+  update?: HostUpdate;
+  lastFailedUpdate?: NonNullable<AgentReleaseFacts['lastFailed']>;
   inventory?: HostInventory;
   findings?: readonly HostFinding[];
   instances?: number;

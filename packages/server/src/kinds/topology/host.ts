@@ -9,10 +9,11 @@ import type { DrainInput } from './drain/index.js';
 import { assertNotDraining, createHostActions } from './host-actions.js';
 import { findingsOf } from './host-findings.js';
 import type { HostResourceStatus } from './host-status.js';
+import { updateOf } from './host-update.js';
 
 /** Host: a machine with our agent. It goes only when nothing is realized on it, and its agent is shut out then. */
 export function createHostBehaviour(
-  fleet: Pick<Fleet, 'createEnrolment' | 'hostStatus' | 'removeHost' | 'rotateTunnelKey' | 'setMaintenance'>,
+  fleet: Pick<Fleet, 'createEnrolment' | 'hostStatus' | 'orderRelease' | 'removeHost' | 'rotateTunnelKey' | 'setMaintenance'>,
   context: KindContext,
   drain: Workflow<DrainInput, unknown>,
 ): KindBehaviour<HostSpec, HostResourceStatus> {
@@ -65,6 +66,7 @@ async function presentHosts(
           }
         : {}),
       ...(agentVersion === undefined ? {} : { agentVersion }),
+      ...updateOf(status),
       ...(inventory === undefined ? {} : { inventory, findings: findingsOf(status) }),
     };
   });

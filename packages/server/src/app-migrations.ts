@@ -1,0 +1,31 @@
+import { engineMigrations } from '@virt8ra/engine';
+import { accessMigrations } from './access/migrations.js';
+import { presetMigrations } from './accounts/provider-presets.js';
+import { capacityMigrations } from './capacity/claims.js';
+import type { MigrationList } from './database/migrations.js';
+import { fleetMigrations } from './fleet/migrations.js';
+import { instanceMigrations } from './kinds/instance/index.js';
+import { networkMigrations } from './kinds/network/index.js';
+import { nicMigrations } from './kinds/nic/index.js';
+import { publicIpMigrations } from './kinds/public-ip/index.js';
+import { drainMigrations } from './kinds/topology/index.js';
+import { resourceMigrations } from './resources/migrations.js';
+import { sampleMigrations } from './samples/sample-store.js';
+import { streamMigrations } from './streams/migrations.js';
+
+/** The migrations of every part, by hand, in the order in which they are applied. */
+export const migrations: readonly MigrationList[] = [
+  { area: 'engine', migrations: engineMigrations },
+  { area: 'resources', migrations: resourceMigrations },
+  { area: 'capacity', migrations: capacityMigrations },
+  { area: 'fleet', migrations: fleetMigrations },
+  { area: 'access', migrations: accessMigrations },
+  { area: 'instance', migrations: instanceMigrations },
+  { area: 'network', migrations: networkMigrations },
+  { area: 'nic', migrations: nicMigrations },
+  { area: 'topology', migrations: drainMigrations },
+  { area: 'public-ip', migrations: publicIpMigrations },
+  { area: 'samples', migrations: sampleMigrations },
+  { area: 'preset', migrations: presetMigrations },
+  { area: 'stream', migrations: streamMigrations },
+];
