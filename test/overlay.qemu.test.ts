@@ -24,7 +24,8 @@ if (lacks.length > 0) process.stdout.write(`skipped: ${lacks.join(', ')} missing
 
 const run = promisify(execFile);
 const at = (name: string) => ({ tenant, workspace: workspaceName, name });
-const addresses = { web: '10.79.1.10', ask: '10.79.1.20', known: '10.79.1.200', stranger: '10.79.1.201' } as const;
+/** Those of the asker, and of who looks at it, are in another subnet than the server's. */
+const addresses = { web: '10.79.1.10', ask: '10.79.2.20', known: '10.79.1.200', stranger: '10.79.1.201', looker: '10.79.2.200' } as const;
 const withinSeconds = 180;
 
 /** Why no host takes an instance: this machine's kernel may not filter bridges. */
@@ -41,11 +42,11 @@ while :; do
 done
 `;
 
-/** A neighbour on the network of a machine that is no guest: one who knows the right address, and one who does not. */
+/** A neighbour on the network of a machine that is no guest, with several addresses. */
 class Neighbour {
   readonly #inside: readonly string[];
 
-  constructor(machine: SeparateMachine, known: string, stranger: string) {
+  constructor(machine: SeparateMachine, own: readonly string[]) {
     const [namespace = ''] = machine.run('sh', '-c', 'ls /run/netns | grep v8n').trim().split('\n');
     const bridge = namespace.replace('v8n', 'v8b');
     machine.run('ip', 'netns', 'add', 'neighbour');
@@ -54,7 +55,7 @@ class Neighbour {
       ...['peer', 'name', 'eth0', 'netns', 'neighbour'],
     );
     machine.run('ip', '-n', namespace, 'link', 'set', 'dev', 'neighbour', 'master', bridge, 'up');
-    for (const address of [known, stranger]) machine.run('ip', '-n', 'neighbour', 'address', 'add', `${address}/24`, 'dev', 'eth0');
+    for (const address of own) machine.run('ip', '-n', 'neighbour', 'address', 'add', `${address}/24`, 'dev', 'eth0');
     machine.run('ip', '-n', 'neighbour', 'link', 'set', 'dev', 'eth0', 'mtu', '1350', 'up');
     this.#inside = [...machine.within, 'nsenter', '--net=/run/netns/neighbour'];
   }
@@ -84,7 +85,7 @@ class Neighbour {
 }
 
 it.skipIf(lacks.length > 0)(
-  'guests on two machines are neighbours, one moves and stays so, and a security group holds on both',
+  'guests on two machines meet across subnets, one moves and stays so, and a security group holds on both',
   { timeout: 600_000 },
   async ({ skip }) => {
     const stop = new AbortController();
@@ -106,13 +107,18 @@ it.skipIf(lacks.length > 0)(
         },
       });
       await client.put(network, at('net'), { spec: { cidr: { ipv4: '10.79.0.0/16' }, skuRef: 'skus/n1k' } });
-      await client.put(subnet, { ...at('all'), network: 'net' }, { spec: { cidr: { ipv4: '10.79.1.0/24' } } });
-      for (const [name, group, peer, site] of [
-        ['web', 'web', addresses.ask, north],
-        ['ask', 'askers', addresses.web, south],
+      await client.put(subnet, { ...at('front'), network: 'net' }, { spec: { cidr: { ipv4: '10.79.1.0/24' } } });
+      await client.put(subnet, { ...at('back'), network: 'net' }, { spec: { cidr: { ipv4: '10.79.2.0/24' } } });
+      for (const [name, group, peer, site, within] of [
+        ['web', 'web', addresses.ask, north, 'front'],
+        ['ask', 'askers', addresses.web, south, 'back'],
       ] as const) {
         await client.put(nic, at(name), {
-          spec: { addresses: [addresses[name]], subnetRef: 'networks/net/subnets/all', securityGroupRefs: [`security-groups/${group}`] },
+          spec: {
+            addresses: [addresses[name]],
+            subnetRef: `networks/net/subnets/${within}`,
+            securityGroupRefs: [`security-groups/${group}`],
+          },
         });
         await client.put(blockStorage, at(name), { spec: { sizeGB: 1, skuRef: 'skus/ld500', sourceImageRef: `images/${images.system}` } });
         await client.put(instance, at(name), {
@@ -145,11 +151,11 @@ it.skipIf(lacks.length > 0)(
       const pathOf = async () => (await client.paths()).find(({ from, to }) => from.site === north.name && to.site === south.name);
       expect((await pathOf())?.rttMs).toMatchObject({ value: expect.any(Number), source: expect.stringContaining('agent/') });
 
-      const atSouth = new Neighbour(world.machineOf(south.name), addresses.known, addresses.stranger);
+      const atSouth = new Neighbour(world.machineOf(south.name), [addresses.known, addresses.stranger, addresses.looker]);
       const poll = async (what: () => Promise<unknown>) => await expect.poll(what, { timeout: 60_000, interval: 500 }).toBe(true);
 
-      // Each guest heard the other by its own address, over the tunnel.
-      const askerHeard = async () => (await atSouth.page(addresses.ask, '/peer.json', addresses.stranger)) ?? {};
+      // Each guest heard the other by its own address, over the tunnel and from subnet to subnet.
+      const askerHeard = async () => (await atSouth.page(addresses.ask, '/peer.json', addresses.looker)) ?? {};
       await poll(async () => (await askerHeard())['hostname'] === 'web');
       await poll(async () => (await atSouth.page(addresses.web, '/peer.json', addresses.known))?.['hostname'] === 'ask');
       expect(await atSouth.page(addresses.web, '/cgi-bin/info', addresses.stranger)).toBeUndefined();
@@ -173,11 +179,11 @@ it.skipIf(lacks.length > 0)(
       await client.put(migration, at('back'), { spec: { instanceRef: 'instances/ask', toSite: north.name, mode: 'warm' } });
       await settled(client, migration, at('back'), (seen) => seen.status?.phase === 'done', { ...waiting, what: 'the asker is over' });
       // The network had left that machine with the guest, and came back with this one.
-      const atNorth = new Neighbour(world.machineOf(north.name), '10.79.1.210', '10.79.1.211');
+      const atNorth = new Neighbour(world.machineOf(north.name), ['10.79.1.211', '10.79.2.210']);
       const counter = Number((await atSouth.page(addresses.web, '/cgi-bin/info', addresses.known))?.['counter']);
-      await poll(async () => Number((await atNorth.page(addresses.ask, '/peer.json', '10.79.1.210'))?.['counter']) > counter);
+      await poll(async () => Number((await atNorth.page(addresses.ask, '/peer.json', '10.79.2.210'))?.['counter']) > counter);
       expect(await atNorth.page(addresses.web, '/cgi-bin/info', '10.79.1.211')).toBeUndefined();
-      expect(await atSouth.page(addresses.ask, '/peer.json', addresses.stranger)).toMatchObject({ hostname: 'web' });
+      expect(await atSouth.page(addresses.ask, '/peer.json', addresses.looker)).toMatchObject({ hostname: 'web' });
     } catch (error) {
       process.stdout.write(world.logs());
       throw error;

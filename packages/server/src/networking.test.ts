@@ -174,6 +174,19 @@ describe('networking of instances', { timeout: 90_000 }, () => {
     expect(nicsOf(beta)).toMatchObject([{ filters: [own?.key] }]);
   });
 
+  it('tells the gateways of a network’s hosts who is where as soon as it has two subnets', async () => {
+    expect(alpha.desired.networks[0]?.neighbours).toBeUndefined();
+    await put(seca('networks/lan/subnets/second'), { cidr: { ipv4: '10.40.2.0/24' } });
+    for (const agent of [alpha, beta]) {
+      const [network] = await agent.until('both NICs', () => agent.desired.networks[0]?.neighbours?.length === 2 && agent.desired.networks);
+      expect(network?.neighbours).toEqual(
+        ['10.40.1.2', '10.40.1.3'].map((address) => ({ address, mac: expect.stringMatching(/^02(:[0-9a-f]{2}){5}$/) })),
+      );
+    }
+    await remove(seca('networks/lan/subnets/second'));
+    await alpha.until('one subnet', () => alpha.desired.networks[0]?.neighbours === undefined);
+  });
+
   it('shows a group as changing while a host of it is away', async () => {
     alpha.unplug();
     await put(seca('security-group-rules/http'), { direction: 'ingress', protocol: 'tcp', ports: { list: [443] } });

@@ -2,6 +2,7 @@ import { createHash } from 'node:crypto';
 import type { DesiredNetwork } from '@virt8ra/contract';
 import { canonical } from './address.js';
 import { shaperName, tapAlias } from './interface-name.js';
+import { type Neighbours, seenNeighbours } from './neighbours.js';
 import { type NetworkPlace, runInside } from './network-place.js';
 import { tableName } from './network-rules.js';
 
@@ -16,11 +17,22 @@ export interface NetworkLook {
   /** Fingerprint of this agent's rules; undefined when a table of them is missing. */
   readonly rules: string | undefined;
   readonly routes: string;
+  /** Addresses whose MAC is fixed. */
+  readonly neighbours: Neighbours;
   /** Versions that have a way out. */
   readonly egress: readonly ('IPv4' | 'IPv6')[];
 }
 
-const nothing: NetworkLook = { there: false, bridge: undefined, uplink: false, taps: new Map(), rules: undefined, routes: '', egress: [] };
+const nothing: NetworkLook = {
+  there: false,
+  bridge: undefined,
+  uplink: false,
+  taps: new Map(),
+  rules: undefined,
+  routes: '',
+  neighbours: new Map(),
+  egress: [],
+};
 const divider = '---virt8ra---';
 
 interface Device {
@@ -40,10 +52,11 @@ export async function lookAtNetwork(place: NetworkPlace, agent: string): Promise
     `nft -s list table inet ${table} 2>/dev/null || true`,
     `nft -s list table bridge ${table} 2>/dev/null || true`,
     'ip -4 rule show; ip -6 rule show; ip -4 route show table all; ip -6 route show table all',
+    `ip -j neigh show dev ${place.bridge} nud permanent 2>/dev/null || true`,
   ];
   const text = await runInside(place.namespace, 'sh', ['-euc', parts.join(`\necho; echo ${divider}\n`)]).catch(() => undefined);
   if (text === undefined) return nothing;
-  const [addresses = '', qdiscs = '', inet = '', bridging = '', routing = ''] = text.split(`${divider}\n`);
+  const [addresses = '', qdiscs = '', inet = '', bridging = '', routing = '', neighbours = ''] = text.split(`${divider}\n`);
   const devices = JSON.parse(addresses) as Device[];
   const rates = ratesOf(JSON.parse(qdiscs.trim() || '[]') as Qdisc[]);
   const bridge = devices.find(({ ifname }) => ifname === place.bridge);
@@ -73,6 +86,7 @@ export async function lookAtNetwork(place: NetworkPlace, agent: string): Promise
     ),
     rules: inet.trim() === '' || bridging.trim() === '' ? undefined : digestOf(inet + bridging),
     routes: digestOf(routes.sort().join('\n')),
+    neighbours: seenNeighbours(neighbours),
     egress: (['IPv4', 'IPv6'] as const).filter((version) =>
       routes.some(
         (line) => line.startsWith('default') && line.includes(' table 999') && line.includes(version === 'IPv4' ? '169.254.' : 'fdc6:'),

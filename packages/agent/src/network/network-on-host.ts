@@ -14,6 +14,7 @@ import { announceAddress } from './announcement.js';
 import { tapName } from './interface-name.js';
 import { ensureNameService, type NameServiceState } from './name-service.js';
 import { ensureNamespace, type HostSide, holdNamespace, releaseNamespace } from './namespaces.js';
+import { applyNeighbours, desiredNeighbours, type Neighbours } from './neighbours.js';
 import { lookAtNetwork, missingOf, type NetworkLook } from './network-look.js';
 import { type NetworkPlace, runInside } from './network-place.js';
 import { networkRules, type RuledNic, tableName } from './network-rules.js';
@@ -47,6 +48,7 @@ export class NetworkOnHost {
   #side: HostSide | undefined;
   #rules: Applied | undefined;
   #routes: Applied | undefined;
+  #neighbours: Neighbours = new Map();
   #wish: NetworkWish | undefined;
   #look: NetworkLook | undefined;
   #lookedAt = Number.NEGATIVE_INFINITY;
@@ -92,6 +94,7 @@ export class NetworkOnHost {
     }
     mended.push(...(await this.#applyRules(wish, look)));
     mended.push(...(await this.#applyRoutes(wish, look)));
+    mended.push(...(await this.#applyNeighbours(wish, look)));
     mended.push(...(await this.#mendTaps(wish, look)));
     const services = await ensureNameService(this.#context.agentId, this.place, wish.network, wish.nics);
     if (services.revived) mended.push('dnsmasq');
@@ -197,6 +200,17 @@ export class NetworkOnHost {
     this.#touched = true;
     this.#routes = { text, seen: undefined };
     return before?.seen !== undefined && before.seen !== look.routes ? ['the routes'] : [];
+  }
+
+  async #applyNeighbours({ network }: NetworkWish, look: NetworkLook): Promise<string[]> {
+    const wanted = desiredNeighbours(network);
+    const before = this.#neighbours;
+    const done = await applyNeighbours(this.place, wanted, before, look.neighbours);
+    this.#neighbours = wanted;
+    if (!done) return [];
+    this.#touched = true;
+    const stood = [...before].every(([address, mac]) => !wanted.has(address) || look.neighbours.get(address) === mac);
+    return stood ? [] : ['the gateway’s neighbours'];
   }
 
   async #mendTaps(wish: NetworkWish, look: NetworkLook): Promise<string[]> {

@@ -40,7 +40,7 @@ export async function probeNetworking(agent: string): Promise<NetworkingProbe> {
     await runCommand('ip', ['-n', namespace, 'link', 'set', 'dev', tap, 'master', bridge]);
     await runInside(namespace, 'nft', ['-f', '-'], probeRules);
     await runCommand('nft', ['list', 'tables']);
-    const features: AgentFeature[] = ['namespaces', 'routes', 'public-addresses', 'anti-spoofing'];
+    const features: AgentFeature[] = ['namespaces', 'routes', 'neighbours', 'public-addresses', 'anti-spoofing'];
     const limits: string[] = [];
     const add = (feature: AgentFeature, lacking: string | undefined) => {
       if (lacking === undefined) features.push(feature);

@@ -161,6 +161,43 @@ describe.skipIf(backend.mode === 'none')('the overlay of three machines', { time
     expect(await pings('alpha', '10.213.31.12', 100)).toBe(false);
   });
 
+  it('has guests of different subnets meet, each by the gateway of its own machine', async () => {
+    const subnets = { gateways: ['10.213.32.1/24', 'fd00:7302:1::1/64', 'fd00:7302:2::1/64'] };
+    const members = [
+      { name: 'near', on: 'alpha', four: '10.213.31.40', six: 'fd00:7302:1::40', gateways: ['10.213.31.1', 'fd00:7302:1::1'] },
+      { name: 'far', on: 'beta', four: '10.213.32.40', six: 'fd00:7302:2::40', gateways: ['10.213.32.1', 'fd00:7302:2::1'] },
+    ] as const;
+    const neighbours = members.flatMap(({ name, on, four, six, gateways }) => {
+      addGuest(name, on, `${four}/24`);
+      const inside = (...words: readonly string[]) => machine(on).run('ip', '-n', guests.get(name)?.namespace ?? '', ...words);
+      inside('address', 'add', `${six}/64`, 'dev', 'eth0', 'nodad');
+      for (const gateway of gateways) inside(gateway.includes(':') ? '-6' : '-4', 'route', 'add', 'default', 'via', gateway);
+      const mac = /link\/ether (\S+)/.exec(inside('link', 'show', 'dev', 'eth0'))?.[1] ?? '';
+      return [four, six].map((address) => ({ address, mac }));
+    });
+    const [network] = plane.desired('alpha').networks;
+    const gateways = [...(network?.gateways ?? []), ...subnets.gateways];
+    for (const host of ['alpha', 'beta'] as const)
+      plane.want(host, { networks: [{ key: 'n1', vni, mtu: networkMtu, gateways, neighbours }] });
+    await expect.poll(() => pings('near', '10.213.32.40', networkMtu), { timeout: 30_000 }).toBe(true);
+    await expect.poll(() => pings('far', '10.213.31.40', networkMtu), soon).toBe(true);
+    const sixth = async () =>
+      await inGuest('near', 'ping', '-6', '-c', '1', '-W', '2', '-M', 'do', '-s', String(networkMtu - 48), 'fd00:7302:2::40').then(
+        () => true,
+        () => false,
+      );
+    await expect.poll(sixth, soon).toBe(true);
+    // No frame under the gateway's MAC came over; it stays each machine's own.
+    const { bridge = '' } = networkOf('beta') ?? {};
+    const mac = /link\/ether (\S+)/.exec(atBridge('beta', 'ip', 'link', 'show', 'dev', bridge))?.[1] ?? 'none';
+    const vxlan = /v8x[0-9a-f]+/.exec(atBridge('beta', 'ip', '-br', 'link', 'show', 'type', 'vxlan'))?.[0] ?? 'none';
+    expect(atBridge('beta', 'bridge', 'fdb', 'show', 'dev', vxlan)).not.toContain(mac);
+    // What somebody takes away is made again.
+    atBridge('alpha', 'ip', 'neigh', 'delete', '10.213.32.40', 'dev', networkOf('alpha')?.bridge ?? '');
+    await until('it is mended', () => networkOf('alpha')?.healed?.what.includes('neighbours'));
+    await expect.poll(() => pings('near', '10.213.32.40', 100), soon).toBe(true);
+  });
+
   it('has every guest served by the gateway of its own machine', async () => {
     await expect.poll(() => pings('alpha', '10.213.31.1', 100), soon).toBe(true);
     await inGuest('alpha', 'ip', 'neigh', 'flush', 'all');
@@ -353,12 +390,18 @@ ip address add 10.213.31.77/24 dev intruder; ip link set intruder up; ping -c 1 
       const serve =
         "const server = require('net').createServer((s) => { s.resume(); s.end(Buffer.alloc(300000)); server.close(); }).listen(7777, () => console.log('up'))";
       const ask =
-        "let n = 0; const s = require('net').connect(7777, '10.213.31.10', () => s.write(Buffer.alloc(300000))); s.on('data', (d) => (n += d.length)); s.on('end', () => { console.log(n); s.end(); })";
-      const [command = '', ...args] = guestRun('alpha', process.execPath, '-e', serve);
-      const server = spawn(command, args);
-      await new Promise((resolve) => server.stdout.once('data', resolve));
-      const { stdout } = await inGuest('beta', process.execPath, '-e', ask);
-      expect(stdout.trim()).toBe('300000');
+        "let n = 0; const s = require('net').connect(7777, process.argv[1], () => s.write(Buffer.alloc(300000))); s.on('data', (d) => (n += d.length)); s.on('end', () => { console.log(n); s.end(); })";
+      for (const [from, to, address] of [
+        ['beta', 'alpha', '10.213.31.10'],
+        // The same from subnet to subnet.
+        ['far', 'near', '10.213.31.40'],
+      ] as const) {
+        const [command = '', ...args] = guestRun(to, process.execPath, '-e', serve);
+        const server = spawn(command, args);
+        await new Promise((resolve) => server.stdout.once('data', resolve));
+        const { stdout } = await inGuest(from, process.execPath, '-e', ask, address);
+        expect(stdout.trim()).toBe('300000');
+      }
     } finally {
       machine('alpha').run('nft', 'delete table inet narrow');
     }

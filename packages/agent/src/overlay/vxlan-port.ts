@@ -51,7 +51,8 @@ interface VxlanLink {
  * Makes the VXLAN device, first where the tunnels are, whence its packets go for good, and then moved to the bridge, with exactly these peers:
  * no packet of a network has a way to a wire but through a tunnel, and none is taken from elsewhere. Unknown and broadcast frames go to each
  * of them; whence a guest's frames came is learnt from them, so that a guest that moved is followed as soon as it is announced. The bridge's
- * own frames stay on this machine: every host answers its own guests as their gateway. May be repeated.
+ * own frames stay on this machine, since every host answers its own guests as their gateway, save what it routes to a guest: that goes under the
+ * MAC of the device, which no other machine has. May be repeated.
  */
 export async function joinNetwork(
   { name, alias, tunnels }: VxlanDevice,
@@ -60,6 +61,7 @@ export async function joinNetwork(
   place: BridgePlace,
 ): Promise<JoinOutcome> {
   const at = namespaceWords(place);
+  const mac = localMac(name, port.local);
   if ((await linkNamed(place, place.bridge)) === undefined) {
     await leaveNetwork({ name, alias, tunnels }, place);
     return 'absent';
@@ -88,12 +90,12 @@ export async function joinNetwork(
       '300',
       ...unsummed,
     ];
-    const words = [name, 'address', localMac(name, port.local), 'mtu', String(port.mtu), 'type', ...kind];
+    const words = [name, 'address', mac, 'mtu', String(port.mtu), 'type', ...kind];
     await runCommand('ip', ['-n', tunnels, 'link', 'add', ...words]);
     // With its mark in the same step: what an agent that is killed after it has left behind is known as its own.
     await runCommand('ip', ['-n', tunnels, 'link', 'set', 'dev', name, 'alias', alias, 'netns', place.namespace ?? String(process.pid)]);
   }
-  await inNamespace(place, 'nft', ['-f', '-'], gatewayRules(name));
+  await inNamespace(place, 'nft', ['-f', '-'], gatewayRules(name, mac));
   if (link?.ifalias !== alias || link.mtu !== port.mtu || link.master !== place.bridge || !link.flags.includes('UP')) {
     const words = ['alias', alias, 'mtu', String(port.mtu), 'master', place.bridge, 'up'];
     await runCommand('ip', [...at, 'link', 'set', 'dev', name, 'addrgenmode', 'none', ...words]);
@@ -114,17 +116,28 @@ function isAsWanted({ linkinfo }: VxlanLink, udpPort: number, { vni, local }: Vx
   return id === vni && port === udpPort && local6 === local;
 }
 
-function gatewayRules(name: string): string {
+/**
+ * Of what the gateway itself sends, only packets to one guest leave the machine, under the device's own MAC: the gateway's is on every machine. Of
+ * what comes, it hears only that a packet of that MAC was too large for its tunnel, which the device itself says.
+ */
+function gatewayRules(name: string, mac: string): string {
   return `table bridge ${name}
 delete table bridge ${name}
 table bridge ${name} {
   chain input {
     type filter hook input priority 0; policy accept;
+    iifname "${name}" ether daddr ${mac} icmp type destination-unreachable icmp code frag-needed accept
+    iifname "${name}" ether daddr ${mac} icmpv6 type packet-too-big accept
     iifname "${name}" drop
   }
   chain output {
     type filter hook output priority 0; policy accept;
-    oifname "${name}" drop
+    oifname != "${name}" accept
+    ether type != { ip, ip6 } drop
+    ether daddr & 01:00:00:00:00:00 == 01:00:00:00:00:00 drop
+    icmpv6 type { nd-neighbor-solicit, nd-neighbor-advert, nd-router-solicit, nd-router-advert, nd-redirect } drop
+    udp sport { 67, 547 } drop
+    ether saddr set ${mac}
   }
 }
 `;

@@ -13,6 +13,7 @@ import { DesiredAgentRelease } from './release.js';
 
 const Key = Type.String({ minLength: 1, maxLength: 96, pattern: '^[a-z0-9][a-z0-9_.-]*$' });
 const closed = { additionalProperties: false } as const;
+const Mac = Type.String({ pattern: '^[0-9a-f]{2}(:[0-9a-f]{2}){5}$' });
 
 /** Where what a subnet sends to a range goes. */
 export const NetworkRoute = Type.Object(
@@ -44,6 +45,11 @@ export const DesiredNetwork = Type.Object(
      * Needs agent feature `routes`.
      */
     routes: Type.Optional(Type.Array(NetworkRoute, { maxItems: 1000 })),
+    /**
+     * Which MAC has which address, of all NICs of the network on any host: the gateway sends there what comes from another subnet. Needs agent
+     * feature `neighbours`.
+     */
+    neighbours: Type.Optional(Type.Array(Type.Object({ address: Type.String({ maxLength: 39 }), mac: Mac }, closed), { maxItems: 32768 })),
     /** Answers DHCP and DHCPv6 to the NICs of this host, with the addresses desired of them. Needs agent feature `dhcp`. */
     dhcp: Type.Optional(Type.Boolean()),
     /** Resolves names at the gateways' addresses. Needs agent feature `dns`. */
@@ -121,7 +127,7 @@ export const DesiredNic = Type.Object(
   {
     key: Key,
     networkKey: Key,
-    mac: Type.String({ pattern: '^[0-9a-f]{2}(:[0-9a-f]{2}){5}$' }),
+    mac: Mac,
     /** CIDR notation, such as 10.1.0.5/24. */
     addresses: Type.Array(Type.String({ maxLength: 43 }), { maxItems: 32 }),
     gateway4: Type.Optional(Type.String({ maxLength: 15 })),

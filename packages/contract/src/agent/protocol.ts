@@ -51,6 +51,7 @@ export const agentFeatures = [
   'limits',
   'path-probes',
   'update',
+  'neighbours',
 ] as const;
 export type AgentFeature = (typeof agentFeatures)[number];
 

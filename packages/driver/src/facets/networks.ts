@@ -11,6 +11,13 @@ export interface NetworkRealizationSpec {
   readonly routes?: readonly NetworkRoute[];
   /** What its guests can ask for by name, where the site can answer them. */
   readonly names?: NetworkNames;
+  /** Of all its instances, wherever they are: what goes from one subnet to another finds them by these. Absent: there is one subnet. */
+  readonly neighbours?: readonly NetworkNeighbour[];
+}
+
+export interface NetworkNeighbour {
+  readonly address: string;
+  readonly mac: string;
 }
 
 /** Ranges are in CIDR notation. */

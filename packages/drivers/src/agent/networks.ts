@@ -4,12 +4,13 @@ import { assertSame, createObjectFacet, type ObjectTranslation, type SiteFleet }
 
 const translation: ObjectTranslation<'network', NetworkRealizationSpec, NetworkRealizationStatus> = {
   type: 'network',
-  toDesired: ({ vni, mtu, gateways, routes = [], names }, { key, features }) => ({
+  toDesired: ({ vni, mtu, gateways, routes = [], names, neighbours = [] }, { key, features }) => ({
     key,
     vni,
     mtu,
     gateways: [...gateways],
     ...(routes.length === 0 ? {} : { routes: routes.map(({ source, destination, via }) => ({ source, destination, via })) }),
+    ...(neighbours.length === 0 || !features.has('neighbours') ? {} : { neighbours: neighbours.slice(0, mostNeighbours) }),
     ...(features.has('dhcp') ? { dhcp: true } : {}),
     ...(names === undefined || !features.has('dns') ? {} : { dns: dnsFrom(names) }),
   }),
@@ -37,6 +38,7 @@ const label = /^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$/;
 /** Bounds of the protocol. */
 const mostNames = 16_384;
 const mostAddresses = 32;
+const mostNeighbours = 32_768;
 
 export function createNetworksFacet(site: SiteFleet): NetworksFacet {
   return createObjectFacet(site, translation);

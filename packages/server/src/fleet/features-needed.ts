@@ -18,8 +18,9 @@ export function featuresNeeded<Type extends HostObjectType>(type: Type, desired:
   }
 }
 
-function ofNetwork({ routes, dhcp, dns }: DesiredNetwork): AgentFeature[] {
+function ofNetwork({ routes, dhcp, dns, neighbours }: DesiredNetwork): AgentFeature[] {
   return [
+    ...(neighbours === undefined ? [] : (['neighbours'] as const)),
     ...((routes ?? []).length > 0 ? (['routes'] as const) : []),
     ...(dhcp === true ? (['dhcp'] as const) : []),
     ...(dns === undefined ? [] : (['dns'] as const)),

@@ -9,6 +9,7 @@ import { realizedHandle, type StillThere, withdrawn } from '../realize.js';
 import { subnetsOf } from './address-plan.js';
 import { gatewayOf, rangesOf } from './cidr.js';
 import { networkNames } from './network-names.js';
+import { networkNeighbours } from './network-neighbours.js';
 import { networkRoutes } from './network-routes.js';
 
 type Context = Pick<KindContext, 'store' | 'sites' | 'now'>;
@@ -48,6 +49,7 @@ export async function ensureNetworkOnHost(
         mtu,
         gateways: subnets.flatMap(({ spec }) => rangesOf(spec.cidr, '/spec/cidr').map((range) => `${gatewayOf(range)}/${range.prefix}`)),
         routes: await networkRoutes(tx, held.uid, subnets),
+        ...(subnets.length > 1 ? { neighbours: await networkNeighbours(tx.client, held.uid) } : {}),
         names: { domain: `${name}.internal`, hosts: await networkNames(tx.client, held.uid) },
       },
     };
