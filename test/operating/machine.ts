@@ -41,8 +41,7 @@ export async function startMachine(name: string, folder: string, share: string):
     rm -rf var/lib/virt8ra var/lib/virt8ra-agent etc/virt8ra root/.config/virt8ra
     hostname ${name}
     ip link set lo up
-    echo ready
-    exec chroot . bash -c 'while :; do sleep 3600 & wait; done'`;
+    exec chroot . bash -c 'echo ready; while :; do sleep 3600 & wait; done'`;
   const child = spawn('unshare', ['--mount', '--pid', '--fork', '--uts', '--net', '--ipc', '--kill-child', 'bash', '-c', boot], {
     stdio: ['ignore', 'pipe', 'pipe'],
   });
@@ -50,6 +49,7 @@ export async function startMachine(name: string, folder: string, share: string):
   child.stderr.setEncoding('utf8').on('data', (text: string) => {
     complaints += text;
   });
+  // Said from inside the new root: before that, its paths lead to the root of this machine.
   await new Promise<void>((resolve, reject) => {
     child.stdout.once('data', () => resolve());
     child.once('exit', (code) => reject(new Error(`machine ${name} ended with ${code} before it was up: ${complaints}`)));
