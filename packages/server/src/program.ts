@@ -1,6 +1,6 @@
 import type { Log } from '@virt8ra/engine';
 import { startApp } from './app.js';
-import { parseConfig, printableConfig } from './config.js';
+import { type Environment, parseConfig, printableConfig } from './config.js';
 import { helpText } from './config-options.js';
 import { problemOf } from './database/database-problem.js';
 import { createLog, maskText } from './telemetry/log.js';
@@ -33,6 +33,12 @@ async function run(argv: readonly string[]): Promise<void> {
   const uid = process.getuid?.() ?? -1;
   if (argv.includes('--help') || argv.includes('-h')) return print(helpText);
   if (argv.includes('--version')) return print(serverVersion());
+  if (argv[0] === 'doctor') {
+    // Loaded only here: a server that runs never needs it.
+    const { runDoctor } = await import('./doctor/doctor.js');
+    process.exitCode = await runDoctor(argv.slice(1), process.env, uid, print);
+    return;
+  }
   if (argv[0] === 'token' && argv[1] === 'create') return print(await createToken(argv.slice(2), process.env, uid));
   const config = parseConfig(
     argv.filter((argument) => argument !== '--print-config'),
@@ -53,8 +59,7 @@ async function run(argv: readonly string[]): Promise<void> {
   const signalled = firstSignal(log);
   const app = await startApp(config, log);
   const seconds = process.uptime().toFixed(1);
-  if (app.adminToken.fresh !== undefined)
-    print(`admin token, shown this once and kept in ${app.adminToken.path}:\n${app.adminToken.fresh}`);
+  if (app.adminToken.fresh !== undefined) print(adminTokenText(app.adminToken.path, app.adminToken.fresh, process.env));
   print(`virt8ra-server is ready at ${app.url} after ${seconds} s`);
 
   log.info('stopping', { signal: await signalled });
@@ -63,6 +68,16 @@ async function run(argv: readonly string[]): Promise<void> {
   clearTimeout(overdue);
   log.info('stopped');
   process.exit(0);
+}
+
+/** A journal keeps what is printed, and many may read it. */
+function adminTokenText(path: string, token: string, environment: Environment): string {
+  return isJournal(environment) ? `the admin token is in ${path}` : `admin token, shown this once and kept in ${path}:\n${token}`;
+}
+
+/** systemd says so of the streams it has given. */
+function isJournal({ JOURNAL_STREAM }: Environment): boolean {
+  return JOURNAL_STREAM !== undefined && JOURNAL_STREAM !== '';
 }
 
 /** The second signal ends the process at once. */

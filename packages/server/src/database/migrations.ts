@@ -55,6 +55,15 @@ export async function migrate(pool: Pool, lists: readonly MigrationList[], log: 
   }
 }
 
+/** Where a database stands, and changes nothing: how many of our migrations it lacks. Raises `conflict` as `migrate` does. Undefined: it was never used. */
+export async function missingMigrations(client: Pick<PoolClient, 'query'>, lists: readonly MigrationList[]): Promise<number | undefined> {
+  const { rows: there } = await client.query<{ book: string | null }>(`select to_regclass('control.migration')::text as book`);
+  if (there[0]?.book === null) return undefined;
+  const { rows } = await client.query<Applied>('select area, name, position, checksum from control.migration');
+  for (const row of rows) assertKnown(row, lists);
+  return lists.reduce((sum, { migrations }) => sum + migrations.length, 0) - rows.length;
+}
+
 async function apply(client: PoolClient, lists: readonly MigrationList[], log: Log): Promise<void> {
   const { rows } = await client.query<Applied>('select area, name, position, checksum from control.migration order by area, position');
   // Everything is checked before anything is changed.
