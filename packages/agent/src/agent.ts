@@ -16,6 +16,7 @@ import { makeDirectory, sweepUnfinished } from './disk/atomic-file.js';
 import { settleBallast } from './disk/ballast.js';
 import { openQuarantine } from './disk/quarantine.js';
 import { lockState } from './disk/state-lock.js';
+import { DedicatedCpus } from './hardware/dedicated-cpus.js';
 import type { HostContext } from './host-context.js';
 import { InstanceReconciler } from './instances/instance-reconciler.js';
 import { InstanceStore } from './instances/instance-store.js';
@@ -131,6 +132,10 @@ async function assemble(config: AgentConfig, log: Log, unlock: () => Promise<voi
   const permits = new PermitBook({ journal, signer: () => self, ca: self.ca, clock, marginMs: config.permitMarginSeconds * 1000 });
   const hypervisor = await probeHypervisor(state('hypervisor.json'), clock.bootId, config.root);
   const networking = await chooseNetworking(config, agentId);
+  const dedicated = await DedicatedCpus.open(
+    config.dedicatedCpus,
+    () => new Map(instanceStore.all().flatMap(({ key, launch }) => (launch?.cpus === undefined ? [] : [[key, launch.cpus]]))),
+  );
   log.info('the host was looked at', { accelerator: hypervisor.accelerator, reason: hypervisor.reason, networking });
 
   let link: Link | undefined;
@@ -143,6 +148,7 @@ async function assemble(config: AgentConfig, log: Log, unlock: () => Promise<voi
     permits,
     hypervisor,
     networking,
+    dedicated,
     agentId,
     controlPlane: new X509Certificate(self.ca).fingerprint256,
     dataAddress: () => config.dataAddress ?? dataAddressFor(new URL(self.server), link?.localAddress),
@@ -303,6 +309,7 @@ async function assemble(config: AgentConfig, log: Log, unlock: () => Promise<voi
         findings: await takeFindings(context, { instances: instanceStore, volumes: volumeStore, quarantine }),
         overlay: overlay.facts(),
         release: updater?.facts(),
+        started: instanceStore.all().flatMap(({ launch }) => launch?.started ?? []),
       }),
     overlay: () => overlay.report(),
     openStream: streams.open,

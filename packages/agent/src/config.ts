@@ -2,6 +2,7 @@ import { createHash } from 'node:crypto';
 import { homedir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { Problem } from '@virt8ra/contract/plain';
+import { cpusFromList } from './hardware/cpu-list.js';
 import { type LogLevel, logLevels } from './log.js';
 
 /** Everything an agent may be told from outside; nothing else reads the environment. */
@@ -27,6 +28,8 @@ export interface AgentConfig {
   readonly reserveStorageBytes: number;
   /** Virtual CPUs offered for each hardware thread. */
   readonly vcpuPerThread: number;
+  /** Hardware threads, by number, for guests that have theirs for themselves; nothing else of ours runs there. */
+  readonly dedicatedCpus: readonly number[];
   /** Seconds a guest has to shut down by itself before it is switched off. */
   readonly shutdownSeconds: number;
   /** Seconds before a permit's expiry at which its guest is stopped. */
@@ -72,6 +75,7 @@ export interface ConfigInput {
   readonly 'reserve-memory-mib'?: string | undefined;
   readonly 'reserve-storage-gib'?: string | undefined;
   readonly 'vcpu-per-thread'?: string | undefined;
+  readonly 'dedicated-cpus'?: string | undefined;
   readonly 'shutdown-seconds'?: string | undefined;
   readonly 'log-level'?: string | undefined;
   readonly 'log-file'?: string | undefined;
@@ -116,6 +120,7 @@ export function parseConfig(
     reserveMemoryMiB: whole('reserve-memory-mib', given('reserve-memory-mib'), 512),
     reserveStorageBytes: whole('reserve-storage-gib', given('reserve-storage-gib'), 2) * 1024 ** 3,
     vcpuPerThread: whole('vcpu-per-thread', given('vcpu-per-thread'), 4, 1),
+    dedicatedCpus: parseDedicated(given('dedicated-cpus')),
     shutdownSeconds: whole('shutdown-seconds', given('shutdown-seconds'), 30),
     permitMarginSeconds: 5,
     logLevel: oneOf('log-level', given('log-level') ?? 'info', logLevels),
@@ -192,6 +197,14 @@ function parseEndpoints(text: string | undefined): string[] {
     port('overlay-endpoint', match[2] ?? '');
     return endpoint.toLowerCase();
   });
+}
+
+function parseDedicated(text: string | undefined): readonly number[] {
+  if (text === undefined || text.trim() === '') return [];
+  const cpus = cpusFromList(text);
+  if (cpus === undefined)
+    throw new Problem('validation', `--dedicated-cpus is a list of hardware threads such as 2-7,10, not ${text}; \`lscpu -e\` shows them`);
+  return cpus;
 }
 
 function whole(option: string, text: string | undefined, fallback: number, least = 0): number {

@@ -3,6 +3,7 @@ import type { AgentConfig } from './config.js';
 import type { Board } from './desired/board.js';
 import type { HostObject } from './desired/host-object.js';
 import type { Ledger } from './desired/ledger.js';
+import type { DedicatedCpus } from './hardware/dedicated-cpus.js';
 import type { Log } from './log.js';
 import type { PermitBook } from './permits/permit-book.js';
 import type { Hypervisor } from './qemu/probe.js';
@@ -27,6 +28,7 @@ export interface HostContext {
   readonly permits: PermitBook;
   readonly hypervisor: Hypervisor;
   readonly networking: Networking;
+  readonly dedicated: DedicatedCpus;
   /** This agent among those of the machine; follows from its state directory. */
   readonly agentId: string;
   /** SHA-256 of the control plane's CA certificate. */

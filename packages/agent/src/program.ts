@@ -35,6 +35,7 @@ Options (each also as an environment variable: --data-address is VIRT8RA_AGENT_D
   --reserve-memory-mib N   memory that guests may not use                          [512]
   --reserve-storage-gib N  disk space that volumes may not use                     [2]
   --vcpu-per-thread N      virtual CPUs offered for each hardware thread           [4]
+  --dedicated-cpus LIST    hardware threads such as 2-7,10 for guests that have theirs for themselves [none]
   --shutdown-seconds N     time a guest has to shut down by itself                 [30]
   --log-level LEVEL        debug, info, warn, error                                [info]
   --log-file FILE          instead of standard error; at most 40 MiB with FILE.1 to FILE.4
@@ -62,6 +63,7 @@ const options = {
   'reserve-memory-mib': text,
   'reserve-storage-gib': text,
   'vcpu-per-thread': text,
+  'dedicated-cpus': text,
   'shutdown-seconds': text,
   'log-level': text,
   'log-file': text,

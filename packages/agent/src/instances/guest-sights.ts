@@ -1,5 +1,6 @@
 import type { DesiredInstance } from '@virt8ra/contract';
 import type { GuestInquiry } from '../guest-agent/guest-inquiry.js';
+import type { HostContext } from '../host-context.js';
 import { bytesRead, type Guest } from '../qemu/guest.js';
 import { tendSerialLog } from '../qemu/serial-log.js';
 import type { DiskTender } from './disk-tender.js';
@@ -10,30 +11,33 @@ const processLogBytes = 256 * 1024;
 
 /** What is seen of running guests at each look, and told of them until the next. */
 export class GuestSights {
+  readonly #dedicated: HostContext['dedicated'];
   readonly #store: InstanceStore;
   readonly #tender: DiskTender;
   readonly #inquiry: GuestInquiry;
-  readonly #sights = new Map<string, Pick<InstanceFacts, 'life' | 'disks'>>();
+  readonly #sights = new Map<string, Pick<InstanceFacts, 'life' | 'disks' | 'cpus'>>();
 
-  constructor(store: InstanceStore, tender: DiskTender, inquiry: GuestInquiry) {
+  constructor(context: Pick<HostContext, 'dedicated'>, store: InstanceStore, tender: DiskTender, inquiry: GuestInquiry) {
+    this.#dedicated = context.dedicated;
     this.#store = store;
     this.#tender = tender;
     this.#inquiry = inquiry;
   }
 
-  /** Looks for signs of life, and gives and takes disks unless the guest is `held` as it is. Answers when its disks are to be looked at again. */
+  /** Looks for signs of life and where its processors run, and gives and takes disks unless the guest is `held` as it is. Answers when its disks are to be looked at again. */
   async look(desired: DesiredInstance, guest: Guest, held: boolean): Promise<number | undefined> {
     const { key } = desired;
     const life = await this.#lifeOf(key, guest);
     if (!held) void this.#inquiry.tend(key, guest);
+    const cpus = await this.#dedicated.hold(key, guest);
     const tended = held ? undefined : await this.#tender.tend(desired, guest);
     const before = this.of(key);
-    this.#sights.set(key, { life: life ?? before.life, disks: tended === undefined ? before.disks : [...tended.disks] });
+    this.#sights.set(key, { life: life ?? before.life, disks: tended === undefined ? before.disks : [...tended.disks], cpus });
     return tended?.lookMs;
   }
 
-  of(key: string): Pick<InstanceFacts, 'life' | 'disks' | 'word'> {
-    return { ...(this.#sights.get(key) ?? { life: undefined, disks: undefined }), word: this.#inquiry.of(key) };
+  of(key: string): Pick<InstanceFacts, 'life' | 'disks' | 'cpus' | 'word'> {
+    return { ...(this.#sights.get(key) ?? { life: undefined, disks: undefined, cpus: undefined }), word: this.#inquiry.of(key) };
   }
 
   forget(key: string): void {

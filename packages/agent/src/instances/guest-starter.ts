@@ -3,6 +3,7 @@ import { chown } from 'node:fs/promises';
 import { join } from 'node:path';
 import { type DesiredInstance, Problem } from '@virt8ra/contract';
 import { makeDirectory } from '../disk/atomic-file.js';
+import { readHugePages } from '../hardware/huge-pages.js';
 import type { HostContext } from '../host-context.js';
 import { freePort } from '../network/free-port.js';
 import { claimPorts, releasePorts } from '../network/port-claims.js';
@@ -10,7 +11,7 @@ import { type PortForward, userNetdev } from '../network/user-network.js';
 import { type GuestNic, type GuestPaths, netdevId } from '../qemu/command-line.js';
 import type { GuestDisk } from '../qemu/disk-devices.js';
 import { prepareFirmware } from '../qemu/firmware.js';
-import { type Guest, launchGuest } from '../qemu/guest.js';
+import { type Guest, launchGuest, quitGuest } from '../qemu/guest.js';
 import { type GuestUser, guestUid, kvmGroup, requireReachable } from '../qemu/guest-user.js';
 import { chooseMachine } from '../qemu/machine-choice.js';
 import { seedFiles, writeSeedImage } from '../seed/seed-image.js';
@@ -51,12 +52,33 @@ export async function startGuest(
   record: InstanceRecord,
   networks: GuestNetworks,
 ): Promise<Guest> {
-  const { config, hypervisor } = context;
-  const { key } = desired;
-  const { availableMiB } = await hostMemory();
-  if (desired.memoryMiB + overheadMiB > availableMiB) {
-    throw new Problem('exhausted', `the guest needs ${desired.memoryMiB} MiB of memory and the host has ${availableMiB} MiB left`);
+  const { dedicated } = context;
+  try {
+    const guest = await startProcess(context, store, volumes, desired, record, networks);
+    try {
+      await dedicated.hold(desired.key, guest);
+      return guest;
+    } catch (error) {
+      await quitGuest(guest);
+      throw error;
+    }
+  } finally {
+    dedicated.settle(desired.key);
   }
+}
+
+async function startProcess(
+  context: HostContext,
+  store: InstanceStore,
+  volumes: VolumeStore,
+  desired: DesiredInstance,
+  record: InstanceRecord,
+  networks: GuestNetworks,
+): Promise<Guest> {
+  const { config, dedicated, hypervisor } = context;
+  const { key } = desired;
+  await requireMemory(desired);
+  const own = dedicated.choose(desired);
   const choice = chooseMachine(desired, record, hypervisor);
   const user = await guestUser(config.root, key);
   if (config.root) {
@@ -97,6 +119,7 @@ export async function startGuest(
       nicKeys: desired.nics.map((nic) => nic.key),
       volumeKeys: desired.volumeKeys,
       networkKeys: desired.nics.map(({ networkKey }) => networkKey),
+      ...(own === undefined ? {} : { cpus: own.cpus }),
     },
   };
   await store.write(launching);
@@ -109,6 +132,8 @@ export async function startGuest(
       accelerator: desired.architecture === 'amd64' ? hypervisor.accelerator : 'tcg',
       vCPU: desired.vCPU,
       memoryMiB: desired.memoryMiB,
+      ...(desired.hugePages === undefined ? {} : { hugePages: desired.hugePages }),
+      ...(own?.node === undefined ? {} : { memoryNode: own.node }),
       disks,
       seed,
       nics,
@@ -120,6 +145,20 @@ export async function startGuest(
       if (launching.launch !== undefined) await store.write({ ...launching, launch: { ...launching.launch, pid, startTicks } });
     },
   );
+}
+
+async function requireMemory({ memoryMiB, hugePages }: DesiredInstance): Promise<void> {
+  const { availableMiB } = await hostMemory();
+  const ordinaryMiB = overheadMiB + (hugePages === undefined ? memoryMiB : 0);
+  if (ordinaryMiB > availableMiB)
+    throw new Problem('exhausted', `the guest needs ${ordinaryMiB - overheadMiB} MiB of memory and the host has ${availableMiB} MiB left`);
+  if (hugePages === undefined) return;
+  const freeMiB = (await readHugePages()).find(({ size }) => size === hugePages)?.freeMiB ?? 0;
+  if (memoryMiB > freeMiB)
+    throw new Problem(
+      'exhausted',
+      `the guest needs ${memoryMiB} MiB in pages of ${hugePages}B and the host has ${freeMiB} MiB of them free`,
+    );
 }
 
 /** Gives back the host's ports that led to an instance. May be repeated. */

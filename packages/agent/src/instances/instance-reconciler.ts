@@ -53,7 +53,7 @@ export class InstanceReconciler {
     };
     const guests = this.#guests;
     const inquiry = new GuestInquiry({ onWord: (key) => context.nudge({ type: 'instance', key }), wallMs: () => context.clock.wallMs() });
-    const sights = new GuestSights(store, new DiskTender(context, store, volumes, rules), inquiry);
+    const sights = new GuestSights(context, store, new DiskTender(context, store, volumes, rules), inquiry);
     const posts = new InstancePosts(context, store, networks, guests, sights);
     const processes = new GuestProcesses(context, { store, volumes }, claims, networks, { guests, sights, posts });
     this.#posts = posts;

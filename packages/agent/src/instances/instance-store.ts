@@ -19,6 +19,8 @@ export interface Launch {
   /** By the place of the guest's disks, the boot disk first; null: a place that is free again. A key stands here as long as the guest may have the volume. */
   readonly volumeKeys: readonly (string | null)[];
   readonly networkKeys: readonly string[];
+  /** Hardware threads that its processors have for themselves, in their order. */
+  readonly cpus?: readonly number[];
   readonly pid?: number;
   readonly startTicks?: number;
 }

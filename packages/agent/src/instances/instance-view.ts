@@ -16,6 +16,8 @@ export interface InstanceFacts {
   readonly guest: Guest | undefined;
   readonly nics: readonly ObservedNic[];
   readonly life: { readonly readBytes: number; readonly serialBytes: number } | undefined;
+  /** Hardware threads that its processors have for themselves. */
+  readonly cpus: readonly number[] | undefined;
   /** Of a guest that runs. */
   readonly disks: ObservedInstance['disks'] | undefined;
   /** What the guest told of itself. */
@@ -25,7 +27,7 @@ export interface InstanceFacts {
 /** An instance as the control plane hears of it. */
 export function observedInstance(context: HostContext, facts: InstanceFacts, now: InstanceNow): ObservedInstance {
   const { board, clock, permits } = context;
-  const { record, desired, guest, life, disks, nics, word } = facts;
+  const { record, desired, guest, life, disks, nics, word, cpus } = facts;
   const { key, instance, machine, cpuModel, accelerator, startedAt, restarts } = record;
   const before = board.get('instance', key);
   const surrender = permits.lastSurrender(instance);
@@ -44,6 +46,7 @@ export function observedInstance(context: HostContext, facts: InstanceFacts, now
     ...(cpuModel === undefined ? {} : { cpuModel }),
     ...(accelerator === undefined ? {} : { accelerator }),
     ...(guest === undefined ? {} : { pid: guest.process.pid }),
+    ...(guest === undefined || cpus === undefined ? {} : { dedicatedCPUs: [...cpus] }),
     ...(startedAt === undefined ? {} : { startedAt }),
     restarts,
     ...(record.lastEnd === undefined ? {} : { lastEnd: record.lastEnd }),

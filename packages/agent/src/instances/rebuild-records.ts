@@ -98,7 +98,7 @@ async function volumesOf(
   return [...started, ...later.map((file) => basename(dirname(file))).filter((key) => !started.includes(key))];
 }
 
-/** Writes down at which places such a guest has its disks, as its hypervisor says. One that does not answer keeps what its process says. */
+/** Writes down at which places such a guest has its disks, and which CPUs for itself, as its hypervisor says. One that does not answer keeps what its process says. */
 export async function recallPlaces(context: HostContext, store: InstanceStore, key: string, guest: Guest): Promise<void> {
   const record = store.get(key);
   if (record?.launch === undefined) return;
@@ -108,7 +108,8 @@ export async function recallPlaces(context: HostContext, store: InstanceStore, k
       const file = files.get(place);
       return file === undefined ? null : basename(dirname(file));
     });
-    await store.write({ ...record, launch: { ...record.launch, volumeKeys } });
+    const cpus = await context.dedicated.recall(guest);
+    await store.write({ ...record, launch: { ...record.launch, volumeKeys, ...(cpus === undefined ? {} : { cpus }) } });
   } catch (error) {
     context.log.warn('a guest does not tell where its disks are', { key, problem: toProblem(error).message });
   }

@@ -4,6 +4,8 @@ import type { DesiredInstance, Difference } from '@virt8ra/contract';
 export interface StartedWith {
   readonly vCPU: number;
   readonly memoryMiB: number;
+  readonly cpuPolicy?: string;
+  readonly hugePages?: string;
   /** `MAC addresses`, of each NIC. */
   readonly nics?: readonly string[];
   readonly exposedPorts?: readonly number[];
@@ -11,10 +13,12 @@ export interface StartedWith {
 }
 
 export function startedWith(desired: DesiredInstance): StartedWith {
-  const { vCPU, memoryMiB, nics, exposedPorts, firmware } = desired;
+  const { vCPU, memoryMiB, cpuPolicy = 'shared', hugePages = 'none', nics, exposedPorts, firmware } = desired;
   return {
     vCPU,
     memoryMiB,
+    cpuPolicy,
+    hugePages,
     nics: nics.map(({ networkKey, mac, addresses }) => [networkKey, mac, ...addresses].join(' ')),
     exposedPorts,
     firmware,
@@ -25,7 +29,7 @@ export function startedWith(desired: DesiredInstance): StartedWith {
 export function differencesOf(started: StartedWith | undefined, desired: DesiredInstance): Difference[] {
   if (started === undefined) return [];
   const wanted = startedWith(desired);
-  const fields = ['vCPU', 'memoryMiB', 'nics', 'exposedPorts', 'firmware'] as const;
+  const fields = ['vCPU', 'memoryMiB', 'cpuPolicy', 'hugePages', 'nics', 'exposedPorts', 'firmware'] as const;
   return fields.flatMap((field) => {
     const actual = started[field];
     if (actual === undefined || text(actual) === text(wanted[field])) return [];

@@ -1,7 +1,9 @@
 import { readdir, readFile } from 'node:fs/promises';
 import { arch, cpus, hostname, release as kernelRelease, networkInterfaces } from 'node:os';
-import type { AgentReleaseFacts, HostFinding, HostInventory, OverlayFacts } from '@virt8ra/contract';
+import type { AgentReleaseFacts, HostFinding, HostInventory, HugePageSize, OverlayFacts } from '@virt8ra/contract';
+import { readHugePages } from '../hardware/huge-pages.js';
 import type { HostContext } from '../host-context.js';
+import type { StartedWith } from '../instances/started-with.js';
 import { isOwnInterface } from '../network/interface-name.js';
 import { hostMemory, storageSpace } from '../storage/space.js';
 import type { VolumeStore } from '../storage/volume-store.js';
@@ -15,11 +17,24 @@ export async function takeInventory(
     findings,
     overlay,
     release,
-  }: { readonly findings: readonly HostFinding[]; readonly overlay: OverlayFacts; readonly release: AgentReleaseFacts | undefined },
+    started,
+  }: {
+    readonly findings: readonly HostFinding[];
+    readonly overlay: OverlayFacts;
+    readonly release: AgentReleaseFacts | undefined;
+    /** What guests' processes were started with that may be there. */
+    readonly started: readonly StartedWith[];
+  },
 ): Promise<HostInventory> {
   const { config, hypervisor, networking, clock } = context;
   const memory = await hostMemory();
   const space = await storageSpace(config.stateDirectory, volumes, config.reserveStorageBytes);
+  const huge = await readHugePages();
+  const { cpus: dedicatedCPUs } = context.dedicated;
+  const hugeFor = (size: HugePageSize) => {
+    const free = huge.find((each) => each.size === size)?.freeMiB ?? 0;
+    return started.reduce((sum, guest) => sum + (guest.hugePages === size ? guest.memoryMiB : 0), free);
+  };
   const processors = cpus();
   const threads = processors.length;
   const { qemuVersion, accelerator, reason, machines, cpuModels } = hypervisor;
@@ -38,6 +53,8 @@ export async function takeInventory(
     memoryAvailableMiB: rounded(memory.availableMiB, 64),
     storage: { totalBytes: space.totalBytes, freeBytes: rounded(space.freeBytes, 64 * 1024 ** 2) },
     nics: await listNics(),
+    dedicatedCPUs: [...dedicatedCPUs],
+    hugePages: [...huge],
     gpus: await listGpus(),
     hypervisor: { qemuVersion, accelerator, reason, machines: [...machines], cpuModels: [...cpuModels] },
     network: {
@@ -47,9 +64,12 @@ export async function takeInventory(
     },
     overlay,
     capacity: {
-      vCPU: threads * config.vcpuPerThread,
-      memoryMiB: Math.max(memory.totalMiB - config.reserveMemoryMiB, 0),
+      vCPU: (threads - dedicatedCPUs.length) * config.vcpuPerThread,
+      memoryMiB: Math.max(memory.totalMiB - huge.reduce((sum, { totalMiB }) => sum + totalMiB, 0) - config.reserveMemoryMiB, 0),
       storageBytes: rounded(space.capacityBytes, 64 * 1024 ** 2),
+      dedicatedCPU: dedicatedCPUs.length,
+      huge2Mi: hugeFor('2Mi'),
+      huge1Gi: hugeFor('1Gi'),
     },
     ...(context.ledger.state.maintenance === true ? { maintenance: true } : {}),
     agent: {

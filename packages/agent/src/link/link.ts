@@ -231,7 +231,18 @@ function openSession(options: LinkOptions, on: SessionListener): Session {
       host: identity.host,
       bootId: options.bootId,
       generation: options.generation(),
-      features: ['maintenance', 'live', 'restart-policy', 'stop-time', 'backup', 'snapshot', 'limits', ...options.features],
+      features: [
+        'maintenance',
+        'live',
+        'restart-policy',
+        'stop-time',
+        'backup',
+        'snapshot',
+        'limits',
+        'dedicated-cpus',
+        'huge-pages',
+        ...options.features,
+      ],
     });
   });
   socket.on('message', (data, binary) => {

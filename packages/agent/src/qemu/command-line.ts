@@ -1,4 +1,5 @@
 import { createHash } from 'node:crypto';
+import type { HugePageSize } from '@virt8ra/contract';
 import { deviceOptions, diskDeviceAt, diskNodesAt, diskPorts, type GuestDisk } from './disk-devices.js';
 import { pciAddress } from './pci-address.js';
 
@@ -21,6 +22,10 @@ export interface GuestPlan {
   readonly accelerator: 'kvm' | 'tcg';
   readonly vCPU: number;
   readonly memoryMiB: number;
+  /** Absent: whatever pages the host has. */
+  readonly hugePages?: HugePageSize;
+  /** NUMA node its memory shall come from, where it has all its processors there. */
+  readonly memoryNode?: number;
   /** The boot disk first; each has the place of its position. */
   readonly disks: readonly GuestDisk[];
   readonly seed: string;
@@ -59,7 +64,15 @@ export function qemuCommand(plan: GuestPlan): string[] {
     // Named threads tell whoever looks at the process which of them are the guest's processors.
     ...['-name', `guest=${plan.launchId},debug-threads=on`, '-uuid', stableUuid(plan.instance)],
     ...['-nodefaults', '-no-user-config', '-display', 'none', '-S', '-no-shutdown', '-sandbox', sandbox],
-    ...['-machine', plan.firmware === undefined ? plan.machine : `${plan.machine},pflash0=firmware,pflash1=variables`],
+    ...memoryBackend(plan),
+    ...[
+      '-machine',
+      [
+        plan.machine,
+        ...(plan.firmware === undefined ? [] : ['pflash0=firmware', 'pflash1=variables']),
+        ...(plan.hugePages === undefined ? [] : [`memory-backend=${memoryName(plan)}`]),
+      ].join(','),
+    ],
     ...['-accel', plan.accelerator === 'kvm' ? 'kvm' : 'tcg,thread=multi,tb-size=128'],
     ...['-cpu', plan.cpuModel, '-smp', String(plan.vCPU), '-m', String(plan.memoryMiB)],
     ...['-pidfile', plan.paths.pid],
@@ -91,6 +104,18 @@ export function qemuCommand(plan: GuestPlan): string[] {
       `virtio-net-pci,id=nic${index},netdev=${netdevId(index)},mac=${nic.mac},romfile=,${nic.mtu === undefined ? '' : `host_mtu=${nic.mtu},`}${pciAddress('nic', index)}`,
     ]),
   ];
+}
+
+/** The name that the machine itself gives its memory, so that a guest can be moved whatever pages it has at either end. */
+function memoryName({ architecture }: GuestPlan): string {
+  return architecture === 'arm64' ? 'mach-virt.ram' : 'pc.ram';
+}
+
+function memoryBackend(plan: GuestPlan): string[] {
+  if (plan.hugePages === undefined) return [];
+  const node = plan.memoryNode === undefined ? '' : `,host-nodes=${plan.memoryNode},policy=preferred`;
+  const pages = `hugetlb=on,hugetlbsize=${plan.hugePages === '2Mi' ? '2M' : '1G'},prealloc=on${node}`;
+  return ['-object', `memory-backend-memfd,id=${memoryName(plan)},size=${plan.memoryMiB}M,share=off,${pages}`];
 }
 
 /** Id of the `-netdev` of NIC `index`. */

@@ -128,6 +128,8 @@ const columnsOfKind: Readonly<Record<string, readonly Column[]>> = {
   'instance-sku': [
     column<typeof instanceSku>('VCPU', (spec) => spec.vCPU),
     column<typeof instanceSku>('MEMORY', (spec) => `${spec.ram} GiB`),
+    column<typeof instanceSku>('CPUS', (_spec, _status, _now, { extensions }) => extensions?.['virt8ra.cpu-policy'] ?? 'shared'),
+    column<typeof instanceSku>('PAGES', (_spec, _status, _now, { extensions }) => extensions?.['virt8ra.huge-pages']),
   ],
   'storage-sku': [
     column<typeof storageSku>('TYPE', (spec) => spec.type),

@@ -1,4 +1,5 @@
 import { type Static, Type } from 'typebox';
+import { cpuPolicies, hugePageSizes } from '../kinds/sku.js';
 import { oneOf } from '../shape.js';
 import { DesiredFilter, FilterKey } from './filter.js';
 import { DesiredOverlay } from './overlay.js';
@@ -200,6 +201,10 @@ export const DesiredInstance = Type.Object(
     firmware: Type.Union([Type.Literal('BIOS'), Type.Literal('UEFI')]),
     vCPU: Type.Integer({ minimum: 1, maximum: 60 }),
     memoryMiB: Type.Integer({ minimum: 64 }),
+    /** `dedicated`: each of its processors has a hardware thread for itself, of those that the host sets apart. Feature `dedicated-cpus`. */
+    cpuPolicy: Type.Optional(oneOf(cpuPolicies)),
+    /** Its memory is in huge pages of that size, all of it from the start. Feature `huge-pages`. */
+    hugePages: Type.Optional(oneOf(hugePageSizes)),
     /** Versioned machine type and named CPU model of the first start; absent before it. */
     machine: Type.Optional(Type.String({ maxLength: 64 })),
     cpuModel: Type.Optional(Type.String({ maxLength: 64 })),

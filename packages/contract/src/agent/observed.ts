@@ -1,5 +1,6 @@
 import { type Static, Type } from 'typebox';
 import { backupConsistencies } from '../kinds/backup.js';
+import { hugePageSizes } from '../kinds/sku.js';
 import { oneOf, Sha256 } from '../shape.js';
 import { VolumeLimits } from './desired.js';
 import { GuestFacts } from './guest-facts.js';
@@ -112,6 +113,8 @@ export const ObservedInstance = Type.Object({
   cpuModel: Type.Optional(Type.String()),
   accelerator: Type.Optional(oneOf(['kvm', 'tcg'])),
   pid: Type.Optional(Type.Integer()),
+  /** Hardware thread of each of its processors, as seen, where it has them for itself. */
+  dedicatedCPUs: Type.Optional(Type.Array(Type.Integer())),
   startedAt: Type.Optional(Type.String()),
   restarts: Type.Integer(),
   boot: Type.Optional(GuestBoot),
@@ -235,6 +238,10 @@ export const HostInventory = Type.Object({
   memoryAvailableMiB: Type.Integer(),
   storage: Type.Object({ totalBytes: Type.Integer(), freeBytes: Type.Integer() }),
   nics: Type.Array(Type.Object({ name: Type.String(), mac: Type.String(), addresses: Type.Array(Type.String()) })),
+  /** Hardware threads set apart for guests that have theirs for themselves. */
+  dedicatedCPUs: Type.Optional(Type.Array(Type.Integer())),
+  /** Huge pages that the kernel keeps, in MiB; free ones are in nobody's hands. */
+  hugePages: Type.Optional(Type.Array(Type.Object({ size: oneOf(hugePageSizes), totalMiB: Type.Integer(), freeMiB: Type.Integer() }))),
   gpus: Type.Array(Type.Object({ address: Type.String(), vendor: Type.String(), model: Type.String() })),
   hypervisor: Type.Object({
     qemuVersion: Type.Union([Type.String(), Type.Null()]),
@@ -252,7 +259,16 @@ export const HostInventory = Type.Object({
   /** Absent: an agent without overlay. */
   overlay: Type.Optional(OverlayFacts),
   /** What instances may use in all; free is this minus what desired instances and volumes claim. */
-  capacity: Type.Object({ vCPU: Type.Integer(), memoryMiB: Type.Integer(), storageBytes: Type.Integer() }),
+  capacity: Type.Object({
+    vCPU: Type.Integer(),
+    memoryMiB: Type.Integer(),
+    storageBytes: Type.Integer(),
+    /** Hardware threads for guests that have them for themselves; not counted in `vCPU`. Absent: none. */
+    dedicatedCPU: Type.Optional(Type.Integer()),
+    /** MiB in huge pages of 2 MiB and of 1 GiB; not counted in `memoryMiB`. Absent: none. */
+    huge2Mi: Type.Optional(Type.Integer()),
+    huge1Gi: Type.Optional(Type.Integer()),
+  }),
   /** It starts no guests, because it was told so. */
   maintenance: Type.Optional(Type.Boolean()),
   agent: Type.Object({ version: Type.String(), rssMiB: Type.Number(), uptimeSeconds: Type.Number() }),

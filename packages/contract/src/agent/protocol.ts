@@ -52,6 +52,8 @@ export const agentFeatures = [
   'path-probes',
   'update',
   'neighbours',
+  'dedicated-cpus',
+  'huge-pages',
 ] as const;
 export type AgentFeature = (typeof agentFeatures)[number];
 

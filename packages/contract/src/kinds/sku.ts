@@ -1,6 +1,14 @@
 import { type Static, Type } from 'typebox';
 import { defineKind } from '../kind.js';
 
+/** How a guest's processors use those of their host; what says nothing shares them. Extension `virt8ra.cpu-policy` of an instance SKU. */
+export const cpuPolicies = ['dedicated'] as const;
+export type CpuPolicy = (typeof cpuPolicies)[number];
+
+/** Extension `virt8ra.huge-pages` of an instance SKU. */
+export const hugePageSizes = ['2Mi', '1Gi'] as const;
+export type HugePageSize = (typeof hugePageSizes)[number];
+
 /** SKUs are our own catalogue: a promise of size that every account maps to what it sells. Read-only. */
 
 export const instanceSku = defineKind({

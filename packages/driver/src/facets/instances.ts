@@ -1,7 +1,9 @@
 import type {
+  CpuPolicy,
   DesiredInstance,
   DesiredRestart,
   Difference,
+  HugePageSize,
   InstanceActivity,
   ObservedInstance,
   Permit,
@@ -19,6 +21,10 @@ export interface InstanceRealizationSpec {
   readonly firmware: 'BIOS' | 'UEFI';
   readonly vCPU: number;
   readonly memoryMiB: number;
+  /** Absent: its processors are shared. */
+  readonly cpuPolicy?: CpuPolicy;
+  /** Absent: its memory is in whatever pages the host has. */
+  readonly hugePages?: HugePageSize;
   /** Recorded at the first start; carried along by moves. */
   readonly machine?: string;
   readonly cpuModel?: string;

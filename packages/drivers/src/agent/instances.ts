@@ -43,7 +43,14 @@ function instanceFromSpec(spec: InstanceRealizationSpec, { key, host, features }
     throw new Problem('unsupported', `an instance has at most ${capabilities.maxNicsPerInstance} NICs, not ${spec.nics.length}`);
   }
   const { instance, name, architecture, firmware, vCPU, memoryMiB, machine, cpuModel, power, restarts, permit, surrenderEpoch } = spec;
-  const { restart, stopSeconds } = spec;
+  const { restart, stopSeconds, cpuPolicy, hugePages } = spec;
+  for (const [wanted, feature] of [
+    [cpuPolicy, 'dedicated-cpus'],
+    [hugePages, 'huge-pages'],
+  ] as const) {
+    if (wanted !== undefined && !features.has(feature))
+      throw new Problem('unsupported', `the agent of host ${host} is of an older release and cannot give ${feature}; bring it up to date`);
+  }
   return {
     key,
     instance,
@@ -52,6 +59,8 @@ function instanceFromSpec(spec: InstanceRealizationSpec, { key, host, features }
     firmware,
     vCPU,
     memoryMiB,
+    ...(cpuPolicy === undefined ? {} : { cpuPolicy }),
+    ...(hugePages === undefined ? {} : { hugePages }),
     ...(machine === undefined ? {} : { machine }),
     ...(cpuModel === undefined ? {} : { cpuModel }),
     power,

@@ -35,6 +35,29 @@ describe('placement', () => {
     expect(explainRefusals(ranked.slice(1))).toContain('alpha/a1: the host cannot route out of networks (take the route table');
   });
 
+  it('takes dedicated CPUs and huge pages only where there are some, and judges by them only what asks for them', () => {
+    const apart: Candidate = { ...host, host: 'a2', capacity: { ...host.capacity, dedicatedCPU: 4, huge2Mi: 1024 } };
+
+    const ranked = rankCandidates([host, apart], { ...need, vCPU: 0, dedicatedCPU: 3 });
+
+    expect(ranked.map((verdict) => [verdict.host, verdict.fits])).toEqual([
+      ['a2', true],
+      ['a1', false],
+    ]);
+    expect(ranked[0]?.score).toBeCloseTo(0.25);
+    expect(explainRefusals(ranked.slice(1))).toContain(
+      '0 dedicated CPUs free of 0 dedicated CPUs, 3 dedicated CPUs needed (set CPUs apart with the agent’s --dedicated-cpus on a1)',
+    );
+    // More is claimed there than is left apart: of no concern to those who share.
+    const shrunk = { ...apart, claimed: { ...apart.claimed, dedicatedCPU: 6 } };
+    expect(rankCandidates([shrunk], need)[0]?.fits).toBe(true);
+    const full = { ...apart, claimed: { ...apart.claimed, dedicatedCPU: 4, huge2Mi: 1024 } };
+    expect(rankCandidates([full], need)[0]?.score).toBeCloseTo(0.75);
+    expect(explainRefusals(rankCandidates([full], { ...need, memoryMiB: 0, huge2Mi: 512 }))).toContain(
+      '0 MiB in pages of 2 MiB free of 1024 MiB in pages of 2 MiB, 512 MiB in pages of 2 MiB needed',
+    );
+  });
+
   it('prefers the host that keeps the larger share of its tightest resource free', () => {
     const busy: Candidate = { ...host, site: 'beta', host: 'b1', claimed: { vCPU: 4, memoryMiB: 0, storageBytes: 0 } };
 

@@ -7,6 +7,11 @@ export interface Capacity {
   readonly vCPU: number;
   readonly memoryMiB: number;
   readonly storageBytes: number;
+  /** Hardware threads for one guest alone. Absent: none. */
+  readonly dedicatedCPU?: number;
+  /** MiB in huge pages of that size. Absent: none. */
+  readonly huge2Mi?: number;
+  readonly huge1Gi?: number;
 }
 
 export interface Candidate {
@@ -98,18 +103,23 @@ function judge(candidate: Candidate, requirement: Requirement): Verdict {
   const lacking = requirement.networking.find((needed) => !candidate.networking.includes(needed));
   if (lacking !== undefined) return refuse(...networkingRefusals[lacking]);
   const free = subtract(candidate.capacity, candidate.claimed);
-  for (const [resource, unit] of capacityUnits) {
-    if (requirement[resource] > free[resource]) {
-      const short = requirement[resource] - free[resource];
+  for (const [resource, unit, provide] of capacityUnits) {
+    const [needed, left, whole] = [requirement, free, candidate.capacity].map((each) => each[resource] ?? 0) as [number, number, number];
+    if (needed > 0 && needed > left) {
       return refuse(
-        `${unit(free[resource])} free of ${unit(candidate.capacity[resource])}, ${unit(requirement[resource])} needed`,
-        `free ${unit(short)} on ${candidate.host}`,
+        `${unit(left)} free of ${unit(whole)}, ${unit(needed)} needed`,
+        whole === 0 && provide !== undefined ? `${provide} on ${candidate.host}` : `free ${unit(needed - left)} on ${candidate.host}`,
       );
     }
   }
   const left = subtract(free, requirement);
   const score = Math.min(
-    ...capacityUnits.map(([resource]) => (candidate.capacity[resource] === 0 ? 0 : left[resource] / candidate.capacity[resource])),
+    ...capacityUnits.flatMap(([resource, , provide]) => {
+      const whole = candidate.capacity[resource] ?? 0;
+      // What few guests ask for says nothing of how full the host is for the others.
+      if (provide !== undefined && (requirement[resource] ?? 0) === 0) return [];
+      return [whole === 0 ? 0 : (left[resource] ?? 0) / whole];
+    }),
   );
   return {
     site: candidate.site,
@@ -137,14 +147,29 @@ const networkingRefusals: Readonly<Record<Networking, readonly [string, string]>
   ],
 };
 
-const capacityUnits: readonly (readonly [keyof Capacity, (amount: number) => string])[] = [
+/** What there is room of, its unit, and for what not every host has at all, how it comes to have some. */
+const capacityUnits: readonly (readonly [keyof Capacity, (amount: number) => string, string?])[] = [
   ['vCPU', (amount) => `${amount} vCPU`],
   ['memoryMiB', (amount) => `${amount} MiB memory`],
   ['storageBytes', (amount) => `${(amount / 1e9).toFixed(1)} GB storage`],
+  ['dedicatedCPU', (amount) => `${amount} dedicated CPU${amount === 1 ? '' : 's'}`, 'set CPUs apart with the agent’s --dedicated-cpus'],
+  ['huge2Mi', (amount) => `${amount} MiB in pages of 2 MiB`, 'let the kernel keep huge pages (vm.nr_hugepages)'],
+  ['huge1Gi', (amount) => `${amount} MiB in pages of 1 GiB`, 'let the kernel keep pages of 1 GiB (hugepagesz=1G hugepages=N)'],
 ];
 
+/** The fields of a capacity, in the order in which a lack of them is told. */
+export const capacityFields: readonly (keyof Capacity)[] = capacityUnits.map(([field]) => field);
+
 export function subtract(a: Capacity, b: Capacity): Capacity {
-  return { vCPU: a.vCPU - b.vCPU, memoryMiB: a.memoryMiB - b.memoryMiB, storageBytes: a.storageBytes - b.storageBytes };
+  const left = (field: keyof Capacity) => (a[field] ?? 0) - (b[field] ?? 0);
+  return {
+    vCPU: left('vCPU'),
+    memoryMiB: left('memoryMiB'),
+    storageBytes: left('storageBytes'),
+    dedicatedCPU: left('dedicatedCPU'),
+    huge2Mi: left('huge2Mi'),
+    huge1Gi: left('huge1Gi'),
+  };
 }
 
 function compareText(a: string, b: string): number {

@@ -1,3 +1,5 @@
+import type { CpuPolicy, HugePageSize } from '@virt8ra/contract';
+
 /** What is sold in this federation: sizes and classes that every account maps to what it has. Names and sizes follow SECA's catalogue. */
 
 /** vCPU and memory in GiB. */
@@ -13,6 +15,22 @@ export const instanceSkus: Readonly<Record<string, { readonly vCPU: number; read
   'seca.dl': { vCPU: 8, ram: 32 },
   'seca.dxl': { vCPU: 16, ram: 64 },
   'seca.sxl': { vCPU: 16, ram: 32 },
+};
+
+/** Sizes whose guests have hardware threads for themselves, their memory in huge pages or not. Only hosts that are set up for it take them. */
+export const hardwareSkus: Readonly<
+  Record<string, { readonly vCPU: number; readonly ram: number; readonly cpuPolicy: CpuPolicy; readonly hugePages?: HugePageSize }>
+> = {
+  'virt8ra.pxs': { vCPU: 1, ram: 1, cpuPolicy: 'dedicated' },
+  'virt8ra.pm': { vCPU: 2, ram: 4, cpuPolicy: 'dedicated' },
+  'virt8ra.pl': { vCPU: 4, ram: 8, cpuPolicy: 'dedicated' },
+  'virt8ra.p2xl': { vCPU: 8, ram: 16, cpuPolicy: 'dedicated' },
+  'virt8ra.p4xl': { vCPU: 16, ram: 64, cpuPolicy: 'dedicated' },
+  'virt8ra.phxs': { vCPU: 1, ram: 1, cpuPolicy: 'dedicated', hugePages: '2Mi' },
+  'virt8ra.phm': { vCPU: 2, ram: 4, cpuPolicy: 'dedicated', hugePages: '2Mi' },
+  'virt8ra.phl': { vCPU: 4, ram: 8, cpuPolicy: 'dedicated', hugePages: '2Mi' },
+  'virt8ra.ph2xl': { vCPU: 8, ram: 16, cpuPolicy: 'dedicated', hugePages: '2Mi' },
+  'virt8ra.ph4xl': { vCPU: 16, ram: 64, cpuPolicy: 'dedicated', hugePages: '1Gi' },
 };
 
 /** IOPS by durability: `rd` remote, `ld` local. `minVolumeSize` in GB. */

@@ -15,6 +15,7 @@ import {
   site,
   workspace,
 } from '@virt8ra/contract';
+import type { Static } from 'typebox';
 import { jsonEqual } from '../../resources/json-equal.js';
 import type { StoreTransaction } from '../../resources/store.js';
 import type { ResolvedReference, StoredResource } from '../../resources/stored-resource.js';
@@ -31,9 +32,9 @@ import { assertNotReverting } from '../snapshotted.js';
 import { admitAntiAffinity } from './anti-affinity.js';
 import { admitDataVolumes } from './data-volumes.js';
 import { guestCare } from './guest-care.js';
-import type { InstanceParts } from './parts.js';
 import { setInstancePower } from './power.js';
 import { admitResize } from './resize.js';
+import { sizeOf } from './size.js';
 import { accessPorts } from './specification.js';
 import type { InstanceStatus } from './status.js';
 
@@ -62,7 +63,7 @@ export async function admitInstance(
       sources: [{ pointer: '/spec/zone' }],
     });
   }
-  const sku = await tx.resolve<InstanceParts['sku']>(instanceSku, spec.skuRef, within, '/spec/skuRef');
+  const sku = await tx.resolve<Static<typeof instanceSku.spec>>(instanceSku, spec.skuRef, within, '/spec/skuRef');
   const references: ResolvedReference[] = [sku.reference];
   const volumes = [
     { given: spec.bootVolume.deviceRef, pointer: '/spec/bootVolume/deviceRef' },
@@ -104,7 +105,7 @@ export async function admitInstance(
     const before = (await tx.referencesOf(previous.uid)).find(({ pointer }) => pointer === '/spec/skuRef');
     if (group !== undefined && previous.spec.securityGroupRef === undefined && nics.length > 0)
       await assertHostNetworking(context, tx, previous, 'security-groups', groupPointer);
-    if (before?.uid !== sku.reference.uid) await admitResize(context, tx, previous, sku.target.spec);
+    if (before?.uid !== sku.reference.uid) await admitResize(context, tx, previous, sizeOf(sku.target));
     if (!jsonEqual(previous.spec.dataVolumes ?? [], spec.dataVolumes ?? [])) {
       await assertNotMoving(context, tx, previous.uid, 'change its data volumes');
       await admitDataVolumes(context, tx, previous, targets.slice(1));

@@ -14,6 +14,7 @@ import type { KindContext } from '../context.js';
 import { readApart } from './anti-affinity.js';
 import { networkingNeeds } from './networking.js';
 import type { InstanceParts } from './parts.js';
+import { roomOf } from './size.js';
 
 /** Machine names of kernels (`uname -m`) in SECA's words. */
 const architectures: Readonly<Record<string, string>> = { x86_64: 'amd64', aarch64: 'arm64', x64: 'amd64' };
@@ -105,8 +106,7 @@ export function requirementOf(
     firmware: parts.firmware,
     networking,
     apart,
-    vCPU: parts.sku.vCPU,
-    memoryMiB: parts.sku.ram * 1024,
+    ...roomOf(parts.size),
     storageBytes: parts.storageBytes - (pinned?.storageBytes ?? 0),
     ...(pinned === undefined ? {} : { host: pinned.host }),
   };

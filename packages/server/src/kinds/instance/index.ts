@@ -20,6 +20,7 @@ export { instanceGroup, networkingNeeds, publicIpsOfInstance } from './networkin
 export { type InstanceParts, partsOfInstance } from './parts.js';
 export { currentPermit, grantPermit, promisePermit, recordSurrender } from './permits.js';
 export { instancePower, setInstancePower } from './power.js';
+export { roomOf } from './size.js';
 export { accessPorts, type RealizationOverrides, realizationSpecOf } from './specification.js';
 export type { InstanceStatus } from './status.js';
 export { openInstanceStream } from './stream.js';

@@ -14,10 +14,11 @@ import type { StoreReader } from '../../resources/store.js';
 import type { StoredResource } from '../../resources/stored-resource.js';
 import { blockStorageBytes, bootOf } from '../block-storage/index.js';
 import type { NicStatus } from '../nic/index.js';
+import { type InstanceSize, sizeOf } from './size.js';
 
 /** What an instance is made of, read through the references stored with it. */
 export interface InstanceParts {
-  readonly sku: Static<typeof instanceSku.spec>;
+  readonly size: InstanceSize;
   /** Boot volume first. */
   readonly volumes: readonly StoredResource<BlockStorageSpec>[];
   /** Primary NIC first. */
@@ -47,7 +48,7 @@ export async function partsOfInstance(reader: StoreReader, resource: StoredResou
   ];
   const boot = volumes[0] === undefined ? {} : await bootOf(reader, volumes[0]);
   return {
-    sku: at('/spec/skuRef').spec as Static<typeof instanceSku.spec>,
+    size: sizeOf(at('/spec/skuRef') as StoredResource<Static<typeof instanceSku.spec>>),
     volumes,
     nicUids: nics.map(({ uid }) => uid),
     architecture: boot.cpuArchitecture ?? 'amd64',

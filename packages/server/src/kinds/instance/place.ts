@@ -11,6 +11,7 @@ import { publicIpsOfInstance } from './networking.js';
 import type { InstanceParts } from './parts.js';
 import { grantPermit } from './permits.js';
 import { beginInstancePower } from './power.js';
+import { roomOf } from './size.js';
 import type { InstanceStatus } from './status.js';
 
 /**
@@ -48,8 +49,7 @@ export async function placeInstance(
         role: 'primary',
         site: best.site,
         host: best.host,
-        vCPU: parts.sku.vCPU,
-        memoryMiB: parts.sku.ram * 1024,
+        ...roomOf(parts.size),
         storageBytes: 0,
       },
       ...parts.volumes.map((volume) => ({

@@ -111,7 +111,7 @@ async function converge(context: InstanceContext, resource: Instance, primary: R
   if (handle !== undefined) await facet.update(handle, spec);
   await rememberGroups(context, resource, parts.nicUids, realization);
   const seen = await look(context, resource, realization, 'after');
-  await settleSize(context, resource, parts.sku, seen);
+  await settleSize(context, resource, parts.size, seen);
   return outcomeOf(seen, power.power);
 }
 

@@ -1,14 +1,12 @@
-import { type InstanceSpec, type instanceSku, Problem } from '@virt8ra/contract';
+import { type InstanceSpec, Problem } from '@virt8ra/contract';
 import type { InstanceRealizationStatus, Observation } from '@virt8ra/driver';
-import type { Static } from 'typebox';
 import { claimOfResource, claimOnHost, shrinkClaim } from '../../capacity/claims.js';
 import type { StoreTransaction } from '../../resources/store.js';
 import type { StoredResource } from '../../resources/stored-resource.js';
 import type { KindContext } from '../context.js';
 import { capacityOf } from './candidates.js';
+import { type InstanceSize, roomOf } from './size.js';
 import type { InstanceStatus } from './status.js';
-
-type Sku = Static<typeof instanceSku.spec>;
 
 /**
  * Claims what another SKU needs where the instance is, before it is promised. Until its guest has really become smaller it keeps what it has: the
@@ -19,7 +17,7 @@ export async function admitResize(
   context: KindContext,
   tx: StoreTransaction,
   resource: StoredResource<InstanceSpec, InstanceStatus>,
-  sku: Sku,
+  size: InstanceSize,
 ): Promise<void> {
   const name = resource.address.name;
   const runs = await context.runner.list({ subject: `${resource.kind}/${resource.uid}`, live: true });
@@ -31,10 +29,14 @@ export async function admitResize(
   const inventory = hosts.find((each) => each.host === host)?.inventory;
   if (inventory === undefined)
     throw new Problem('unavailable', `it is not known how large host ${host} is; try again when it is connected`);
+  const room = roomOf(size);
   const wanted = {
     ...held,
-    vCPU: Math.max(held.vCPU, sku.vCPU),
-    memoryMiB: Math.max(held.memoryMiB, sku.ram * 1024),
+    vCPU: Math.max(held.vCPU, room.vCPU),
+    memoryMiB: Math.max(held.memoryMiB, room.memoryMiB),
+    dedicatedCPU: Math.max(held.dedicatedCPU, room.dedicatedCPU),
+    huge2Mi: Math.max(held.huge2Mi, room.huge2Mi),
+    huge1Gi: Math.max(held.huge1Gi, room.huge1Gi),
   };
   try {
     await claimOnHost(tx.client, host, capacityOf(inventory), [wanted]);
@@ -42,7 +44,7 @@ export async function admitResize(
     if (!(error instanceof Problem) || error.kind !== 'exhausted') throw error;
     throw new Problem(
       'exhausted',
-      `host ${host} has no room for ${sku.vCPU} vCPU and ${sku.ram} GiB of memory; nothing was changed. Move it first: virt8ra migrate ${name} --to SITE`,
+      `host ${host} has no room for ${sayRoom(size)}; nothing was changed. Move it first: virt8ra migrate ${name} --to SITE`,
       { sources: [{ pointer: '/spec/skuRef' }], facts: error.facts },
     );
   }
@@ -52,12 +54,17 @@ export async function admitResize(
 export async function settleSize(
   context: KindContext,
   resource: StoredResource<InstanceSpec>,
-  sku: Sku,
+  size: InstanceSize,
   seen: Observation<InstanceRealizationStatus>,
 ): Promise<void> {
   if (seen.type !== 'present') return;
   const { activity, differences = [], trouble } = seen.status;
   const fits = activity === 'stopped' || (activity === 'running' && differences.length === 0 && trouble === undefined);
   if (!fits) return;
-  await context.store.transaction(async (tx) => await shrinkClaim(tx.client, resource.uid, { vCPU: sku.vCPU, memoryMiB: sku.ram * 1024 }));
+  await context.store.transaction(async (tx) => await shrinkClaim(tx.client, resource.uid, roomOf(size)));
+}
+
+function sayRoom({ vCPU, memoryMiB, cpuPolicy, hugePages }: InstanceSize): string {
+  const processors = cpuPolicy === 'dedicated' ? `${vCPU} dedicated CPUs` : `${vCPU} vCPU`;
+  return `${processors} and ${memoryMiB / 1024} GiB of memory${hugePages === undefined ? '' : ` in pages of ${hugePages}B`}`;
 }

@@ -18,6 +18,7 @@ import {
   partsOfInstance,
   readApart,
   requirementOf,
+  roomOf,
 } from '../instance/index.js';
 import { type LiveQuestion, liveFault } from './live-fault.js';
 import { hostsAt, startedAs } from './live-outlook.js';
@@ -185,7 +186,7 @@ async function primaryOf(
 function incomingClaims(instance: Id<'resource'>, parts: InstanceParts, { site, host }: Place): Parameters<typeof claimOnHost>[3] {
   const at = { role: 'incoming', site, host } as const;
   return [
-    { ...at, resourceUid: instance, vCPU: parts.sku.vCPU, memoryMiB: parts.sku.ram * 1024, storageBytes: 0 },
+    { ...at, resourceUid: instance, ...roomOf(parts.size), storageBytes: 0 },
     ...parts.volumes.map(({ uid, spec }) => ({
       ...at,
       resourceUid: uid,
