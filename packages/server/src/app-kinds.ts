@@ -20,10 +20,10 @@ import { createMigrationBehaviour, createMigrationWorkflow } from './kinds/migra
 import { createNetworkBehaviour } from './kinds/network/index.js';
 import { createNicBehaviour } from './kinds/nic/index.js';
 import { publicIpBehaviour } from './kinds/public-ip/index.js';
-import { routeTableBehaviour } from './kinds/route-table/index.js';
+import { createRouteTableBehaviour } from './kinds/route-table/index.js';
 import { createSecurityGroupBehaviour, securityGroupRuleBehaviour } from './kinds/security-group/index.js';
 import { createSnapshotBehaviour } from './kinds/snapshot/index.js';
-import { subnetBehaviour } from './kinds/subnet/index.js';
+import { createSubnetBehaviour } from './kinds/subnet/index.js';
 import { createDrainWorkflow, createTopologyBehaviours } from './kinds/topology/index.js';
 import { workspaceBehaviour } from './kinds/workspace/index.js';
 import type { Store } from './resources/store.js';
@@ -72,9 +72,9 @@ export function composeKinds(parts: {
       imageBehaviour as KindBehaviour,
       createImageImportBehaviour(context, artifacts, acceptWorkflow) as KindBehaviour,
       createNetworkBehaviour(context, { pool, networkPairs: fleet.networkPairs }) as KindBehaviour,
-      subnetBehaviour as KindBehaviour,
+      createSubnetBehaviour(context) as KindBehaviour,
       internetGatewayBehaviour as KindBehaviour,
-      routeTableBehaviour as KindBehaviour,
+      createRouteTableBehaviour(context) as KindBehaviour,
       publicIpBehaviour as KindBehaviour,
       securityGroupRuleBehaviour as KindBehaviour,
       createSecurityGroupBehaviour(context) as KindBehaviour,

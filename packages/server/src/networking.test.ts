@@ -1,4 +1,4 @@
-import type { DesiredFilter, DesiredNic } from '@virt8ra/contract';
+import { type AgentFeature, agentFeatures, type DesiredFilter, type DesiredNic } from '@virt8ra/contract';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { SimulatedAgent } from './fleet/testing/simulated-agent.js';
 import { type Answer, type ControlPlane, startControlPlane } from './testing/control-plane.js';
@@ -25,10 +25,12 @@ const gone = ({ status }: Answer): boolean => status === 404;
 
 let plane: ControlPlane;
 let alpha: SimulatedAgent;
+/** What alpha says it can do, at its next greeting. */
+const alphaCan: AgentFeature[] = [...agentFeatures];
 let beta: SimulatedAgent;
 beforeAll(async () => {
   plane = await startControlPlane();
-  alpha = await plane.addSite('alpha', { publicAddresses: ['203.0.113.0/29'] });
+  alpha = await plane.addSite('alpha', { publicAddresses: ['203.0.113.0/29'], features: alphaCan });
   beta = await plane.addSite('beta');
   await plane.addSite('plain', { features: [] });
 }, 120_000);
@@ -187,6 +189,25 @@ describe('networking of instances', { timeout: 90_000 }, () => {
     await alpha.until('one subnet', () => alpha.desired.networks[0]?.neighbours === undefined);
   });
 
+  it('shows on what was put that its host cannot serve it any more, how to mend it, and that it was mended', async () => {
+    const put = ['networks/lan/route-tables/ways', 'public-ips/door', 'nics/web'].map(seca);
+    alphaCan.splice(0, alphaCan.length, ...agentFeatures.filter((each) => each !== 'routes' && each !== 'public-addresses'));
+    alpha.cut();
+    const refusal = (answer: Answer): string | undefined => {
+      const [newest] = seen(answer).status?.conditions ?? [];
+      return newest?.state === 'error' && newest.reason === 'Refused' ? newest.message : undefined;
+    };
+    const [table, ip, card] = await Promise.all(put.map(async (path) => await plane.until(path, refusal, 40_000)));
+    expect(table).toMatch(/^host alpha-1 cannot route out of networks\. Move the instances .* or run the agent there as root/);
+    expect(ip).toMatch(
+      /^instance web is on host alpha-1, which cannot lead public IPs to instances\. Move it .* or run the agent there as root/,
+    );
+    expect(card).toBe(ip);
+    alphaCan.splice(0, alphaCan.length, ...agentFeatures);
+    alpha.cut();
+    await Promise.all(put.map(async (path) => await plane.until(path, active, 40_000)));
+  });
+
   it('shows a group as changing while a host of it is away', async () => {
     alpha.unplug();
     await put(seca('security-group-rules/http'), { direction: 'ingress', protocol: 'tcp', ports: { list: [443] } });
@@ -295,6 +316,22 @@ describe('networking of instances', { timeout: 90_000 }, () => {
       });
     }
     expect(active(await plane.call('GET', `${instances}/lone`))).toBe(true);
+
+    // The same of a way out and of a public IP.
+    await put(seca('networks/island/route-tables/ways'), {
+      routes: [{ destinationCidrBlock: '0.0.0.0/0', targetRef: 'internet-gateways/out' }],
+    });
+    const routed = { cidr: { ipv4: '10.41.1.0/24' }, routeTableRef: 'route-tables/ways' };
+    expect(await plane.call('PUT', seca('networks/island/subnets/all'), { spec: routed })).toMatchObject({
+      status: 409,
+      body: {
+        detail: expect.stringMatching(
+          /network island is on a host that cannot serve it; nothing was changed: host .* cannot route out of networks\. Move/,
+        ),
+        sources: [{ pointer: '/spec/routeTableRef' }],
+      },
+    });
+    await remove(seca('networks/island/route-tables/ways'));
     for (const path of [`${instances}/lone`, seca('nics/lone'), seca('networks/island/subnets/all'), seca('networks/island')])
       await remove(path);
   });

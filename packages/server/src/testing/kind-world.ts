@@ -24,9 +24,9 @@ import { internetGatewayBehaviour } from '../kinds/internet-gateway/index.js';
 import { createNetworkBehaviour, networkMigrations } from '../kinds/network/index.js';
 import { createNicBehaviour, nicMigrations } from '../kinds/nic/index.js';
 import { publicIpBehaviour, publicIpMigrations } from '../kinds/public-ip/index.js';
-import { routeTableBehaviour } from '../kinds/route-table/index.js';
+import { createRouteTableBehaviour } from '../kinds/route-table/index.js';
 import { createSecurityGroupBehaviour, securityGroupRuleBehaviour } from '../kinds/security-group/index.js';
-import { subnetBehaviour } from '../kinds/subnet/index.js';
+import { createSubnetBehaviour } from '../kinds/subnet/index.js';
 import { workspaceBehaviour } from '../kinds/workspace/index.js';
 import { createStore } from '../resources/create-store.js';
 import { resourceMigrations } from '../resources/migrations.js';
@@ -72,9 +72,9 @@ export async function startKindWorld(): Promise<KindWorld> {
       [
         workspaceBehaviour,
         createNetworkBehaviour(context, { pool, networkPairs: async () => new Map() }),
-        subnetBehaviour,
+        createSubnetBehaviour(context),
         internetGatewayBehaviour,
-        routeTableBehaviour,
+        createRouteTableBehaviour(context),
         publicIpBehaviour,
         securityGroupRuleBehaviour,
         createSecurityGroupBehaviour(context),

@@ -5,7 +5,8 @@ import type { Realization } from '../../resources/ledger-types.js';
 import type { StoredResource } from '../../resources/stored-resource.js';
 import { blockStorageBytes, realizeBlockStorage } from '../block-storage/index.js';
 import type { KindContext } from '../context.js';
-import { nicsForInstance } from '../nic/index.js';
+import { publicIpRefusal, showServed } from '../host-networking.js';
+import { type NicOfInstance, nicsForInstance } from '../nic/index.js';
 import { claimStorage } from '../storage-claim.js';
 import { blocked, conditionFrom, isSettled } from './condition.js';
 import { attachedVolumes, diskTrouble } from './data-volumes.js';
@@ -108,22 +109,38 @@ async function converge(context: InstanceContext, resource: Instance, primary: R
     realization = { ...realization, handle, state: 'present' };
   }
   const { handle } = realization;
+  const nics = await nicsForInstance(context.store, parts.nicUids);
+  await showPublicIps(context, resource, nics, { site, host });
   if (handle !== undefined) await facet.update(handle, spec);
-  await rememberGroups(context, resource, parts.nicUids, realization);
+  await rememberGroups(context, resource, nics, realization);
   const seen = await look(context, resource, realization, 'after');
   await settleSize(context, resource, parts.size, seen);
   return outcomeOf(seen, power.power);
+}
+
+/** Public IPs, and the NICs that name them, are what their owner put: they say that the host cannot lead them to the instance. */
+async function showPublicIps(
+  context: KindContext,
+  { address }: Instance,
+  nics: readonly NicOfInstance[],
+  at: { readonly site: string; readonly host: string },
+): Promise<void> {
+  const leading = nics.flatMap(({ publicIps, waysIn }) => publicIps.filter(({ site, version }) => site === at.site && waysIn.has(version)));
+  if (leading.length === 0) return;
+  const refusal = await publicIpRefusal(context, address.name, at);
+  await context.store.transaction(async (tx) => {
+    for (const uid of new Set(leading.flatMap((ip) => [ip.uid, ip.nicUid]))) await showServed(tx, uid, refusal);
+  });
 }
 
 /** Keeps which groups its host was told that its NICs are in; those it left leave the host only then. */
 async function rememberGroups(
   context: KindContext,
   resource: Instance,
-  nicUids: readonly Id<'resource'>[],
+  nics: readonly NicOfInstance[],
   realization: Realization,
 ): Promise<void> {
   const own = await instanceGroup(context.store, resource.uid);
-  const nics = await nicsForInstance(context.store, nicUids);
   const groups = [...new Set([...nics.flatMap(({ groupUids }) => groupUids), ...(own === undefined ? [] : [own])])].sort();
   const told = (realization.facts['securityGroups'] ?? []) as readonly Id<'resource'>[];
   if (JSON.stringify(groups) === JSON.stringify(told)) return;

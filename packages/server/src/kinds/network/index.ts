@@ -17,5 +17,5 @@ export { networkMigrations } from './migrations.js';
 export { createNetworkBehaviour } from './network-behaviour.js';
 export { ensureNetworkOnHost, releaseNetworkOnHost, sweepSeconds } from './network-on-host.js';
 export { networkPointer } from './network-pointer.js';
-export { networkRoutes, nextHop, routesOfTable, routeTablePointer } from './network-routes.js';
+export { networkRoutes, nextHop, routesNeed, routesOfTable, routeTablePointer } from './network-routes.js';
 export { routesChanged } from './routes-changed.js';

@@ -15,10 +15,12 @@ import type { StoreTransaction } from '../../resources/store.js';
 import type { StoredResource } from '../../resources/stored-resource.js';
 import type { Admission, KindBehaviour, PutRequest } from '../behaviour.js';
 import type { KindContext } from '../context.js';
+import { networkRefusal, showServed } from '../host-networking.js';
 import type { StillThere } from '../realize.js';
 import { networkRanges, subnetsOf } from './address-plan.js';
 import { isInside, overlap, rangesOf } from './cidr.js';
 import { ensureNetworkOnHost, releaseNetworkOnHost, removeNetworkRealization, sweepSeconds } from './network-on-host.js';
+import { routesNeed, routeTablePointer } from './network-routes.js';
 import { type NetworkReaches, pairsOfNetworks, reachCondition, shownReach } from './reach.js';
 
 interface NetworkStatus {
@@ -130,7 +132,10 @@ async function reconcileNetwork(context: KindContext, resource: Network): Promis
     }
   }
   const reason = waiting.join('; ');
-  if (!going) await showRefusals(context, resource, refused);
+  if (!going) {
+    await showRefusals(context, resource, refused);
+    await showOnTables(context, resource, realizations);
+  }
   if (waiting.length > 0) {
     if (going) {
       await context.store.transaction(async (tx) => {
@@ -157,6 +162,19 @@ async function showRefusals(context: KindContext, { uid, state }: Network, refus
   await context.store.transaction(async (tx) => {
     if ((await tx.lock(uid)) !== undefined) await tx.setStatus(uid, {}, condition);
   });
+}
+
+/** The route tables of its subnets are what their owner put: they say which host cannot follow them. */
+async function showOnTables(context: KindContext, { uid, address }: Network, realizations: readonly Realization[]): Promise<void> {
+  const { name, ...within } = address;
+  const subnets = await subnetsOf(context.store, { ...within, network: name });
+  const references = await Promise.all(subnets.map(async (each) => await context.store.referencesOf(each.uid)));
+  const tables = new Set(references.flat().flatMap((each) => (each.pointer === routeTablePointer ? [each.uid] : [])));
+  for (const table of tables) {
+    const needed = await routesNeed(context.store, table, uid);
+    const refusal = await networkRefusal(context, realizations, needed);
+    await context.store.transaction(async (tx) => await showServed(tx, table, refusal));
+  }
 }
 
 /** Undefined while it is there, and being made what it is to be. */

@@ -85,3 +85,16 @@ async function nicsOf(reader: StoreReader, target: StoredResource): Promise<read
   const others = references.filter(({ pointer }) => pointer.startsWith('/spec/additionalNicRefs/'));
   return await reader.getManyByUid([...primary, ...others].map(({ uid }) => uid));
 }
+
+/** What hosts must be able to do for the routes of a table. */
+export async function routesNeed(
+  reader: StoreReader,
+  tableUid: Id<'resource'>,
+  networkUid: Id<'resource'>,
+): Promise<readonly ('ipv6-routes' | 'routes')[]> {
+  const routes = (await routesOfTable(reader, tableUid, networkUid)).filter(({ to }) => to !== undefined);
+  return [
+    ...(routes.length > 0 ? (['routes'] as const) : []),
+    ...(routes.some(({ destination, to }) => destination.family === 6 && to?.type === 'internet') ? (['ipv6-routes'] as const) : []),
+  ];
+}

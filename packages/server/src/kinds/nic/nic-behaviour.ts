@@ -93,6 +93,8 @@ async function admitNic(
   const groups = await takeSecurityGroups(tx, spec, within);
   if (user !== undefined && groups.length > 0 && (previous?.spec.securityGroupRefs ?? []).length === 0)
     await assertHostNetworking(context, tx, user, 'security-groups', groupsPointer);
+  if (user !== undefined && (spec.publicIpRefs ?? []).length > 0 && (previous?.spec.publicIpRefs ?? []).length === 0)
+    await assertHostNetworking(context, tx, user, 'public-addresses', '/spec/publicIpRefs');
   references.push(...groups, ...(await takePublicIps(tx, spec, within, { previous, user, addresses })));
   await tellChanged(tx, previous, user, { references, groups, addresses, network: parent.target.uid });
   return { references, status: { addresses, macAddress: await macOf(tx.client, urn) }, outcome: 'active' };

@@ -20,6 +20,8 @@ export interface NicOfInstance extends Omit<NicRealizationSpec, 'network' | 'sec
 }
 
 export interface PublicIpOfNic {
+  readonly uid: Id<'resource'>;
+  readonly nicUid: Id<'resource'>;
   readonly name: string;
   readonly version: 'IPv4' | 'IPv6';
   readonly site: string;
@@ -66,7 +68,7 @@ export async function nicsForInstance(reader: StoreReader, nicUids: readonly Id<
         const ip = ips.find((each) => each.status.ipAddress === outside);
         return ip?.status.site === undefined
           ? []
-          : [{ name: ip.address.name, version: ip.spec.version, site: ip.status.site, address: outside, to }];
+          : [{ uid: ip.uid, nicUid: uid, name: ip.address.name, version: ip.spec.version, site: ip.status.site, address: outside, to }];
       }),
       waysIn: ips.length === 0 ? new Set() : await waysIn(reader, subnet.uid),
     });

@@ -13,10 +13,14 @@ import {
   type RouteTableSpec,
   routeTable,
   type State,
+  subnet,
 } from '@virt8ra/contract';
+import type { HostNetworking } from '@virt8ra/driver';
 import type { StoreReader, StoreTransaction } from '../../resources/store.js';
 import type { ResolvedReference, StoredResource } from '../../resources/stored-resource.js';
 import type { Admission, KindBehaviour, PutRequest } from '../behaviour.js';
+import type { KindContext } from '../context.js';
+import { assertNetworkServed } from '../host-networking.js';
 import {
   formatRange,
   type IpRange,
@@ -37,19 +41,22 @@ type RouteTable = StoredResource<RouteTableSpec, RouteTableStatus>;
 
 const targetKinds = [internetGateway, instance, nic] as const;
 
-export const routeTableBehaviour: KindBehaviour<RouteTableSpec, RouteTableStatus> = {
-  kind: routeTable,
-  admitPut: admitRouteTable,
-  async admitDelete(tx, { uid, address }) {
-    const users = await tx.usersOf(uid);
-    if (users.length > 0)
-      throw new Problem('conflict', `route table ${address.name} is used by ${namesOfUsers(users)}; give them another one or none first`);
-    await tellRouters(tx, await tx.referencesOf(uid));
-  },
-  present: async (reader, resources) => await Promise.all(resources.map(async (each) => ({ routes: await shownRoutes(reader, each) }))),
-};
+export function createRouteTableBehaviour(context: Pick<KindContext, 'sites'>): KindBehaviour<RouteTableSpec, RouteTableStatus> {
+  return {
+    kind: routeTable,
+    admitPut: async (tx, request) => await admitRouteTable(context, tx, request),
+    async admitDelete(tx, { uid, address }) {
+      const users = await tx.usersOf(uid);
+      if (users.length > 0)
+        throw new Problem('conflict', `route table ${address.name} is used by ${namesOfUsers(users)}; give them another one or none first`);
+      await tellRouters(tx, await tx.referencesOf(uid));
+    },
+    present: async (reader, resources) => await Promise.all(resources.map(async (each) => ({ routes: await shownRoutes(reader, each) }))),
+  };
+}
 
 async function admitRouteTable(
+  context: Pick<KindContext, 'sites'>,
   tx: StoreTransaction,
   { address, next, previous }: PutRequest<RouteTableSpec, RouteTableStatus>,
 ): Promise<Admission<RouteTableStatus>> {
@@ -76,9 +83,27 @@ async function admitRouteTable(
     references.push(await targetOf(tx, route.targetRef, within, parent.target, destination, `${at}/targetRef`));
   }
   const before = previous === undefined ? [] : await tx.referencesOf(previous.uid);
-  if (previous !== undefined) await routesChanged(tx, parent.target.uid);
+  if (previous !== undefined) {
+    if ((await tx.usersOf(previous.uid, subnet)).length > 0)
+      await assertNetworkServed(context, tx, parent.target, newlyNeeded(previous.spec, next.spec), '/spec/routes');
+    await routesChanged(tx, parent.target.uid);
+  }
   await tellRouters(tx, [...before, ...references]);
   return { references, outcome: 'active' };
+}
+
+/** What hosts must be able to do for it and did not have to before. */
+function newlyNeeded(before: RouteTableSpec, now: RouteTableSpec): readonly HostNetworking[] {
+  const leavesBySix = ({ routes }: RouteTableSpec): boolean =>
+    routes.some(({ destinationCidrBlock, targetRef }) => destinationCidrBlock.includes(':') && isGateway(targetRef));
+  return [
+    ...(before.routes.length === 0 && now.routes.length > 0 ? (['routes'] as const) : []),
+    ...(leavesBySix(now) && !leavesBySix(before) ? (['ipv6-routes'] as const) : []),
+  ];
+}
+
+function isGateway(given: Reference): boolean {
+  return (typeof given === 'string' ? given : given.resource).split('/').at(-2) === internetGateway.collection;
 }
 
 /** An instance that forwards may use other addresses than its own, which its host is to know. */

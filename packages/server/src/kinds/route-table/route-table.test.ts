@@ -3,7 +3,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { StoredResource } from '../../resources/stored-resource.js';
 import { type KindWorld, putNetwork, putNic, putSubnet, startKindWorld, within } from '../../testing/kind-world.js';
 import { ensureNetworkOnHost } from '../network/index.js';
-import { routeTableBehaviour } from './index.js';
+import { createRouteTableBehaviour } from './index.js';
 
 let world: KindWorld;
 let lan: StoredResource;
@@ -91,7 +91,8 @@ describe('a route table', () => {
     const hop = await putNic(world, 'hop-0', 'networks/lan/subnets/dual', ['0.0.0.0']);
     await expect(putTable('hop', [['::/0', 'nics/hop-0']])).rejects.toThrow(/has no IPv6 address in network lan/);
     const table = await putTable('hop', [['0.0.0.0/0', 'nics/hop-0']]);
-    const shown = async () => (await routeTableBehaviour.present?.(world.store, [table as never]))?.[0]?.routes?.map(({ state }) => state);
+    const shown = async () =>
+      (await createRouteTableBehaviour(world.context).present?.(world.store, [table as never]))?.[0]?.routes?.map(({ state }) => state);
     expect(await shown()).toEqual(['active']);
     await putNic(world, 'hop-0', 'networks/lan/subnets/dual', ['::']);
     expect(await shown()).toEqual(['error']);

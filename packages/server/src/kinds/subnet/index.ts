@@ -12,8 +12,21 @@ import {
   subnet,
 } from '@virt8ra/contract';
 import type { StoreTransaction } from '../../resources/store.js';
+import type { StoredResource } from '../../resources/stored-resource.js';
 import type { Admission, KindBehaviour, PutRequest } from '../behaviour.js';
-import { formatRange, isInside, networkRanges, overlap, rangesOf, routesChanged, routeTablePointer, subnetsOf } from '../network/index.js';
+import type { KindContext } from '../context.js';
+import { assertNetworkServed } from '../host-networking.js';
+import {
+  formatRange,
+  isInside,
+  networkRanges,
+  overlap,
+  rangesOf,
+  routesChanged,
+  routesNeed,
+  routeTablePointer,
+  subnetsOf,
+} from '../network/index.js';
 import { forgetAddressSpace } from '../nic/index.js';
 
 interface SubnetStatus {
@@ -24,33 +37,39 @@ interface SubnetStatus {
 /** Longer prefixes leave no address beside the gateway. */
 const longestPrefixes = { 4: 30, 6: 126 } as const;
 
-export const subnetBehaviour: KindBehaviour<SubnetSpec, SubnetStatus> = {
-  kind: subnet,
-  admitPut: admitSubnet,
-  async admitDelete(tx, { uid, address }) {
-    const users = await tx.usersOf(uid);
-    if (users.length > 0) {
-      const [first] = users;
-      const hint = first?.kind === nic.kind ? 'delete it first' : 'take it out of its rules first';
-      const what = first?.kind === nic.kind ? 'NIC' : (first?.kind ?? '').replaceAll('-', ' ');
-      throw new Problem(
-        'conflict',
-        `subnet ${address.name} is used by ${what} ${first?.address.name ?? ''}${andMore(users.length - 1)}; ${hint}`,
-      );
-    }
-    // Its gateway leaves the network's hosts.
-    const { network: inNetwork = '', name: _, ...within } = address;
-    const parent = await tx.get(network, { ...within, name: inNetwork });
-    if (parent !== undefined) await tx.nudge(network.kind, parent.uid);
-    await forgetAddressSpace(tx.client, uid);
-  },
-};
+export function createSubnetBehaviour(context: Pick<KindContext, 'sites'>): KindBehaviour<SubnetSpec, SubnetStatus> {
+  return {
+    kind: subnet,
+    admitPut: async (tx, request) => await admitSubnet(context, tx, request),
+    async admitDelete(tx, { uid, address }) {
+      const users = await tx.usersOf(uid);
+      if (users.length > 0) {
+        const [first] = users;
+        const hint = first?.kind === nic.kind ? 'delete it first' : 'take it out of its rules first';
+        const what = first?.kind === nic.kind ? 'NIC' : (first?.kind ?? '').replaceAll('-', ' ');
+        throw new Problem(
+          'conflict',
+          `subnet ${address.name} is used by ${what} ${first?.address.name ?? ''}${andMore(users.length - 1)}; ${hint}`,
+        );
+      }
+      // Its gateway leaves the network's hosts.
+      const { network: inNetwork = '', name: _, ...within } = address;
+      const parent = await tx.get(network, { ...within, name: inNetwork });
+      if (parent !== undefined) await tx.nudge(network.kind, parent.uid);
+      await forgetAddressSpace(tx.client, uid);
+    },
+  };
+}
 
 function andMore(count: number): string {
   return count === 0 ? '' : ` and ${count} more`;
 }
 
-async function admitSubnet(tx: StoreTransaction, request: PutRequest<SubnetSpec, SubnetStatus>): Promise<Admission<SubnetStatus>> {
+async function admitSubnet(
+  context: Pick<KindContext, 'sites'>,
+  tx: StoreTransaction,
+  request: PutRequest<SubnetSpec, SubnetStatus>,
+): Promise<Admission<SubnetStatus>> {
   const { address, next, previous } = request;
   const { cidr, routeTableRef } = next.spec;
   const { network: inNetwork = '', name: _, ...within } = address;
@@ -85,9 +104,16 @@ async function admitSubnet(tx: StoreTransaction, request: PutRequest<SubnetSpec,
     const { target, reference } = await tx.resolve(routeTable, routeTableRef, { ...within, network: inNetwork }, pointer);
     if (target.address.network !== inNetwork || target.address.workspace !== within.workspace)
       throw new Problem('validation', `route table ${target.address.name} is of another network`, { sources: [{ pointer }] });
+    if (!(await namesTable(tx, previous, target.uid)))
+      await assertNetworkServed(context, tx, parent.target, await routesNeed(tx, target.uid, parent.target.uid), pointer);
     references.push(reference);
     status = { cidr, routeTableRef: referenceTo(routeTable, target.address) };
   }
   await routesChanged(tx, parent.target.uid);
   return { references, status, outcome: 'active' };
+}
+
+async function namesTable(tx: StoreTransaction, previous: StoredResource | undefined, tableUid: StoredResource['uid']): Promise<boolean> {
+  if (previous === undefined) return false;
+  return (await tx.referencesOf(previous.uid)).some(({ pointer, uid }) => pointer === routeTablePointer && uid === tableUid);
 }
