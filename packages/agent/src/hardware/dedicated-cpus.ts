@@ -59,7 +59,7 @@ export class DedicatedCpus {
     if (cpus === undefined) {
       const apart =
         this.cpus.length === 0 ? 'none is set apart (--dedicated-cpus)' : `${free.length} of ${this.cpus.length} set apart are free`;
-      throw new Problem('exhausted', `the guest needs ${vCPU} CPUs for itself, and ${apart} on this host`);
+      throw new Problem('exhausted', `the guest needs ${vCPU} CPU${vCPU === 1 ? '' : 's'} for itself, and ${apart} on this host`);
     }
     this.#chosen.set(key, cpus);
     const nodes = new Set(free.flatMap(({ cpu, node }) => (cpus.includes(cpu) ? [node] : [])));

@@ -157,7 +157,7 @@ async function requireMemory({ memoryMiB, hugePages }: DesiredInstance): Promise
   if (memoryMiB > freeMiB)
     throw new Problem(
       'exhausted',
-      `the guest needs ${memoryMiB} MiB in pages of ${hugePages}B and the host has ${freeMiB} MiB of them free`,
+      `the guest needs ${memoryMiB} MiB in pages of ${hugePages === '2Mi' ? '2 MiB' : '1 GiB'} and the host has ${freeMiB} MiB of them free`,
     );
 }
 

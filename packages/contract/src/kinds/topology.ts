@@ -78,6 +78,13 @@ export const site = defineKind({
         memoryMiBFree: Type.Integer(),
         storageGB: Type.Integer(),
         storageGBFree: Type.Integer(),
+        /** Hardware threads, and MiB in huge pages, that hosts have set apart for single guests; each absent where there are none. */
+        dedicatedCPU: Type.Optional(Type.Integer()),
+        dedicatedCPUFree: Type.Optional(Type.Integer()),
+        huge2Mi: Type.Optional(Type.Integer()),
+        huge2MiFree: Type.Optional(Type.Integer()),
+        huge1Gi: Type.Optional(Type.Integer()),
+        huge1GiFree: Type.Optional(Type.Integer()),
       }),
     ),
     architectures: Type.Optional(Type.Array(Type.String())),

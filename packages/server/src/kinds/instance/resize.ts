@@ -65,6 +65,6 @@ export async function settleSize(
 }
 
 function sayRoom({ vCPU, memoryMiB, cpuPolicy, hugePages }: InstanceSize): string {
-  const processors = cpuPolicy === 'dedicated' ? `${vCPU} dedicated CPUs` : `${vCPU} vCPU`;
-  return `${processors} and ${memoryMiB / 1024} GiB of memory${hugePages === undefined ? '' : ` in pages of ${hugePages}B`}`;
+  const processors = cpuPolicy === 'dedicated' ? `${vCPU} dedicated CPU${vCPU === 1 ? '' : 's'}` : `${vCPU} vCPU`;
+  return `${processors} and ${memoryMiB / 1024} GiB of memory${hugePages === undefined ? '' : ` in pages of ${hugePages === '2Mi' ? '2 MiB' : '1 GiB'}`}`;
 }

@@ -14,7 +14,7 @@ interface Seen {
     readonly state: string;
     readonly activity?: { readonly value: string };
     readonly placement?: { readonly host?: string };
-    readonly capacity?: { readonly vCPUFree: number; readonly memoryMiBFree: number };
+    readonly capacity?: Readonly<Record<string, number>>;
     readonly conditions: readonly { readonly reason?: string; readonly message?: string }[];
   };
 }
@@ -43,10 +43,7 @@ describe('a size of dedicated CPUs and huge pages', { timeout: 60_000 }, () => {
       extensions: { 'virt8ra.power': 'on' },
     });
   };
-  const free = async () => {
-    const { vCPUFree, memoryMiBFree } = ((await plane.call('GET', site)).body as Seen).status.capacity ?? {};
-    return { vCPUFree, memoryMiBFree };
-  };
+  const room = async () => ((await plane.call('GET', site)).body as Seen).status.capacity;
   const refusal = async (name: string) =>
     await plane.until(inShop('seca.compute', `instances/${name}`), ({ body }) => {
       const message = (body as Seen).status.conditions[0]?.message ?? '';
@@ -56,12 +53,15 @@ describe('a size of dedicated CPUs and huge pages', { timeout: 60_000 }, () => {
   it('takes room of its own, which is never sold twice, and says what a host lacks', async () => {
     const sku = await plane.call('GET', '/providers/seca.compute/v1/tenants/default/skus/virt8ra.phxs');
     expect((sku.body as Seen).extensions).toEqual({ 'virt8ra.cpu-policy': 'dedicated', 'virt8ra.huge-pages': '2Mi' });
-    const room = await free();
+    const before = await room();
+    expect(before).toMatchObject({ dedicatedCPU: 1, dedicatedCPUFree: 1, huge2Mi: 2048, huge2MiFree: 2048 });
+    expect(before).not.toHaveProperty('huge1Gi');
 
     await make('first', 'virt8ra.phxs');
     await plane.until(inShop('seca.compute', 'instances/first'), ({ body }) => (body as Seen).status.activity?.value === 'running');
     expect(agent.desired.instances[0]).toMatchObject({ vCPU: 1, memoryMiB: 1024, cpuPolicy: 'dedicated', hugePages: '2Mi' });
-    expect(await free()).toEqual(room);
+    const { vCPUFree, memoryMiBFree } = before ?? {};
+    expect(await room()).toMatchObject({ vCPUFree, memoryMiBFree, dedicatedCPUFree: 0, huge2MiFree: 1024 });
 
     await make('second', 'virt8ra.pxs');
     expect(await refusal('second')).toContain(

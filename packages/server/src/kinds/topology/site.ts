@@ -1,11 +1,16 @@
 import { account, host, type Observed, Problem, publicIp, type SiteSpec, site } from '@virt8ra/contract';
 import type { Pool } from 'pg';
 import { claimedOn } from '../../capacity/claims.js';
+import type { Capacity } from '../../placement/placement.js';
 import type { StoredResource } from '../../resources/stored-resource.js';
 import type { KindBehaviour } from '../behaviour.js';
 import { blockStorageBoundTo } from '../block-storage/index.js';
 import type { KindContext } from '../context.js';
 import { addressesTaken, assertPool, lockPool, poolOf, sitesWithPool } from '../public-ip/index.js';
+
+/** What few hosts have, and how much of it is free; absent where none has any. */
+type SetApart = { readonly [Field in Rare | `${Rare}Free`]?: number };
+type Rare = 'dedicatedCPU' | 'huge2Mi' | 'huge1Gi';
 
 export interface SiteStatus {
   reachable?: Observed<boolean>;
@@ -17,7 +22,7 @@ export interface SiteStatus {
     readonly memoryMiBFree: number;
     readonly storageGB: number;
     readonly storageGBFree: number;
-  };
+  } & SetApart;
   architectures?: readonly string[];
   publicAddressesTaken?: number;
 }
@@ -109,6 +114,9 @@ async function presentSite(
         memoryMiBFree: total.memoryMiB - taken.memoryMiB,
         storageGB: Math.floor(total.storageBytes / bytesPerGB),
         storageGBFree: Math.floor((total.storageBytes - taken.storageBytes) / bytesPerGB),
+        ...setApart('dedicatedCPU', total, taken),
+        ...setApart('huge2Mi', total, taken),
+        ...setApart('huge1Gi', total, taken),
       },
       architectures: [...new Set(hosts.flatMap(({ inventory }) => (inventory === undefined ? [] : [inventory.architecture])))].sort(),
     };
@@ -120,19 +128,18 @@ async function presentSite(
 
 const bytesPerGB = 1_000_000_000;
 
-interface Sizes {
-  readonly vCPU: number;
-  readonly memoryMiB: number;
-  readonly storageBytes: number;
+function setApart(field: Rare, total: Required<Capacity>, taken: Required<Capacity>): SetApart {
+  return total[field] === 0 ? {} : { [field]: total[field], [`${field}Free`]: total[field] - taken[field] };
 }
 
-function sum(sizes: readonly Sizes[]): Sizes {
-  return sizes.reduce(
-    (total, each) => ({
-      vCPU: total.vCPU + each.vCPU,
-      memoryMiB: total.memoryMiB + each.memoryMiB,
-      storageBytes: total.storageBytes + each.storageBytes,
-    }),
-    { vCPU: 0, memoryMiB: 0, storageBytes: 0 },
-  );
+function sum(sizes: readonly Capacity[]): Required<Capacity> {
+  const of = (field: keyof Capacity) => sizes.reduce((total, each) => total + (each[field] ?? 0), 0);
+  return {
+    vCPU: of('vCPU'),
+    memoryMiB: of('memoryMiB'),
+    storageBytes: of('storageBytes'),
+    dedicatedCPU: of('dedicatedCPU'),
+    huge2Mi: of('huge2Mi'),
+    huge1Gi: of('huge1Gi'),
+  };
 }
