@@ -85,6 +85,11 @@ export function createEnrolments(pool: Pool, authority: Authority): Enrolments {
           issued.publicKey,
           issued.certificate,
         ]);
+        // It was given to whoever was the host before; a machine that was set up anew runs what was installed there.
+        await client.query(
+          'update fleet.host set agent_release = null, generation = generation + 1 where host = $1 and agent_release is not null',
+          [host],
+        );
         await tellFleet(client, host);
         return answer(host, site, issued.certificate);
       });

@@ -159,5 +159,11 @@ describe('an agent release', () => {
       (await askListener(url, { method: 'GET', path: `/agent/v1/artifacts/${sha256}`, identity })).status;
     expect(await fetched(agent)).toBe(200);
     expect(await fetched(other)).toBe(404);
+
+    // A machine that is set up anew under that name runs what was installed there.
+    const anew = await plane.addHost('lodz-1', 'lodz');
+    await anew.until('it is told what is desired', () => anew.generation > 0);
+    expect(anew.desired).not.toHaveProperty('agentRelease');
+    expect(statusOf(await plane.call('GET', `${topology}/hosts/lodz-1`))).not.toHaveProperty('update');
   });
 });
