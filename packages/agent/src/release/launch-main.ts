@@ -19,6 +19,7 @@ import { isWholeRelease, ownInstallation, readManifest, releaseProgram } from '.
 import { installedRelease, readReleaseRecord, releasesFolder, writeReleaseRecord } from './release-record.js';
 
 const lookMs = 500;
+const endingMs = 5_000;
 
 function say(what: string): void {
   process.stderr.write(`virt8ra-agent: ${what}\n`);
@@ -45,8 +46,6 @@ async function choose(ended: string, words: readonly string[]): Promise<string> 
   const stateDirectory = stateDirectoryOf(words);
   const root = releasesFolder(stateDirectory);
   const installed = startOf(installedRelease, 0, root);
-  // Another agent runs here: it is for that one to say.
-  if ((await livingHolder(join(stateDirectory, 'agent.pid'))) !== undefined) return installed;
   const before = await readReleaseRecord(stateDirectory);
   if (before === undefined) return installed;
   const clock = systemClock();
@@ -58,6 +57,8 @@ async function choose(ended: string, words: readonly string[]): Promise<string> 
     isUsable: (release) => isWholeRelease(root, release),
     ended: ended === '' ? undefined : ended,
   };
+  // The record is that agent's; what is started beside it is told so and ends.
+  if (await isHeld(stateDirectory)) return startOf(settled(before, facts).release, 0, root);
   const choice = chooseRelease(before, facts);
   try {
     if (choice.record !== before) await writeReleaseRecord(stateDirectory, choice.record);
@@ -67,6 +68,15 @@ async function choose(ended: string, words: readonly string[]): Promise<string> 
     // A start on trial that is not counted could go on for ever.
     return startOf(settled(before, facts).release, 0, root);
   }
+}
+
+/** Whether an agent runs here. One that lost its launcher is ending: it is waited for. */
+async function isHeld(stateDirectory: string): Promise<boolean> {
+  for (const end = performance.now() + endingMs; performance.now() < end; ) {
+    if ((await livingHolder(join(stateDirectory, 'agent.pid'))) === undefined) return false;
+    await new Promise((resolve) => setTimeout(resolve, lookMs));
+  }
+  return true;
 }
 
 async function isOnTrial(words: readonly string[]): Promise<boolean> {
