@@ -51,7 +51,10 @@ afterEach(() => {
 });
 afterAll(() => rmSync(copy, { recursive: true }));
 
-describe('the import table', () => {
+/** Some stages read the whole tree. */
+const wholeTreeMs = 120_000;
+
+describe('the import table', { timeout: wholeTreeMs }, () => {
   const cases: { title: string; rule: string; files: Record<string, string> }[] = [
     {
       title: 'the agent importing the server',
@@ -146,7 +149,7 @@ function existing(path: string): boolean {
   return readdirSync(dirname(join(copy, path))).includes(path.slice(path.lastIndexOf('/') + 1));
 }
 
-describe('the format stage', () => {
+describe('the format stage', { timeout: wholeTreeMs }, () => {
   it.each([
     { title: 'an undeclared dependency', rule: 'noUndeclaredDependencies', content: "export { z } from 'zod';\n" },
     { title: 'an any', rule: 'noExplicitAny', content: 'export const plant = (value: any): string => String(value);\n' },
@@ -162,7 +165,7 @@ describe('the format stage', () => {
   });
 });
 
-describe('the layout stage', () => {
+describe('the layout stage', { timeout: wholeTreeMs }, () => {
   it.each([
     { title: 'a file that is too long', path: 'packages/contract/src/plant.ts', content: '\n'.repeat(401), finding: '401 lines' },
     { title: 'a file in no project', path: 'packages/contract/plant.ts', content: '', finding: 'belongs to no TypeScript project' },
@@ -175,7 +178,7 @@ describe('the layout stage', () => {
   });
 });
 
-describe('the types stage', () => {
+describe('the types stage', { timeout: wholeTreeMs }, () => {
   it('passes the contract, and refuses node: in it and an enum', async () => {
     expect(await check('types', 'packages/contract')).toMatchObject({ failed: false });
     plant({ 'packages/contract/src/plant.ts': "import { sep } from 'node:path';\nexport enum Plant {\n  One = sep.length,\n}\n" });
@@ -186,7 +189,7 @@ describe('the types stage', () => {
   });
 });
 
-describe('the promises stage', () => {
+describe('the promises stage', { timeout: wholeTreeMs }, () => {
   it.each([
     { title: 'a floating promise', rule: 'no-floating-promises', content: 'export function plant(p: Promise<void>): void {\n  p;\n}\n' },
     { title: 'a thrown string', rule: 'only-throw-error', content: "export function plant(): never {\n  throw 'no';\n}\n" },

@@ -27,6 +27,8 @@ function hardSettings(place: ClusterPlace): readonly string[] {
     log_error_verbosity: 'terse',
     log_min_error_statement: 'panic',
     log_statement: 'none',
+    // Those of a host that runs guests, too, are theirs.
+    huge_pages: 'off',
   }).flatMap(([name, value]) => ['-c', `${name}=${value}`]);
 }
 
