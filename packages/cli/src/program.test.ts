@@ -507,9 +507,17 @@ describe('work', () => {
     expect(broken.out).toMatch(/fail +host\/h1 +it was never connected/);
     expect(broken.out).toMatch(/warn +host\/h1 +it is cordoned: new fans/);
     const connected = { value: true, source: 'agent/h1', observedAt: '2026-01-01T00:00:00Z' };
-    plane.setStatus(host, { name: 'h1' }, { connected, cordoned: undefined });
+    const failed = {
+      order: 'o',
+      version: '2',
+      orderedAt: connected.observedAt,
+      phase: 'failed',
+      problem: { code: 'internal', message: 'it did not link' },
+    };
+    plane.setStatus(host, { name: 'h1' }, { connected, cordoned: undefined, update: failed });
     const well = await home.run(['doctor', '-o', 'json']);
     expect(well.code).toBe(0);
+    expect(well.out).toContain('its last update failed: it did not link');
     expect(JSON.parse(well.out)).toEqual(expect.arrayContaining([{ check: 'client/token', level: 'pass', message: expect.any(String) }]));
     const away = await home.run(['doctor'], { variables: { VIRT8RA_SERVER: 'http://127.0.0.1:1', VIRT8RA_TOKEN: 'x' } });
     expect(away).toMatchObject({ code: 1, out: expect.stringMatching(/fail +network\/control-plane +cannot reach/) });

@@ -198,7 +198,7 @@ async function checkSites({ client }: Session): Promise<readonly Finding[]> {
   const versions = new Map<string, string[]>();
   for await (const { metadata, status } of client.list(host, {})) {
     hosts += 1;
-    const { connected, agentVersion, cordoned, cordonReason, drain } = status ?? {};
+    const { connected, agentVersion, cordoned, cordonReason, drain, update } = status ?? {};
     const check = `host/${metadata.name}`;
     if (connected?.value !== true)
       wrong.push(
@@ -215,11 +215,15 @@ async function checkSites({ client }: Session): Promise<readonly Finding[]> {
       wrong.push(
         found(check, 'warn', `it is cordoned${cordonReason === undefined ? '' : `: ${cordonReason}`}`, `virt8ra uncordon ${metadata.name}`),
       );
+    if (update?.phase === 'failed') {
+      const reason = update.problem?.message ?? 'no reason given';
+      wrong.push(found(check, 'warn', `its last update failed: ${reason}`, 'mend that, then tell it again: virt8ra update'));
+    }
     if (agentVersion !== undefined) versions.set(agentVersion, [...(versions.get(agentVersion) ?? []), metadata.name]);
   }
   if (versions.size > 1) {
     const told = [...versions].map(([version, names]) => `${version} on ${names.slice(0, 3).join(', ')}${names.length > 3 ? ' …' : ''}`);
-    wrong.push(found('hosts/versions', 'warn', `agents are of several versions: ${told.join('; ')}`, 'update the older ones'));
+    wrong.push(found('hosts/versions', 'warn', `agents are of several versions: ${told.join('; ')}`, 'virt8ra update HOST… --to VERSION'));
   }
   for await (const { metadata, status } of client.list(account, {})) {
     const { healthy } = status ?? {};
