@@ -4,6 +4,7 @@ import type { DrainFlags } from './commands/host-drain.js';
 import type { EnrolFlags } from './commands/host-enrol.js';
 import type { ImportFlags } from './commands/image-import.js';
 import type { PowerFlags } from './commands/instance-power.js';
+import type { RescueFlags } from './commands/instance-rescue.js';
 import type { ResizeFlags } from './commands/instance-resize.js';
 import type { MigrateFlags } from './commands/migration-start.js';
 import type { ApplyFlags } from './commands/resource-apply.js';
@@ -196,6 +197,16 @@ function addWorkCommands(program: Command, withSession: WithSession): void {
     .option('--timeout <duration>', 'time limit of the wait')
     .action((name: string, options: ResizeFlags, command: Command) =>
       withSession(command, async (session) => (await import('./commands/instance-resize.js')).instanceResize(session, name, options)),
+    );
+  program
+    .command('rescue')
+    .description('restart an instance from an image, with its own block storages beside it')
+    .argument('<instance>')
+    .option('--image <image>', 'what it boots from; else the image of its boot volume')
+    .option('--end', 'give it its own boot volume back')
+    .option('--timeout <duration>', 'time limit of the wait')
+    .action((name: string, options: RescueFlags, command: Command) =>
+      withSession(command, async (session) => (await import('./commands/instance-rescue.js')).instanceRescue(session, name, options)),
     );
   program
     .command('migrate')

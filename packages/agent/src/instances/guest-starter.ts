@@ -95,11 +95,15 @@ async function startProcess(
   );
   const firmware = await prepareFirmware(desired, directory);
   const disks = await Promise.all(desired.volumeKeys.map((volumeKey) => guestDisk(volumes, volumeKey)));
+  const rescue = desired.rescueVolumeKey === undefined ? undefined : await guestDisk(volumes, desired.rescueVolumeKey);
   const owned = [
     directory,
     seed,
     ...(firmware === undefined ? [] : [firmware.variables]),
-    ...disks.flatMap(({ base, overlay }) => [base, ...(overlay === undefined ? [] : [overlay])]),
+    ...[...disks, ...(rescue === undefined ? [] : [rescue])].flatMap(({ base, overlay }) => [
+      base,
+      ...(overlay === undefined ? [] : [overlay]),
+    ]),
   ];
   if (user !== undefined) for (const path of owned) await chown(path, user.uid, user.gid);
   const { nics, forwards } = await guestNics(context, networks, desired, record.forwards, user?.uid ?? 0);
@@ -118,6 +122,7 @@ async function startProcess(
       started: startedWith(desired),
       nicKeys: desired.nics.map((nic) => nic.key),
       volumeKeys: desired.volumeKeys,
+      ...(rescue === undefined ? {} : { rescueVolumeKey: rescue.volumeKey }),
       networkKeys: desired.nics.map(({ networkKey }) => networkKey),
       ...(own === undefined ? {} : { cpus: own.cpus }),
     },
@@ -135,6 +140,7 @@ async function startProcess(
       ...(desired.hugePages === undefined ? {} : { hugePages: desired.hugePages }),
       ...(own?.node === undefined ? {} : { memoryNode: own.node }),
       disks,
+      ...(rescue === undefined ? {} : { rescue }),
       seed,
       nics,
       ...(firmware === undefined ? {} : { firmware }),

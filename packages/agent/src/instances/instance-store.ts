@@ -18,6 +18,8 @@ export interface Launch {
   readonly nicKeys?: readonly string[];
   /** By the place of the guest's disks, the boot disk first; null: a place that is free again. A key stands here as long as the guest may have the volume. */
   readonly volumeKeys: readonly (string | null)[];
+  /** What it booted from instead of its boot disk. */
+  readonly rescueVolumeKey?: string;
   readonly networkKeys: readonly string[];
   /** Hardware threads that its processors have for themselves, in their order. */
   readonly cpus?: readonly number[];

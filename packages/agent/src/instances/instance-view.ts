@@ -54,6 +54,9 @@ export function observedInstance(context: HostContext, facts: InstanceFacts, now
     ...(differences.length === 0 ? {} : { differences }),
     ...(life === undefined ? {} : { boot: { ...life } }),
     ...(guest === undefined || disks === undefined ? {} : { disks }),
+    ...(guest === undefined || record.launch?.rescueVolumeKey === undefined
+      ? {}
+      : { rescue: { volumeKey: record.launch.rescueVolumeKey } }),
     ...(guest === undefined || word === undefined ? {} : { guest: word }),
     ...(guest === undefined || nics.length === 0 ? {} : { nics: [...nics] }),
     access: guest === undefined || desired === undefined ? [] : accessTo(context, record, desired),

@@ -3,7 +3,7 @@ import { basename, dirname, join } from 'node:path';
 import { toProblem } from '@virt8ra/contract';
 import type { HostContext } from '../host-context.js';
 import type { Guest } from '../qemu/guest.js';
-import { diskFiles } from '../qemu/guest-disks.js';
+import { diskFiles, rescueFile } from '../qemu/guest-disks.js';
 import { factsFromCommand, type GuestProcessFacts, listQemuProcesses, openFiles, type QemuProcess } from '../qemu/guest-process.js';
 import type { InstanceRecord, InstanceStore } from './instance-store.js';
 import { factsFromLaunchName, type LaunchFacts } from './launch-name.js';
@@ -109,7 +109,9 @@ export async function recallPlaces(context: HostContext, store: InstanceStore, k
       return file === undefined ? null : basename(dirname(file));
     });
     const cpus = await context.dedicated.recall(guest);
-    await store.write({ ...record, launch: { ...record.launch, volumeKeys, ...(cpus === undefined ? {} : { cpus }) } });
+    const rescue = await rescueFile(guest);
+    const rescued = rescue === undefined ? {} : { rescueVolumeKey: basename(dirname(rescue)) };
+    await store.write({ ...record, launch: { ...record.launch, volumeKeys, ...rescued, ...(cpus === undefined ? {} : { cpus }) } });
   } catch (error) {
     context.log.warn('a guest does not tell where its disks are', { key, problem: toProblem(error).message });
   }

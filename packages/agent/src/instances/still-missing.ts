@@ -20,6 +20,9 @@ export function stillMissing(
     const missing = use.disks === 'whole' ? use.missingVolume(volumeKey) : isIncoming ? undefined : `volume ${volumeKey}`;
     if (missing !== undefined) return missing;
   }
+  const { rescueVolumeKey } = desired;
+  const missingRescue = rescueVolumeKey === undefined ? undefined : use.missingVolume(rescueVolumeKey);
+  if (missingRescue !== undefined) return missingRescue;
   for (const { networkKey, filters } of desired.nics) {
     if (board.get('network', networkKey)?.state !== 'ready') return `network ${networkKey}`;
     // Without bridges no filter is ever ready, and the start says why.

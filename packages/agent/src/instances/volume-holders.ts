@@ -52,6 +52,6 @@ export class VolumeHolders {
   }
 
   #holder(volumeKey: string): { readonly instance: string } | undefined {
-    return this.#store.all().find(({ launch }) => launch?.volumeKeys.includes(volumeKey) === true);
+    return this.#store.all().find(({ launch }) => launch?.volumeKeys.includes(volumeKey) === true || launch?.rescueVolumeKey === volumeKey);
   }
 }

@@ -241,6 +241,7 @@ function openSession(options: LinkOptions, on: SessionListener): Session {
         'limits',
         'dedicated-cpus',
         'huge-pages',
+        'rescue',
         ...options.features,
       ],
     });

@@ -28,6 +28,8 @@ export interface GuestPlan {
   readonly memoryNode?: number;
   /** The boot disk first; each has the place of its position. */
   readonly disks: readonly GuestDisk[];
+  /** What it boots from instead of its boot disk. */
+  readonly rescue?: GuestDisk;
   readonly seed: string;
   readonly nics: readonly GuestNic[];
   readonly firmware?: { readonly code: string; readonly variables: string };
@@ -50,6 +52,9 @@ export interface GuestPaths {
   /** What QEMU itself says. */
   readonly log: string;
 }
+
+/** Id of the device that a guest in rescue boots from. */
+export const rescueDevice = 'rescue0';
 
 /** Name of the channel to an agent inside the guest. */
 export const guestAgentChannel = 'agent0';
@@ -89,7 +94,8 @@ export function qemuCommand(plan: GuestPlan): string[] {
     ...agentChannel(plan.paths.agent),
     ...firmwareNodes(plan.firmware),
     ...diskPorts(plan.disks.length).flatMap((port) => ['-device', port]),
-    ...plan.disks.flatMap(diskArguments),
+    ...plan.disks.flatMap((disk, place) => diskArguments(disk, place, plan.rescue === undefined ? 0 : 1)),
+    ...(plan.rescue === undefined ? [] : rescueArguments(plan.rescue)),
     ...blockdev({
       driver: 'raw',
       'node-name': 'seed',
@@ -136,8 +142,23 @@ function monitor(id: string, socket: string): string[] {
   return ['-chardev', `socket,id=${id},server=on,wait=off,path=${escaped(socket)}`, '-mon', `chardev=${id},mode=control`];
 }
 
-function diskArguments(disk: GuestDisk, place: number): string[] {
-  return [...diskNodesAt(disk, place).flatMap(blockdev), '-device', deviceOptions(diskDeviceAt(disk, place))];
+function diskArguments(disk: GuestDisk, place: number, bootOrder: number): string[] {
+  const device = diskDeviceAt(disk, place);
+  return [
+    ...diskNodesAt(disk, place).flatMap(blockdev),
+    '-device',
+    deviceOptions(place === 0 ? { ...device, bootindex: bootOrder } : device),
+  ];
+}
+
+/** The disks keep their places: what looks after them need not know of it. The guest knows it by its serial number. */
+function rescueArguments({ base }: GuestDisk): string[] {
+  return [
+    ...blockdev({ 'node-name': 'rescue-file', driver: 'file', filename: base, discard: 'unmap' }),
+    ...blockdev({ 'node-name': 'rescue', driver: 'qcow2', file: 'rescue-file', backing: null, discard: 'unmap', 'detect-zeroes': 'unmap' }),
+    '-device',
+    `virtio-blk-pci,id=${rescueDevice},drive=rescue,serial=rescue,bootindex=0,werror=enospc,rerror=report,discard=on,${pciAddress('rescue')}`,
+  ];
 }
 
 function firmwareNodes(firmware: GuestPlan['firmware']): string[] {

@@ -1,4 +1,5 @@
 import { Problem, type VolumeLimits } from '@virt8ra/contract';
+import { rescueDevice } from './command-line.js';
 import { diskDevice, diskDeviceAt, diskNodeNames, diskNodesAt, type GuestDisk } from './disk-devices.js';
 import type { Guest } from './guest.js';
 
@@ -22,6 +23,12 @@ export async function presentDisks(guest: Guest): Promise<ReadonlyMap<number, Pr
       disks.set(Number(place), { node, device: qdev, limits: limitsFrom(inserted) });
   }
   return disks;
+}
+
+/** The file that a guest in rescue booted from. */
+export async function rescueFile(guest: Guest): Promise<string | undefined> {
+  const answer = (await guest.monitor.run('query-block')) as { qdev?: string; inserted?: { readonly file?: string } }[];
+  return answer.find(({ qdev }) => qdev?.includes(`/${rescueDevice}/`) === true)?.inserted?.file;
 }
 
 /** The lowest file of each disk that a guest has, is about to get or to lose, by place. */

@@ -224,6 +224,8 @@ export const DesiredInstance = Type.Object(
       },
       closed,
     ),
+    /** A volume that a start from now on boots from, with the instance's own disks beside it at their places. Feature `rescue`. */
+    rescueVolumeKey: Type.Optional(Key),
     /** TCP ports of the first NIC to make reachable at the host; what its filters refuse stays refused. */
     exposedPorts: Type.Array(Type.Integer({ minimum: 1, maximum: 65535 }), { maxItems: 64 }),
     /** Absent: must not run here. */

@@ -133,6 +133,8 @@ export const ObservedInstance = Type.Object({
       }),
     ),
   ),
+  /** The volume that the running guest booted from instead of its boot disk. */
+  rescue: Type.Optional(Type.Object({ volumeKey: Type.String() })),
   /** Exposed guest port → where it is reached on this host. */
   access: Type.Array(Type.Object({ port: Type.Integer(), address: Type.String(), hostPort: Type.Integer() })),
   /** NICs of the running guest as the kernel has them. */

@@ -54,6 +54,7 @@ export const agentFeatures = [
   'neighbours',
   'dedicated-cpus',
   'huge-pages',
+  'rescue',
 ] as const;
 export type AgentFeature = (typeof agentFeatures)[number];
 

@@ -6,12 +6,20 @@ import { observedShape, oneOf, Placement, Reference, statusShape, Timestamp, Zon
 
 const VolumeReference = Type.Object({ deviceRef: Reference, type: Type.Optional(Type.Literal('virtio')) }, { additionalProperties: false });
 
+/** Sent with POST `rescue`: the image to boot from; absent: the one that its boot volume was made from. */
+export const RescueRequest = Type.Object({ imageRef: Type.Optional(Reference) }, { additionalProperties: false });
+export type RescueRequest = Static<typeof RescueRequest>;
+
+/** `preparing`: its image is being brought to the host. `starting`: its guest is restarted. `running`: seen so. `ending`: its own boot disk comes back. */
+export const rescuePhases = ['preparing', 'starting', 'running', 'ending'] as const;
+
 export const instanceActivities = ['running', 'stopped', 'starting', 'stopping', 'paused', 'crashed', 'moving', 'unknown'] as const;
 
 /**
  * SECA instance. `spec.zone` is the caller's and is never rewritten; where it runs is `status.placement`. SECA's `powerState` knows only
  * on and off: `status.activity` carries what was really seen, `unknown` included, with source and time.
  * Another `skuRef` applies at the guest's next start, be it by `restart`; its host must have room for it.
+ * POST `rescue` restarts it from an image, with its own block storages as they are beside that; `end-rescue` gives it its own boot volume back.
  * Instances of one workspace with the same `antiAffinityGroup` never share a host, wherever they go.
  * The extension `virt8ra.access` (comma-separated TCP ports) asks for access endpoints that follow the instance, `virt8ra.restart` (a
  * restart policy) and `virt8ra.stop-seconds` say what its host does when it ends by itself, and how long a stop waits for it.
@@ -23,7 +31,8 @@ export const instance = defineKind({
   collection: 'instances',
   scope: 'workspace',
   aliases: ['vm', 'vms'],
-  actions: ['start', 'stop', 'restart'],
+  actions: ['start', 'stop', 'restart', 'rescue', 'end-rescue'],
+  actionBodies: { rescue: RescueRequest },
   immutable: ['/zone', '/bootVolume/deviceRef'],
   summary: 'a virtual machine',
   spec: Type.Object(
@@ -52,6 +61,8 @@ export const instance = defineKind({
     accelerator: Type.Optional(Type.String()),
     /** What the agent inside its running guest tells of it: the guest's word. Its source ends with `/guest`. */
     guest: Type.Optional(observedShape(GuestFacts)),
+    /** It boots, or is about to boot, from an image instead of its boot volume; absent: it does not. */
+    rescue: Type.Optional(Type.Object({ imageRef: Reference, phase: oneOf(rescuePhases), since: Timestamp })),
     /** How it ended last. */
     lastEnd: Type.Optional(Type.Object({ at: Timestamp, how: oneOf(instanceEnds) })),
     /** What its guest has that is not what is wanted now; a restart brings it. */

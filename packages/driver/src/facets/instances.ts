@@ -31,6 +31,8 @@ export interface InstanceRealizationSpec {
   readonly power: 'on' | 'off';
   readonly restarts: number;
   readonly volumes: readonly Handle[];
+  /** A block storage to boot from instead, at every start from now on. */
+  readonly rescue?: Handle;
   readonly nics: readonly NicRealizationSpec[];
   readonly seed: DesiredInstance['seed'];
   readonly exposedPorts: readonly number[];
@@ -80,6 +82,8 @@ export interface InstanceRealizationStatus {
   readonly differences?: readonly Difference[];
   /** Signs that the guest really came up, when the site can tell. */
   readonly boot?: ObservedInstance['boot'];
+  /** The running guest has booted from what rescues it. */
+  readonly rescued?: boolean;
   /** What the running guest told of itself, and when. */
   readonly guest?: ObservedInstance['guest'];
   /** Disks of a guest that runs, by the keys of their realizations; absent when the site does not tell. */

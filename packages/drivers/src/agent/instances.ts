@@ -43,10 +43,11 @@ function instanceFromSpec(spec: InstanceRealizationSpec, { key, host, features }
     throw new Problem('unsupported', `an instance has at most ${capabilities.maxNicsPerInstance} NICs, not ${spec.nics.length}`);
   }
   const { instance, name, architecture, firmware, vCPU, memoryMiB, machine, cpuModel, power, restarts, permit, surrenderEpoch } = spec;
-  const { restart, stopSeconds, cpuPolicy, hugePages } = spec;
+  const { restart, stopSeconds, cpuPolicy, hugePages, rescue } = spec;
   for (const [wanted, feature] of [
     [cpuPolicy, 'dedicated-cpus'],
     [hugePages, 'huge-pages'],
+    [rescue, 'rescue'],
   ] as const) {
     if (wanted !== undefined && !features.has(feature))
       throw new Problem('unsupported', `the agent of host ${host} is of an older release and cannot give ${feature}; bring it up to date`);
@@ -66,6 +67,7 @@ function instanceFromSpec(spec: InstanceRealizationSpec, { key, host, features }
     power,
     restarts,
     volumeKeys: spec.volumes.map((volume) => keyOnHost(volume, 'volume', host)),
+    ...(rescue === undefined ? {} : { rescueVolumeKey: keyOnHost(rescue, 'volume', host) }),
     nics: spec.nics.map((nic) => nicFromSpec(nic, host, features)),
     seed: spec.seed,
     exposedPorts: [...spec.exposedPorts],
@@ -98,7 +100,7 @@ function nicFromSpec(nic: NicRealizationSpec, host: string, features: ReadonlySe
 function statusFromObserved(observed: ObservedInstance, desired: DesiredInstance | undefined, host: string): InstanceRealizationStatus {
   const { since, waitingFor, permitEpoch, surrender, machine, cpuModel, accelerator, startedAt, restarts, boot, disks, guest, access } =
     observed;
-  const { problem: trouble, lastEnd, differences } = observed;
+  const { problem: trouble, rescue, lastEnd, differences } = observed;
   return {
     activity: activityFromObserved(observed, desired),
     since,
@@ -116,6 +118,7 @@ function statusFromObserved(observed: ObservedInstance, desired: DesiredInstance
     ...(differences === undefined ? {} : { differences }),
     ...(boot === undefined ? {} : { boot }),
     ...(guest === undefined ? {} : { guest }),
+    ...(rescue === undefined ? {} : { rescued: true }),
     ...(disks === undefined ? {} : { disks: disks.map(({ volumeKey, ...disk }) => ({ key: volumeKey, ...disk })) }),
     access,
   };

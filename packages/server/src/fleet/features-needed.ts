@@ -27,7 +27,7 @@ function ofNetwork({ routes, dhcp, dns, neighbours }: DesiredNetwork): AgentFeat
   ];
 }
 
-function ofInstance({ nics, restart, stopSeconds }: DesiredInstance): AgentFeature[] {
+function ofInstance({ nics, restart, stopSeconds, rescueVolumeKey }: DesiredInstance): AgentFeature[] {
   const needed = nics.flatMap((nic): AgentFeature[] => [
     ...(nic.filters === undefined ? [] : (['filters'] as const)),
     ...(nic.antiSpoof === undefined ? [] : (['anti-spoofing'] as const)),
@@ -36,6 +36,7 @@ function ofInstance({ nics, restart, stopSeconds }: DesiredInstance): AgentFeatu
   ]);
   return [
     ...new Set(needed),
+    ...(rescueVolumeKey === undefined ? [] : (['rescue'] as const)),
     ...(restart === undefined ? [] : (['restart-policy'] as const)),
     ...(stopSeconds === undefined ? [] : (['stop-time'] as const)),
   ];

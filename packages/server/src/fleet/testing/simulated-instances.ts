@@ -30,7 +30,8 @@ export function convergeInstance(machine: Machine, desired: DesiredInstance): vo
   }
   const byItself = (observed.state === 'stopped' || observed.state === 'crashed') && observed.startedAt !== undefined;
   if (mayRun && (!byItself || desired.restarts > observed.restarts)) {
-    const { waitingFor: _, differences: _differences, ...rest } = observed;
+    const { waitingFor: _, differences: _differences, rescue: _rescue, ...rest } = observed;
+    const { rescueVolumeKey } = desired;
     machine.hosts.started(instance, machine.identity.host);
     machine.sizes.set(key, { vCPU: desired.vCPU, memoryMiB: desired.memoryMiB });
     machine.post('instance', key, {
@@ -38,6 +39,7 @@ export function convergeInstance(machine: Machine, desired: DesiredInstance): vo
       state: 'starting',
       since: now(),
       restarts: desired.restarts,
+      ...(rescueVolumeKey === undefined ? {} : { rescue: { volumeKey: rescueVolumeKey } }),
       machine: desired.machine ?? 'pc-q35-7.2',
       cpuModel: desired.cpuModel ?? 'qemu64-v1',
       accelerator: 'tcg',
@@ -133,8 +135,10 @@ function lackOfPermit(machine: Machine, { instance, permit }: DesiredInstance): 
   return undefined;
 }
 
-function lackOfParts(machine: Machine, { volumeKeys, nics }: DesiredInstance): string | undefined {
-  const volume = volumeKeys.find((key) => !usable.includes(machine.get('volume', key)?.state ?? ''));
+function lackOfParts(machine: Machine, { volumeKeys, rescueVolumeKey, nics }: DesiredInstance): string | undefined {
+  const volume = [...volumeKeys, ...(rescueVolumeKey === undefined ? [] : [rescueVolumeKey])].find(
+    (key) => !usable.includes(machine.get('volume', key)?.state ?? ''),
+  );
   if (volume !== undefined) return `volume ${volume}`;
   const nic = nics.find(({ networkKey }) => machine.get('network', networkKey)?.state !== 'ready');
   return nic === undefined ? undefined : `network ${nic.networkKey}`;

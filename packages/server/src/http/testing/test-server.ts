@@ -169,6 +169,8 @@ const testBehaviours: readonly KindBehaviour[] = [
         throw new Problem('conflict', 'it is off');
       },
       restart: async () => undefined,
+      rescue: async () => undefined,
+      'end-rescue': async () => undefined,
     },
   },
   { kind: network },

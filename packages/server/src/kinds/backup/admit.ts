@@ -14,7 +14,7 @@ import type { StoredResource } from '../../resources/stored-resource.js';
 import type { Admission } from '../behaviour.js';
 import type { BlockStorageStatus } from '../block-storage/index.js';
 import type { KindContext } from '../context.js';
-import { assertDisksSettled, type InstanceStatus } from '../instance/index.js';
+import { assertDisksSettled, assertNotInRescue, type InstanceStatus } from '../instance/index.js';
 import { assertNotMoving } from '../moving.js';
 import { backupsAt } from './plan.js';
 import { type BackupStatus, isOver } from './status.js';
@@ -40,7 +40,10 @@ export async function admitNewBackup(
   await backupsAt(context, placement.site);
   const [user] = held.kind === instance.kind ? [held] : await tx.usersOf(held.uid, instance);
   if (user !== undefined) await assertNotMoving(context, tx, user.uid, 'back it up');
-  if (held.kind === instance.kind) assertDisksSettled(held as StoredResource<unknown, InstanceStatus>);
+  if (held.kind === instance.kind) {
+    assertDisksSettled(held as StoredResource<unknown, InstanceStatus>);
+    assertNotInRescue(held as StoredResource<unknown, InstanceStatus>);
+  }
   await assertNoOther(tx, held.uid, what);
   return { references: [reference], status: { phase: 'waiting' }, outcome: 'creating', type: 'BackedUp', reason: 'Waiting' };
 }

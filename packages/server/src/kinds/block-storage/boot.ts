@@ -1,7 +1,13 @@
-import type { BlockStorageSpec, ImageSpec } from '@virt8ra/contract';
+import type { BlockStorageSpec, Id, ImageSpec } from '@virt8ra/contract';
 import type { StoreReader } from '../../resources/store.js';
 import type { StoredResource } from '../../resources/stored-resource.js';
-import { type BlockStorageStatus, imagePointer } from './status.js';
+import { type BlockStorageStatus, type ImageFacts, imagePointer } from './status.js';
+
+/** The image that a block storage was made from, while it is there. */
+export async function imageOf(reader: StoreReader, uid: Id<'resource'>): Promise<StoredResource<ImageSpec, ImageFacts> | undefined> {
+  const source = (await reader.referencesOf(uid)).find(({ pointer }) => pointer === imagePointer);
+  return source === undefined ? undefined : await reader.getByUid<ImageSpec, ImageFacts>(source.uid);
+}
 
 /** What a guest needs to boot from a disk, as far as what it started from says so. */
 export async function bootOf(

@@ -14,6 +14,7 @@ import { instanceGroup } from './networking.js';
 import { partsOfInstance } from './parts.js';
 import { forgetPermit } from './permits.js';
 import { forgetInstancePower } from './power.js';
+import { withdrawRescue } from './rescue.js';
 import type { InstanceStatus } from './status.js';
 
 const lookAgainSeconds = 2;
@@ -30,6 +31,8 @@ export async function deleteInstance(context: InstanceContext, resource: StoredR
       return { waitSeconds: lookAgainSeconds, reason: left };
     }
   }
+  const rescue = await withdrawRescue(context, resource.uid);
+  if (rescue !== undefined) return { waitSeconds: lookAgainSeconds, reason: rescue };
   await context.access.remove(resource.uid);
   const { nicUids } = await partsOfInstance(context.store, resource);
   const group = await instanceGroup(context.store, resource.uid);

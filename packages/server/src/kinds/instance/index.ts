@@ -1,5 +1,5 @@
 /** Instance: placed once, then kept as its owner wants it where it is. Moving it is the migration kind's work. */
-import { type InstanceSpec, instance, Problem, routeTable } from '@virt8ra/contract';
+import { type InstanceSpec, instance, Problem, type RescueRequest, routeTable } from '@virt8ra/contract';
 import type { KindBehaviour } from '../behaviour.js';
 import { namesOfUsers } from '../users.js';
 import { actOnPower, admitInstance, initialPower } from './admit.js';
@@ -9,6 +9,7 @@ import { addressesOfInstance } from './parts.js';
 import { permitMigrations } from './permits.js';
 import { instancePower, powerMigrations } from './power.js';
 import { reconcileInstance } from './reconcile.js';
+import { askForRescue, endRescue } from './rescue.js';
 import type { InstanceStatus } from './status.js';
 
 export { accessTarget } from './access.js';
@@ -20,6 +21,7 @@ export { instanceGroup, networkingNeeds, publicIpsOfInstance } from './networkin
 export { type InstanceParts, partsOfInstance } from './parts.js';
 export { currentPermit, grantPermit, promisePermit, recordSurrender } from './permits.js';
 export { instancePower, setInstancePower } from './power.js';
+export { assertNotInRescue } from './rescue.js';
 export { roomOf } from './size.js';
 export { accessPorts, type RealizationOverrides, realizationSpecOf } from './specification.js';
 export type { InstanceStatus } from './status.js';
@@ -49,7 +51,13 @@ export function createInstanceBehaviour(context: InstanceContext): KindBehaviour
       const runs = await context.runner.list({ subject: `${resource.kind}/${resource.uid}`, live: true });
       if (runs.length > 0) throw new Problem('conflict', `instance ${resource.address.name} is being moved; cancel the migration first`);
     },
-    actions: { start: act('start'), stop: act('stop'), restart: act('restart') },
+    actions: {
+      rescue: async (tx, resource, _subject, body) => await askForRescue(context, tx, resource, body as RescueRequest),
+      'end-rescue': async (tx, resource) => await endRescue(tx, resource),
+      start: act('start'),
+      stop: act('stop'),
+      restart: act('restart'),
+    },
     reconcile: async (resource) => await reconcileInstance(context, resource),
     async present(reader, resources) {
       const access = await context.access.addressesOf(resources.map(({ uid }) => uid));

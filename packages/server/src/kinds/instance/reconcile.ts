@@ -18,6 +18,7 @@ import { partsOfInstance } from './parts.js';
 import { currentPermit } from './permits.js';
 import { placeInstance } from './place.js';
 import { instancePower } from './power.js';
+import { bootsFromRescue, rescueDisk, settleRescue } from './rescue.js';
 import { settleSize } from './resize.js';
 import { accessPorts, realizationSpecOf } from './specification.js';
 import { type InstanceStatus, statusFromObservation } from './status.js';
@@ -28,6 +29,7 @@ type Instance = StoredResource<InstanceSpec, InstanceStatus>;
 const quietSeconds = 30;
 const retrySeconds = 2;
 const refusedSeconds = 15;
+const rescueSeconds = 1;
 
 /** Brings an instance to what its owner wants at the place it is. Moves are runs; while one lives this only looks. */
 export async function reconcileInstance(context: InstanceContext, resource: Instance): Promise<Outcome> {
@@ -87,9 +89,16 @@ async function converge(context: InstanceContext, resource: Instance, primary: R
     await ensureClaim(context, volume, { site, host });
     volumes.push((await realizeBlockStorage(context, volume, { site, host, role: 'primary' })).handle);
   }
-  const [permit, power] = await context.store.transaction(
-    async (tx) => [await currentPermit(tx.client, resource.uid), await instancePower(tx.client, resource.uid)] as const,
-  );
+  const disk = await rescueDisk(context, resource, host);
+  const { permit, power, rescue } = await context.store.transaction(async (tx) => {
+    // One moment: a restart that ends a rescue must not be asked for with the rescue still there.
+    const current = await tx.lock<InstanceSpec, InstanceStatus>(resource.uid);
+    return {
+      permit: await currentPermit(tx.client, resource.uid),
+      power: await instancePower(tx.client, resource.uid),
+      rescue: current !== undefined && bootsFromRescue(current) ? disk : undefined,
+    };
+  });
   const spec = await realizationSpecOf(
     context,
     resource,
@@ -97,6 +106,7 @@ async function converge(context: InstanceContext, resource: Instance, primary: R
     {
       ...power,
       volumes,
+      ...(rescue === undefined ? {} : { rescue }),
       ...(permit !== undefined && permit.holder === host && permit.surrendered === undefined ? { permit: permit.permit } : {}),
       ...factsOf(realization),
     },
@@ -115,6 +125,7 @@ async function converge(context: InstanceContext, resource: Instance, primary: R
   await rememberGroups(context, resource, nics, realization);
   const seen = await look(context, resource, realization, 'after');
   await settleSize(context, resource, parts.size, seen);
+  if (await settleRescue(context, resource, seen)) return { waitSeconds: rescueSeconds, reason: 'its rescue begins or ends' };
   return outcomeOf(seen, power.power);
 }
 

@@ -14,6 +14,8 @@ import type { PowerIntent } from './power.js';
 /** What a site is asked for: everything but where it is and whether it may run. */
 export interface RealizationOverrides extends PowerIntent {
   readonly volumes: readonly Handle[];
+  /** What it boots from instead. */
+  readonly rescue?: Handle;
   readonly permit?: Permit;
   readonly surrenderEpoch?: number;
   /** Recorded at the first start anywhere. */
@@ -41,7 +43,7 @@ export async function realizationSpecOf(
     handles.set(networkUid, made.handle);
   }
   const groups = await securityGroupsOf(context, resource, nics, at, handles);
-  const { permit, surrenderEpoch, machine, cpuModel, volumes, power, restarts } = overrides;
+  const { rescue, permit, surrenderEpoch, machine, cpuModel, volumes, power, restarts } = overrides;
   return {
     instance: resource.uid,
     name: resource.address.name,
@@ -52,6 +54,7 @@ export async function realizationSpecOf(
     power,
     restarts,
     volumes,
+    ...(rescue === undefined ? {} : { rescue }),
     nics: nics.map(({ networkUid, groupUids: _, publicIps, waysIn, ...rest }, index) => {
       const network = handles.get(networkUid);
       if (network === undefined) throw new Problem('internal', 'a NIC without its network');

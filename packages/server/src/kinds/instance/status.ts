@@ -10,6 +10,13 @@ export interface AttachedVolume {
   readonly bytesPerSecond?: number;
 }
 
+/** What it boots from instead of its boot volume, and how far that is. */
+export interface Rescue {
+  readonly imageRef: { readonly resource: string };
+  readonly phase: 'preparing' | 'starting' | 'running' | 'ending';
+  readonly since: string;
+}
+
 /** The stored part of an instance's status. */
 export interface InstanceStatus {
   powerState?: 'on' | 'off';
@@ -20,6 +27,7 @@ export interface InstanceStatus {
   accelerator?: string;
   /** Undefined in a patch: taken out. */
   guest?: Observed<GuestFacts> | undefined;
+  rescue?: Rescue | undefined;
   lastEnd?: { at: string; how: InstanceEnd };
   differences?: readonly Difference[];
   volumes?: readonly AttachedVolume[];

@@ -17,7 +17,7 @@ import type { StoredResource } from '../../resources/stored-resource.js';
 import { assertNotBackedUp } from '../backing-up.js';
 import type { Admission, KindBehaviour, PutRequest, Subject } from '../behaviour.js';
 import type { KindContext } from '../context.js';
-import { assertDisksSettled, type InstanceStatus, sharesHost } from '../instance/index.js';
+import { assertDisksSettled, assertNotInRescue, type InstanceStatus, sharesHost } from '../instance/index.js';
 import { assertNoSnapshots } from '../snapshotted.js';
 import type { MoveInput } from './plan.js';
 import { publicIpsLostBy } from './public-ips.js';
@@ -269,7 +269,10 @@ async function admitMigration(
   const [live] = await context.runner.list({ subject: subjectOf(target.uid), live: true, limit: 1 });
   if (live?.state === 'stuck')
     throw new Problem('conflict', `instance ${name} is held by a stuck run of ${live.workflow} (${live.id}); it must be resumed first`);
-  if (moved !== undefined) assertDisksSettled(moved);
+  if (moved !== undefined) {
+    assertDisksSettled(moved);
+    assertNotInRescue(moved);
+  }
   const disks = (await tx.referencesOf(target.uid)).filter(({ pointer }) => pointer.endsWith('/deviceRef'));
   await assertNotBackedUp(tx, [target.uid, ...disks.map(({ uid }) => uid)], 'move it');
   await assertNoSnapshots(

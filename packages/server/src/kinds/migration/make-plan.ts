@@ -9,10 +9,12 @@ import { blockStorageBytes, originOfVolume } from '../block-storage/index.js';
 import type { KindContext } from '../context.js';
 import {
   assertApart,
+  assertNotInRescue,
   assertOpenHost,
   currentPermit,
   hostCandidates,
   type InstanceParts,
+  type InstanceStatus,
   instancePower,
   networkingNeeds,
   partsOfInstance,
@@ -76,8 +78,9 @@ export async function makePlan(context: KindContext, step: StepContext, input: M
     await tx.lock(input.migration);
     const made = await plannedMove(tx, input.migration);
     if (made !== undefined) return made;
-    const moved = await tx.lock<InstanceSpec>(input.instance);
+    const moved = await tx.lock<InstanceSpec, InstanceStatus>(input.instance);
     if (moved === undefined || moved.deletedAt !== undefined) throw new Problem('conflict', 'the instance is being deleted');
+    assertNotInRescue(moved);
     await assertApart(tx, moved, to.host);
     await assertOpenHost(tx, to.host);
     await claimOnHost(tx.client, to.host, capacity, incomingClaims(input.instance, survey.parts, to));

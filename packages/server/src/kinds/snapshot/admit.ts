@@ -15,7 +15,7 @@ import type { ResolvedReference, StoredResource } from '../../resources/stored-r
 import type { Admission } from '../behaviour.js';
 import { type BlockStorageStatus, blockStorageBytes } from '../block-storage/index.js';
 import type { KindContext } from '../context.js';
-import { assertDisksSettled, type InstanceStatus, partsOfInstance } from '../instance/index.js';
+import { assertDisksSettled, assertNotInRescue, type InstanceStatus, partsOfInstance } from '../instance/index.js';
 import { assertNotMoving } from '../moving.js';
 import { snapshotsAt } from './place.js';
 import type { SnapshotStatus } from './status.js';
@@ -69,6 +69,7 @@ async function ofInstance(
   const { target, reference } = await tx.resolve<InstanceSpec, InstanceStatus>(instance, given, address, '/spec/instanceRef');
   await assertNotMoving(context, tx, target.uid, 'take a snapshot of it');
   assertDisksSettled(target);
+  assertNotInRescue(target);
   return { reference, volumes: (await partsOfInstance(tx, target)).volumes as readonly Volume[] };
 }
 

@@ -108,6 +108,8 @@ function createSurveyor(context: KindContext, host: Place, wish: DrainWish) {
     const [run] = await context.runner.list({ subject: `${resource.kind}/${resource.uid}`, live: true, limit: 1 });
     if (run?.state === 'stuck') return { type: 'stays', reason: `its run ${run.id} of ${run.workflow} is stuck and must be resumed first` };
     if (run !== undefined) return { type: 'waits', reason: `its run of ${run.workflow} is about to end` };
+    if (resource.status.rescue !== undefined)
+      return { type: 'stays', reason: `it is in rescue; end that first: virt8ra rescue ${resource.address.name} --end` };
     if (resource.status.placement === undefined) return { type: 'waits', reason: 'it is being made' };
     return undefined;
   }
