@@ -154,6 +154,16 @@ it.skipIf(lacks.length > 0)(
       const atSouth = new Neighbour(world.machineOf(south.name), [addresses.known, addresses.stranger, addresses.looker]);
       const poll = async (what: () => Promise<unknown>) => await expect.poll(what, { timeout: 60_000, interval: 500 }).toBe(true);
 
+      // Its kernel tells of its memory, and its host counts its disk and NIC.
+      const usageOf = async (name: string) =>
+        (await client.instanceUsage({ tenant, workspace: workspaceName })).find((usage) => usage.instance === name);
+      await poll(async () => ((await usageOf('ask'))?.guestMemoryUsedBytes ?? 0) > 2 ** 20);
+      expect(await usageOf('ask')).toMatchObject({
+        guestMemoryTotalBytes: expect.toSatisfy((bytes: number) => bytes > 2 ** 26 && bytes < 2 ** 40),
+        disks: [{ blockStorage: 'ask', readPerSecond: expect.any(Number), writesPerSecond: expect.any(Number) }],
+        nics: [{ nic: 'ask', inPerSecond: expect.any(Number) }],
+      });
+
       // Each guest heard the other by its own address, over the tunnel and from subnet to subnet.
       const askerHeard = async () => (await atSouth.page(addresses.ask, '/peer.json', addresses.looker)) ?? {};
       await poll(async () => (await askerHeard())['hostname'] === 'web');

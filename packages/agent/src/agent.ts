@@ -37,7 +37,8 @@ import { openOverlay } from './overlay/open-overlay.js';
 import { createPathProbes } from './paths/path-probes.js';
 import { PermitBook } from './permits/permit-book.js';
 import { openPermitJournal } from './permits/permit-journal.js';
-import { diskCounters } from './qemu/guest.js';
+import { diskCounters, type Guest } from './qemu/guest.js';
+import { guestMemory } from './qemu/guest-memory.js';
 import { probeHypervisor } from './qemu/probe.js';
 import { openHostUpdater } from './release/open-host-updater.js';
 import { startSampling } from './samples/sampler.js';
@@ -272,10 +273,10 @@ async function assemble(config: AgentConfig, log: Log, unlock: () => Promise<voi
     if (!known) for (const object of everything()) converger.nudge(object);
   };
 
-  const tapsOf = (key: string): readonly string[] => {
+  const tapsOf = (key: string): readonly { readonly key: string; readonly tap: string }[] => {
     if (networking.mode !== 'bridge') return [];
     const nics = ledger.state.instances.find((each) => each.key === key)?.nics ?? [];
-    return nics.map((nic) => tapName(agentId, nic.key));
+    return nics.map((nic) => ({ key: nic.key, tap: tapName(agentId, nic.key) }));
   };
   await instances.adopt();
   await mendVolumes(context, volumeStore);
@@ -317,6 +318,7 @@ async function assemble(config: AgentConfig, log: Log, unlock: () => Promise<voi
     log,
   });
   const running = link;
+  const askedForMemory = new WeakSet<Guest>();
   const stopSampling = startSampling(
     {
       stateDirectory: config.stateDirectory,
@@ -324,8 +326,19 @@ async function assemble(config: AgentConfig, log: Log, unlock: () => Promise<voi
         [...instances.guests()].map(([key, guest]) => ({
           key,
           pid: guest.process.pid,
-          taps: tapsOf(key),
-          disks: async () => await diskCounters(guest),
+          nics: tapsOf(key),
+          disks: async () => {
+            const volumeKeys = instanceStore.get(key)?.launch?.volumeKeys ?? [];
+            return (await diskCounters(guest)).flatMap(({ place, ...counted }) => {
+              const volumeKey = volumeKeys[place];
+              return typeof volumeKey === 'string' ? [{ key: volumeKey, ...counted }] : [];
+            });
+          },
+          memory: async () => await guestMemory(guest, askedForMemory),
+          transferred: () => {
+            const move = ledger.state.transfers.find((each) => each.role === 'send' && each.instanceKey === key);
+            return move === undefined ? undefined : board.get('transfer', move.id)?.bytes;
+          },
         })),
       namespaces: () => networks.namespaces(),
       transferred: () => board.all('transfer').reduce((sum, { bytes }) => sum + bytes, 0),

@@ -56,6 +56,9 @@ export interface GuestPaths {
 /** Id of the device that a guest in rescue boots from. */
 export const rescueDevice = 'rescue0';
 
+/** By which a guest's kernel tells of its memory; nothing is ever taken from it. */
+export const balloonDevice = 'balloon0';
+
 /** Name of the channel to an agent inside the guest. */
 export const guestAgentChannel = 'agent0';
 
@@ -91,6 +94,7 @@ export function qemuCommand(plan: GuestPlan): string[] {
     ...['-serial', 'chardev:serial0'],
     ...(arm ? [] : ['-device', `VGA,${pciAddress('screen')}`, '-vnc', `unix:${escaped(plan.paths.vnc)}`]),
     ...['-object', 'rng-random,id=random0,filename=/dev/urandom', '-device', `virtio-rng-pci,rng=random0,${pciAddress('rng')}`],
+    ...['-device', `virtio-balloon-pci,id=${balloonDevice},${pciAddress('balloon')}`],
     ...agentChannel(plan.paths.agent),
     ...firmwareNodes(plan.firmware),
     ...diskPorts(plan.disks.length).flatMap((port) => ['-device', port]),

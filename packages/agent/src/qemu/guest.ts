@@ -200,13 +200,27 @@ export async function currentNode(guest: Guest, index: number): Promise<string |
   return answer.find((entry) => entry.qdev?.includes(`/${diskDevice(index)}/`) === true)?.inserted?.['node-name'];
 }
 
-/** What QEMU counts of the guest's disks since its process began. */
-export async function diskCounters(guest: Guest): Promise<{ readonly readBytes: number; readonly writtenBytes: number }> {
-  const answer = (await guest.monitor.run('query-blockstats')) as { qdev?: string; stats: { rd_bytes: number; wr_bytes: number } }[];
-  const own = answer.filter((entry) => entry.qdev !== undefined);
-  const sum = (of: (stats: { rd_bytes: number; wr_bytes: number }) => number): number =>
-    own.reduce((total, entry) => total + of(entry.stats), 0);
-  return { readBytes: sum((stats) => stats.rd_bytes), writtenBytes: sum((stats) => stats.wr_bytes) };
+export interface PlacedDiskCounters {
+  /** Which of the guest's disks: 0 is the one it boots from. */
+  readonly place: number;
+  readonly readBytes: number;
+  readonly writtenBytes: number;
+  readonly reads: number;
+  readonly writes: number;
+}
+
+/** What QEMU counts of each of the guest's disks since it has it; the seed does not count. */
+export async function diskCounters(guest: Guest): Promise<readonly PlacedDiskCounters[]> {
+  const answer = (await guest.monitor.run('query-blockstats')) as {
+    qdev?: string;
+    stats: { rd_bytes: number; wr_bytes: number; rd_operations: number; wr_operations: number };
+  }[];
+  return answer.flatMap(({ qdev, stats }) => {
+    const place = /\/vd(\d+)\//.exec(qdev ?? '')?.[1];
+    if (place === undefined) return [];
+    const { rd_bytes: readBytes, wr_bytes: writtenBytes, rd_operations: reads, wr_operations: writes } = stats;
+    return [{ place: Number(place), readBytes, writtenBytes, reads, writes }];
+  });
 }
 
 /** Bytes the guest has read from its disks since its process began. */

@@ -3,7 +3,17 @@
  * interface and both ends of a move agree. Slots 0, 1 and 31 belong to the chipset. Behind each `port` is one disk that may come and go while the
  * guest runs; only the boot disk is on the bus itself.
  */
-const firstSlot = { nic: 0x02, rng: 0x05, bootDisk: 0x06, port: 0x07, channels: 0x0f, rescue: 0x1c, screen: 0x1d, seed: 0x1e } as const;
+const firstSlot = {
+  nic: 0x02,
+  rng: 0x05,
+  bootDisk: 0x06,
+  port: 0x07,
+  channels: 0x0f,
+  balloon: 0x10,
+  rescue: 0x1c,
+  screen: 0x1d,
+  seed: 0x1e,
+} as const;
 
 /** Device options that place the `index`th device of a kind. */
 export function pciAddress(kind: keyof typeof firstSlot, index = 0): string {

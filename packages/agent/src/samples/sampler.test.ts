@@ -17,7 +17,7 @@ function begin(...command: readonly [string, ...string[]]): number {
   children.push(child);
   return child.pid ?? 0;
 }
-const noDisks = async () => ({ readBytes: 0, writtenBytes: 0 });
+const nothing = { nics: [], disks: async () => [], memory: async () => undefined, transferred: () => undefined };
 const options = { stateDirectory: tmpdir(), namespaces: () => [], transferred: () => 0, log: silentLog };
 const shape = Compile(AgentMessage);
 
@@ -29,8 +29,18 @@ it('measures a guest that works, one that rests, and the host they are on', asyn
     return written;
   };
   const guests: MeasuredGuest[] = [
-    { key: 'busy', pid: busy, taps: [], disks: async () => ({ readBytes: 0, writtenBytes: grow() }) },
-    { key: 'idle', pid: idle, taps: ['no-such-tap'], disks: noDisks },
+    {
+      key: 'busy',
+      pid: busy,
+      nics: [{ key: 'n1', tap: 'lo' }],
+      disks: async () => [
+        { key: 'v1', readBytes: 0, writtenBytes: grow(), reads: 0, writes: 3 },
+        { key: 'v2', readBytes: 0, writtenBytes: grow(), reads: 0, writes: 0 },
+      ],
+      memory: async () => ({ usedBytes: 7, totalBytes: 9 }),
+      transferred: grow,
+    },
+    { ...nothing, key: 'idle', pid: idle, nics: [{ key: 'n2', tap: 'no-such-tap' }] },
   ];
   const look = createSampler({ ...options, guests: () => guests, transferred: grow });
   expect(await look()).toBeUndefined();
@@ -40,19 +50,31 @@ it('measures a guest that works, one that rests, and the host they are on', asyn
   const of = (key: string) => samples.guests.find((guest) => guest.key === key);
   // On a machine full of work it waits instead of running, and that shows as well.
   expect((of('busy')?.cpu ?? 0) + (of('busy')?.steal ?? 0)).toBeGreaterThan(0.5);
-  expect(of('idle')).toMatchObject({ cpu: expect.toSatisfy((cpu: number) => cpu < 0.2), netInPerSecond: 0 });
+  expect(of('idle')).toMatchObject({ cpu: expect.toSatisfy((cpu: number) => cpu < 0.2) });
+  // Of an interface that is not there nothing is known.
+  expect(of('idle')).not.toHaveProperty('netInPerSecond');
+  expect(of('idle')).not.toHaveProperty('guestMemoryUsedBytes');
+  expect(of('busy')).toMatchObject({ nics: [{ key: 'n1' }], transferPerSecond: expect.toSatisfy((rate: number) => rate > 500_000) });
   expect(of('idle')?.memoryBytes).toBeGreaterThan(100_000);
   expect(samples.host.cpu).toBeGreaterThan(0.3);
   expect(samples.host).toMatchObject({ guests: 2, transferPerSecond: expect.toSatisfy((rate: number) => rate > 500_000) });
   expect(samples.host.memoryBytes).toBeLessThan(samples.host.memoryTotalBytes);
   for (let turn = 0; turn < 6; turn += 1) await look();
-  expect((await look())?.guests.find((guest) => guest.key === 'busy')?.diskWritePerSecond).toBeGreaterThan(0);
-  expect(shape.Check(JSON.parse(JSON.stringify({ type: 'samples', ...samples })))).toBe(true);
+  const later = (await look())?.guests.find((guest) => guest.key === 'busy');
+  expect(later).toMatchObject({
+    guestMemoryUsedBytes: 7,
+    guestMemoryTotalBytes: 9,
+    disks: [{ key: 'v1', writesPerSecond: 0 }, { key: 'v2' }],
+  });
+  const [first, second] = later?.disks ?? [];
+  expect(later?.diskWritePerSecond).toBeCloseTo((first?.writePerSecond ?? 0) + (second?.writePerSecond ?? 0), 1);
+  expect(first?.writePerSecond).toBeGreaterThan(0);
+  expect(shape.Check(JSON.parse(JSON.stringify({ type: 'samples', ...samples, guests: [later] })))).toBe(true);
 });
 
 it('leaves out a guest that ended, and begins anew with one that was started again', async () => {
   let pid = begin('sleep', '60');
-  const look = createSampler({ ...options, guests: () => [{ key: 'g', pid, taps: [], disks: noDisks }] });
+  const look = createSampler({ ...options, guests: () => [{ ...nothing, key: 'g', pid }] });
   await look();
   await sleep(20);
   expect((await look())?.guests).toHaveLength(1);
@@ -68,7 +90,12 @@ it('leaves out a guest that ended, and begins anew with one that was started aga
 it('costs at most two percent of a core with fifty guests', async () => {
   const guests = Array.from(
     { length: 50 },
-    (_, index): MeasuredGuest => ({ key: `g${index}`, pid: begin('sleep', '120'), taps: ['lo'], disks: noDisks }),
+    (_, index): MeasuredGuest => ({
+      ...nothing,
+      key: `g${index}`,
+      pid: begin('sleep', '120'),
+      nics: [{ key: `n${index}`, tap: 'lo' }],
+    }),
   );
   const look = createSampler({ ...options, guests: () => guests });
   await look();

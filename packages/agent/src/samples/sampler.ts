@@ -2,6 +2,7 @@ import { statfs } from 'node:fs/promises';
 import { cpus } from 'node:os';
 import { type AgentMessageOf, type GuestSample, type HostSample, sampleSeconds, toProblem } from '@virt8ra/contract';
 import type { Log } from '../log.js';
+import type { GuestMemory } from '../qemu/guest-memory.js';
 import { hostMemory } from '../storage/space.js';
 import {
   type CpuCounters,
@@ -16,14 +17,24 @@ import {
 
 export type Samples = Omit<AgentMessageOf<'samples'>, 'type'>;
 
+export interface GuestDiskCounters extends DiskCounters {
+  readonly key: string;
+  readonly reads: number;
+  readonly writes: number;
+}
+
 /** A guest as far as it is measured. */
 export interface MeasuredGuest {
   readonly key: string;
   readonly pid: number;
-  /** Its interfaces, in the host's own network namespace or one of `namespaces`; none in user-mode networking. */
-  readonly taps: readonly string[];
+  /** Its NICs by their interfaces, in the host's own network namespace or one of `namespaces`; none in user-mode networking. */
+  readonly nics: readonly { readonly key: string; readonly tap: string }[];
   /** What QEMU counts of its disks. Asked rarely: it is an answer of the guest's own process. */
-  disks(): Promise<DiskCounters>;
+  disks(): Promise<readonly GuestDiskCounters[]>;
+  /** What the guest says of its memory; asked as rarely. */
+  memory(): Promise<GuestMemory | undefined>;
+  /** Payload bytes of its move away so far; undefined: there is none. */
+  transferred(): number | undefined;
 }
 
 export interface SamplerOptions {
@@ -41,12 +52,21 @@ export interface SamplerOptions {
 /** QEMU is asked for its disks at each so-manieth sample. */
 const disksEvery = 6;
 
+type SlowFigures = Pick<
+  GuestSample,
+  'diskReadPerSecond' | 'diskWritePerSecond' | 'disks' | 'guestMemoryUsedBytes' | 'guestMemoryTotalBytes'
+>;
+
 interface GuestBefore {
+  /** It was looked at once. */
+  readonly isNew: boolean;
   readonly pid: number;
   readonly counters: ProcessCounters;
-  readonly net: NetCounters | undefined;
-  readonly disks: { readonly at: number; readonly counters: DiskCounters } | undefined;
-  readonly rates: Pick<GuestSample, 'diskReadPerSecond' | 'diskWritePerSecond'>;
+  readonly net: ReadonlyMap<string, NetCounters>;
+  readonly transferred: number | undefined;
+  readonly disks: { readonly at: number; readonly counters: readonly GuestDiskCounters[] } | undefined;
+  /** What is asked for at its turn, as of the last one. */
+  readonly slow: SlowFigures;
 }
 
 interface Before {
@@ -74,32 +94,43 @@ export function createSampler(options: SamplerOptions) {
     if (counters === undefined) return undefined;
     const earlier = known.get(guest.key);
     const last = earlier?.pid === guest.pid ? earlier : undefined;
-    const own = guest.taps.length === 0 ? undefined : sumNet(guest.taps.map((tap) => net.get(tap)));
+    const own = new Map(guest.nics.flatMap(({ key, tap }) => (net.has(tap) ? [[key, net.get(tap) as NetCounters] as const] : [])));
     const now = clock();
-    // Each guest has its own turn, so that not all are asked at once.
-    const turn = last === undefined || (looks + guest.pid) % disksEvery === 0;
+    // Each guest has its own turn, so that not all are asked at once; a new one is asked twice, to have figures soon.
+    const turn = last === undefined || last.isNew || (looks + guest.pid) % disksEvery === 0;
     const disks = turn
       ? await guest.disks().then(
           (read) => ({ at: now, counters: read }),
           () => undefined,
         )
       : last.disks;
-    const rates = turn ? ratesOf(last?.disks, disks) : last.rates;
-    known.set(guest.key, { pid: guest.pid, counters, net: own, disks, rates });
+    const slow = turn ? { ...diskRates(last?.disks, disks), ...(await saidMemory(guest)) } : last.slow;
+    const transferred = guest.transferred();
+    known.set(guest.key, { isNew: last === undefined, pid: guest.pid, counters, net: own, transferred, disks, slow });
     if (last === undefined) return undefined;
+    const nics = [...own].flatMap(([key, { inBytes, outBytes }]) => {
+      const before = last.net.get(key);
+      // What leaves a tap goes into the guest.
+      return before === undefined
+        ? []
+        : [{ key, inPerSecond: rate(before.outBytes, outBytes, seconds), outPerSecond: rate(before.inBytes, inBytes, seconds) }];
+    });
+    const sum = (of: (nic: (typeof nics)[number]) => number): number =>
+      rate(
+        0,
+        nics.reduce((total, nic) => total + of(nic), 0),
+        1,
+      );
     return {
       key: guest.key,
       cpu: rate(last.counters.cpuSeconds, counters.cpuSeconds, seconds),
       steal: rate(last.counters.waitedSeconds, counters.waitedSeconds, seconds),
       memoryBytes: counters.memoryBytes,
-      ...rates,
-      // What leaves a tap goes into the guest.
-      ...(own === undefined || last.net === undefined
+      ...slow,
+      ...(nics.length === 0
         ? {}
-        : {
-            netInPerSecond: rate(last.net.outBytes, own.outBytes, seconds),
-            netOutPerSecond: rate(last.net.inBytes, own.inBytes, seconds),
-          }),
+        : { netInPerSecond: sum((nic) => nic.inPerSecond), netOutPerSecond: sum((nic) => nic.outPerSecond), nics }),
+      ...(transferred === undefined ? {} : { transferPerSecond: rate(last.transferred ?? 0, transferred, seconds) }),
     };
   }
 
@@ -172,13 +203,35 @@ function rate(from: number, to: number, seconds: number): number {
   return seconds <= 0 ? 0 : Math.round((Math.max(0, to - from) / seconds) * 1000) / 1000;
 }
 
-function ratesOf(from: GuestBefore['disks'], to: GuestBefore['disks']): GuestBefore['rates'] {
+/** Of each disk that there was at both looks, and of all of them together. */
+function diskRates(from: GuestBefore['disks'], to: GuestBefore['disks']): SlowFigures {
   if (from === undefined || to === undefined) return {};
   const seconds = (to.at - from.at) / 1000;
-  return {
-    diskReadPerSecond: rate(from.counters.readBytes, to.counters.readBytes, seconds),
-    diskWritePerSecond: rate(from.counters.writtenBytes, to.counters.writtenBytes, seconds),
-  };
+  const disks = to.counters.flatMap((now) => {
+    const before = from.counters.find(({ key }) => key === now.key);
+    if (before === undefined) return [];
+    return [
+      {
+        key: now.key,
+        readPerSecond: rate(before.readBytes, now.readBytes, seconds),
+        writePerSecond: rate(before.writtenBytes, now.writtenBytes, seconds),
+        readsPerSecond: rate(before.reads, now.reads, seconds),
+        writesPerSecond: rate(before.writes, now.writes, seconds),
+      },
+    ];
+  });
+  const sum = (of: (disk: (typeof disks)[number]) => number): number =>
+    rate(
+      0,
+      disks.reduce((total, disk) => total + of(disk), 0),
+      1,
+    );
+  return { diskReadPerSecond: sum((disk) => disk.readPerSecond), diskWritePerSecond: sum((disk) => disk.writePerSecond), disks };
+}
+
+async function saidMemory(guest: MeasuredGuest): Promise<SlowFigures> {
+  const memory = await guest.memory().catch(() => undefined);
+  return memory === undefined ? {} : { guestMemoryUsedBytes: memory.usedBytes, guestMemoryTotalBytes: memory.totalBytes };
 }
 
 function sumNet(all: readonly (NetCounters | undefined)[]): NetCounters {

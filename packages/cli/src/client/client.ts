@@ -51,7 +51,13 @@ export interface ListOptions {
 
 /** A sample with what it is of. */
 export type HostUsage = HostSample & { readonly host: string; readonly at: string };
-export type GuestUsage = Omit<GuestSample, 'key'> & { readonly instance: string; readonly host: string; readonly at: string };
+export type GuestUsage = Omit<GuestSample, 'key' | 'disks' | 'nics'> & {
+  readonly disks?: readonly object[];
+  readonly nics?: readonly object[];
+  readonly instance: string;
+  readonly host: string;
+  readonly at: string;
+};
 
 const metricsPath = 'providers/virt8ra.metrics/v1beta1';
 

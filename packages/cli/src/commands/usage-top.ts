@@ -22,7 +22,7 @@ export async function usageTop(session: Session, noun: string, flags: { readonly
 
 const flow = ['DISK READ/S', 'WRITE/S', 'NET IN/S', 'OUT/S'] as const;
 const hostTitles = ['HOST', 'CPU', 'STEAL', 'MEMORY', 'FREE DISK', 'GUESTS', ...flow, 'MOVES/S'];
-const guestTitles = ['INSTANCE', 'HOST', 'CPU', 'STEAL', 'MEMORY', ...flow];
+const guestTitles = ['INSTANCE', 'HOST', 'CPU', 'STEAL', 'MEMORY', 'IN GUEST', ...flow];
 
 const pathTitles = ['FROM', 'TO', 'SITES', 'RTT', 'AGE', 'CARRIED/S', 'BY', 'AGE', 'NOT KNOWN BECAUSE'];
 
@@ -46,8 +46,9 @@ function hostRow(usage: HostUsage): string[] {
 }
 
 function guestRow(usage: GuestUsage): string[] {
-  const { instance, host, cpu, steal, memoryBytes } = usage;
-  return [instance, host, cpu.toFixed(2), steal.toFixed(2), bytesText(memoryBytes), ...flows(usage)];
+  const { instance, host, cpu, steal, memoryBytes, guestMemoryUsedBytes: used, guestMemoryTotalBytes: total } = usage;
+  const inside = used === undefined || total === undefined ? '-' : `${bytesText(used)}/${bytesText(total)}`;
+  return [instance, host, cpu.toFixed(2), steal.toFixed(2), bytesText(memoryBytes), inside, ...flows(usage)];
 }
 
 function pathRow({ from, to, rttMs, bytesPerSecond }: HostPath): string[] {

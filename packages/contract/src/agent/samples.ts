@@ -4,6 +4,7 @@ import { type Static, Type } from 'typebox';
 
 const closed = { additionalProperties: false } as const;
 const Amount = Type.Number({ minimum: 0 });
+const Key = Type.String({ maxLength: 96 });
 
 const usage = {
   /** Processor threads in use: 1.5 is one and a half. */
@@ -34,9 +35,22 @@ export type HostSample = Static<typeof HostSample>;
 export const GuestSample = Type.Object(
   {
     ...usage,
-    key: Type.String({ maxLength: 96 }),
+    key: Key,
     /** Threads of the guest that were ready to run and waited for the host's processors. */
     steal: Amount,
+    /** What the guest's kernel says of its memory, where it drives the balloon: what it uses, what it could not give up at once; and all it has. */
+    guestMemoryUsedBytes: Type.Optional(Amount),
+    guestMemoryTotalBytes: Type.Optional(Amount),
+    /** By key of the volume. */
+    disks: Type.Optional(
+      Type.Array(
+        Type.Object({ key: Key, readPerSecond: Amount, writePerSecond: Amount, readsPerSecond: Amount, writesPerSecond: Amount }, closed),
+        { maxItems: 65 },
+      ),
+    ),
+    nics: Type.Optional(Type.Array(Type.Object({ key: Key, inPerSecond: Amount, outPerSecond: Amount }, closed), { maxItems: 17 })),
+    /** Payload of its move away; absent while there is none. */
+    transferPerSecond: Type.Optional(Amount),
   },
   closed,
 );

@@ -4,7 +4,7 @@ import { addressOfRequest, assertTenant, type PathParameters, placeOfRequest } f
 import { subjectOf } from '../http/subject-of-request.js';
 import type { StoreReader } from '../resources/store.js';
 import type { StoredResource } from '../resources/stored-resource.js';
-import type { SampleStore } from './sample-store.js';
+import type { GuestUsage, SampleStore } from './sample-store.js';
 
 interface Parameters {
   readonly Params: PathParameters;
@@ -44,14 +44,12 @@ export function addSampleRoutes(
     const names = new Map(page.items.map(({ uid, address }) => [uid, address.name]));
     const places = await placesOf(store, page.items);
     const used = await samples.newestOfGuests([...places.values()]);
-    return {
-      items: [...places].flatMap(([uid, { host, key }]) => {
-        const found = used.find((each) => each.host === host && each.key === key);
-        if (found === undefined) return [];
-        const { key: _, ...usage } = found;
-        return [{ instance: names.get(uid), ...usage }];
-      }),
-    };
+    const items = [...places].flatMap(([uid, { host, key }]) => {
+      const found = used.find((each) => each.host === host && each.key === key);
+      if (found === undefined) return [];
+      return [{ instance: names.get(uid), ...found }];
+    });
+    return { items: await named(samples, request.params, items) };
   });
   app.get<Parameters>(`${work}/:name`, async (request) => {
     assertTenant(subjectOf(request), request.params['tenant']);
@@ -60,8 +58,25 @@ export function addSampleRoutes(
     if (found === undefined) throw new Problem('not-found', `there is no instance ${address.name}`);
     const place = (await placesOf(store, [found])).get(found.uid);
     const items = place === undefined ? [] : await samples.historyOfGuest(place.host, place.key, secondsOf(request.query));
-    return { items: items.map(({ key: _, ...usage }) => usage) };
+    return { items: await named(samples, request.params, items) };
   });
+}
+
+/** With the names of disks and NICs instead of what hosts call them; one that is none of the workspace any more is left out. */
+async function named<Usage extends GuestUsage>(
+  samples: SampleStore,
+  { tenant = '', workspace = '' }: PathParameters,
+  items: readonly Usage[],
+): Promise<readonly object[]> {
+  const keys = new Set(items.flatMap(({ disks = [], nics = [] }) => [...disks, ...nics].map(({ key }) => key)));
+  const names = await samples.namesOf({ tenant, workspace }, [...keys]);
+  const list = <Entry extends { readonly key: string }>(entries: readonly Entry[], name: string): object[] =>
+    entries.flatMap(({ key, ...figures }) => (names.has(key) ? [{ [name]: names.get(key), ...figures }] : []));
+  return items.map(({ key: _, disks, nics, ...usage }) => ({
+    ...usage,
+    ...(disks === undefined ? {} : { disks: list(disks, 'blockStorage') }),
+    ...(nics === undefined ? {} : { nics: list(nics, 'nic') }),
+  }));
 }
 
 /** Host and key of those that are realized. */

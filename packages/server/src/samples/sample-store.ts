@@ -35,6 +35,8 @@ export interface SampleStore {
   ): Promise<readonly (GuestUsage & { readonly host: string })[]>;
   historyOfHost(host: string, seconds: number): Promise<readonly HostUsage[]>;
   historyOfGuest(host: string, key: string, seconds: number): Promise<readonly GuestUsage[]>;
+  /** Names of block storages and NICs of a workspace, by what their disks and NICs are called on hosts. */
+  namesOf(within: { readonly tenant: string; readonly workspace: string }, keys: readonly string[]): Promise<ReadonlyMap<string, string>>;
   /** Forgets what is older than an hour. Answers how many looks. */
   prune(): Promise<number>;
 }
@@ -85,6 +87,16 @@ export function createSampleStore(pool: Pool): SampleStore {
         [host, key, seconds],
       );
       return rows.map(({ at, guest }) => ({ at: at.toISOString(), ...guest }));
+    },
+    async namesOf({ tenant, workspace }, keys) {
+      if (keys.length === 0) return new Map();
+      const { rows } = await pool.query<{ key: string; name: string }>(
+        `select realization.key, resource.name from realization join resource on resource.uid = realization.resource_uid
+          where realization.key = any($1) and tenant = $2 and workspace = $3
+         union all select uid, name from resource where uid = any($1) and tenant = $2 and workspace = $3`,
+        [keys, tenant, workspace],
+      );
+      return new Map(rows.map(({ key, name }) => [key, name]));
     },
     async prune() {
       const { rowCount } = await pool.query('delete from host_sample where at < clock_timestamp() - make_interval(secs => $1)', [

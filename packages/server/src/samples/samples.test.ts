@@ -41,11 +41,24 @@ describe('samples', { timeout: 60_000 }, () => {
     await put(`${instances}/web`, spec, { 'virt8ra.power': 'on' });
     const { key } = await agent.until('a guest', () => agent.all('instance')[0]);
     expect(itemsOf(await plane.call('GET', `${metrics}/hosts`))).toEqual([]);
+    const volume = agent.all('volume')[0]?.key ?? '';
 
     agent.sample({
       host: hostSample,
       guests: [
-        { key, cpu: 0.5, steal: 0, memoryBytes: 1e9, diskReadPerSecond: 7 },
+        {
+          key,
+          cpu: 0.5,
+          steal: 0,
+          memoryBytes: 1e9,
+          diskReadPerSecond: 7,
+          guestMemoryUsedBytes: 5e8,
+          guestMemoryTotalBytes: 9e8,
+          disks: [
+            { key: volume, readPerSecond: 7, writePerSecond: 0, readsPerSecond: 1, writesPerSecond: 0 },
+            { key: 'stranger', readPerSecond: 1, writePerSecond: 0, readsPerSecond: 1, writesPerSecond: 0 },
+          ],
+        },
         { key: 'stranger', cpu: 1, steal: 0, memoryBytes: 1 },
       ],
     });
@@ -54,7 +67,16 @@ describe('samples', { timeout: 60_000 }, () => {
     // Faster than it should: the second tells nothing more.
     agent.sample({ host: { ...hostSample, cpu: 2 }, guests: [] });
     const of = `${metrics}/${work}/instances`;
-    expect(itemsOf(await plane.call('GET', of))).toMatchObject([{ instance: 'web', host: 'north-1', cpu: 0.5, diskReadPerSecond: 7 }]);
+    expect(itemsOf(await plane.call('GET', of))).toMatchObject([
+      {
+        instance: 'web',
+        host: 'north-1',
+        cpu: 0.5,
+        diskReadPerSecond: 7,
+        guestMemoryUsedBytes: 5e8,
+        disks: [{ blockStorage: 'web', readPerSecond: 7, writePerSecond: 0, readsPerSecond: 1, writesPerSecond: 0 }],
+      },
+    ]);
     expect(itemsOf(await plane.call('GET', `${of}/web?seconds=60`))).toMatchObject([{ cpu: 0.5, memoryBytes: 1e9 }]);
     expect(itemsOf(await plane.call('GET', `${metrics}/hosts/north-1`))).toMatchObject([{ cpu: 1.5 }]);
 
