@@ -57,19 +57,25 @@ describe.skipIf(lacks.length > 0)('the agent of a host', () => {
     });
     launcher = child;
   };
-  /** Processes that are an agent of this test; the launcher and a release that is only asked are none. */
-  const agents = (): number[] =>
+  const processesWith = (fits: (command: readonly string[]) => boolean): number[] =>
     readdirSync('/proc')
       .map(Number)
       .filter((pid) => {
-        if (!Number.isInteger(pid)) return false;
         try {
-          const command = readFileSync(`/proc/${pid}/cmdline`, 'utf8').split('\0');
-          return command[1]?.endsWith('agent/dist/main.js') === true && command[2] === 'run' && command.includes(join(folder, 'state'));
+          return Number.isInteger(pid) && fits(readFileSync(`/proc/${pid}/cmdline`, 'utf8').split('\0'));
         } catch {
           return false;
         }
       });
+  /** Processes that are an agent of this test; the launcher and a release that is only asked are none. */
+  const agents = (): number[] =>
+    processesWith(
+      (command) => command[1]?.endsWith('agent/dist/main.js') === true && command[2] === 'run' && command.includes(join(folder, 'state')),
+    );
+  const guests = (): number[] =>
+    processesWith(
+      ([program = '', ...words]) => program.includes('qemu-system') && words.some((word) => word.includes(join(folder, 'state'))),
+    );
   const cli = async (...given: readonly string[]): Promise<{ readonly code: number; readonly out: string; readonly err: string }> => {
     const env = {
       PATH: process.env['PATH'] ?? '',
@@ -137,15 +143,9 @@ describe.skipIf(lacks.length > 0)('the agent of a host', () => {
   }, 240_000);
 
   afterAll(async () => {
-    let pid: number | undefined;
-    try {
-      pid = guestPid();
-    } catch {
-      // There is no guest.
-    }
     launcher?.kill('SIGKILL');
     for (const agent of agents()) process.kill(agent, 'SIGKILL');
-    if (pid !== undefined && readFileSync(`/proc/${pid}/cmdline`, 'utf8').includes(folder)) process.kill(pid, 'SIGKILL');
+    for (const guest of guests()) process.kill(guest, 'SIGKILL');
     await plane?.stop();
     if (folder !== undefined) await rm(folder, { recursive: true, force: true, maxRetries: 5 });
   }, 60_000);
