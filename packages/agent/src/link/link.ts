@@ -242,6 +242,7 @@ function openSession(options: LinkOptions, on: SessionListener): Session {
         'dedicated-cpus',
         'huge-pages',
         'rescue',
+        'vendor-data',
         ...options.features,
       ],
     });

@@ -42,6 +42,12 @@ describe('a seed', () => {
     expect(files['user-data'].split('\n')[0]).toBe('#cloud-config');
   });
 
+  it('has a file for what the operator of the site says, if that is anything', () => {
+    const vendorData = '#cloud-config\nntp: {servers: [10.0.0.1]}\n';
+    expect(seedFiles({ ...instance, seed: { ...instance.seed, vendorData } }, () => undefined)['vendor-data']).toBe(vendorData);
+    expect(seedFiles(instance, () => undefined)).not.toHaveProperty('vendor-data');
+  });
+
   it('passes user data on untouched and gives keys beside it', () => {
     const seed = { ...instance.seed, userData: '#!/bin/sh\necho "hello"\n', sshKeys: ['ssh-ed25519 AAAA me"\nhostname: evil'] };
     const files = seedFiles({ ...instance, seed }, () => undefined);
@@ -56,12 +62,12 @@ describe('a seed', () => {
       const path = join(folder, 'seed.iso');
       await writeSeedImage(
         path,
-        seedFiles(instance, () => 1400),
+        seedFiles({ ...instance, seed: { ...instance.seed, vendorData: '#cloud-config' } }, () => 1400),
       );
       expect(readdirSync(folder)).toEqual(['seed.iso']);
       expect(execFileSync('isoinfo', ['-d', '-i', path], { encoding: 'utf8' })).toContain('Volume id: cidata\n');
       const listing = execFileSync('isoinfo', ['-J', '-f', '-i', path], { encoding: 'utf8' });
-      expect(listing.trim().split('\n').sort()).toEqual(['/meta-data', '/network-config', '/user-data']);
+      expect(listing.trim().split('\n').sort()).toEqual(['/meta-data', '/network-config', '/user-data', '/vendor-data']);
     } finally {
       rmSync(folder, { recursive: true, force: true });
     }

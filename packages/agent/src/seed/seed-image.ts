@@ -3,19 +3,21 @@ import { dirname, join } from 'node:path';
 import { type DesiredInstance, Problem } from '@virt8ra/contract';
 import { hasCommand, runCommand } from '../system/run-command.js';
 
-/** The three files of a NoCloud seed. JSON is YAML, so that no text of a user can break out of its place. */
+/** The files of a NoCloud seed. JSON is YAML, so that no text of a user can break out of its place. */
 export interface SeedFiles {
   readonly 'meta-data': string;
   readonly 'user-data': string;
+  /** Of the site's operator; cloud-init lets the user data go before it. */
+  readonly 'vendor-data'?: string;
   readonly 'network-config': string;
 }
 
 /**
  * What a guest is told about itself. Keys go into meta-data, where cloud-init gives them to the default user whatever form the user data
- * has; user data is passed on untouched. `mtu` answers the MTU of a network by its key.
+ * has; user data and vendor data are passed on untouched. `mtu` answers the MTU of a network by its key.
  */
 export function seedFiles(instance: Pick<DesiredInstance, 'seed' | 'nics'>, mtu: (networkKey: string) => number | undefined): SeedFiles {
-  const { instanceId, hostname, userData, sshKeys } = instance.seed;
+  const { instanceId, hostname, userData, vendorData, sshKeys } = instance.seed;
   const metaData = { 'instance-id': instanceId, 'local-hostname': hostname, ...(sshKeys.length === 0 ? {} : { 'public-keys': sshKeys }) };
   const ethernets = instance.nics.map((nic, index) => {
     const networkMtu = mtu(nic.networkKey);
@@ -39,6 +41,7 @@ export function seedFiles(instance: Pick<DesiredInstance, 'seed' | 'nics'>, mtu:
   return {
     'meta-data': `${JSON.stringify(metaData, null, 1)}\n`,
     'user-data': userData ?? '#cloud-config\n{}\n',
+    ...(vendorData === undefined ? {} : { 'vendor-data': vendorData }),
     'network-config': `${JSON.stringify({ version: 2, ethernets: Object.fromEntries(ethernets) }, null, 1)}\n`,
   };
 }

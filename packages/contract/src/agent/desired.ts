@@ -220,6 +220,8 @@ export const DesiredInstance = Type.Object(
         instanceId: Type.String({ maxLength: 64 }),
         hostname: Type.String({ maxLength: 128 }),
         userData: Type.Optional(Type.String({ maxLength: 65536 })),
+        /** Of the site's operator; user data goes before it. Feature `vendor-data`. */
+        vendorData: Type.Optional(Type.String({ maxLength: 16384 })),
         sshKeys: Type.Array(Type.String({ maxLength: 4096 }), { maxItems: 32 }),
       },
       closed,

@@ -55,6 +55,7 @@ export const agentFeatures = [
   'dedicated-cpus',
   'huge-pages',
   'rescue',
+  'vendor-data',
 ] as const;
 export type AgentFeature = (typeof agentFeatures)[number];
 

@@ -64,6 +64,8 @@ export const site = defineKind({
       /** What public IPs of this site are taken from: addresses, or ranges in CIDR notation of which every address counts. */
       publicAddresses: Type.Optional(Type.Array(Type.String({ minLength: 2, maxLength: 43 }), { maxItems: 64 })),
       displayName: Type.Optional(Type.String({ maxLength: 128 })),
+      /** What the operator tells the guests of this site through cloud-init, beneath their own user data. Everybody reads it: no place for secrets. */
+      vendorData: Type.Optional(Type.String({ minLength: 1, maxLength: 16384 })),
     },
     { additionalProperties: false },
   ),

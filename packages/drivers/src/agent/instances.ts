@@ -48,6 +48,7 @@ function instanceFromSpec(spec: InstanceRealizationSpec, { key, host, features }
     [cpuPolicy, 'dedicated-cpus'],
     [hugePages, 'huge-pages'],
     [rescue, 'rescue'],
+    [spec.seed.vendorData, 'vendor-data'],
   ] as const) {
     if (wanted !== undefined && !features.has(feature))
       throw new Problem('unsupported', `the agent of host ${host} is of an older release and cannot give ${feature}; bring it up to date`);

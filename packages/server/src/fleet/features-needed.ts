@@ -27,7 +27,7 @@ function ofNetwork({ routes, dhcp, dns, neighbours }: DesiredNetwork): AgentFeat
   ];
 }
 
-function ofInstance({ nics, restart, stopSeconds, rescueVolumeKey }: DesiredInstance): AgentFeature[] {
+function ofInstance({ nics, seed, restart, stopSeconds, rescueVolumeKey }: DesiredInstance): AgentFeature[] {
   const needed = nics.flatMap((nic): AgentFeature[] => [
     ...(nic.filters === undefined ? [] : (['filters'] as const)),
     ...(nic.antiSpoof === undefined ? [] : (['anti-spoofing'] as const)),
@@ -37,6 +37,7 @@ function ofInstance({ nics, restart, stopSeconds, rescueVolumeKey }: DesiredInst
   return [
     ...new Set(needed),
     ...(rescueVolumeKey === undefined ? [] : (['rescue'] as const)),
+    ...(seed.vendorData === undefined ? [] : (['vendor-data'] as const)),
     ...(restart === undefined ? [] : (['restart-policy'] as const)),
     ...(stopSeconds === undefined ? [] : (['stop-time'] as const)),
   ];

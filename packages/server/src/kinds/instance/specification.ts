@@ -1,5 +1,5 @@
-import type { Id, InstanceSpec, Permit } from '@virt8ra/contract';
-import { Problem } from '@virt8ra/contract';
+import type { Id, InstanceSpec, Permit, SiteSpec } from '@virt8ra/contract';
+import { Problem, site } from '@virt8ra/contract';
 import type { Handle, InstanceRealizationSpec } from '@virt8ra/driver';
 import type { StoredResource } from '../../resources/stored-resource.js';
 import type { KindContext } from '../context.js';
@@ -42,6 +42,7 @@ export async function realizationSpecOf(
       throw new Problem('unavailable', `network ${network.address.name} is not ready on ${at.host} yet: ${made.waiting}`);
     handles.set(networkUid, made.handle);
   }
+  const vendorData = (await context.store.get<SiteSpec>(site, { name: at.site }))?.spec.vendorData;
   const groups = await securityGroupsOf(context, resource, nics, at, handles);
   const { rescue, permit, surrenderEpoch, machine, cpuModel, volumes, power, restarts } = overrides;
   return {
@@ -72,6 +73,7 @@ export async function realizationSpecOf(
       hostname: resource.address.name,
       sshKeys: [...(resource.spec.sshKeys ?? [])],
       ...(resource.spec.userData === undefined ? {} : { userData: resource.spec.userData }),
+      ...(vendorData === undefined ? {} : { vendorData }),
     },
     exposedPorts: accessPorts(resource.extensions),
     ...guestCare(resource.extensions),

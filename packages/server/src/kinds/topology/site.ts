@@ -7,6 +7,7 @@ import type { KindBehaviour } from '../behaviour.js';
 import { blockStorageBoundTo } from '../block-storage/index.js';
 import type { KindContext } from '../context.js';
 import { addressesTaken, assertPool, lockPool, poolOf, sitesWithPool } from '../public-ip/index.js';
+import { assertVendorData } from './vendor-data.js';
 
 /** What few hosts have, and how much of it is free; absent where none has any. */
 type SetApart = { readonly [Field in Rare | `${Rare}Free`]?: number };
@@ -43,6 +44,7 @@ export function createSiteBehaviour(
       if (name.length > longestName)
         throw new Problem('validation', `a site is a zone, whose name has at most ${longestName} characters`, { sources });
       if (name === 'any') throw new Problem('validation', 'the zone any is no site; it lets the control plane choose one', { sources });
+      assertVendorData(next.spec.vendorData);
       const { reference } = await tx.resolve(account, next.spec.accountRef, {}, '/spec/accountRef');
       const pool = poolOf(next.spec);
       // Sites that take the same addresses at the same moment wait for each other.
