@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto';
 import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
 import type { ObservedBackup } from '@virt8ra/contract';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { hasCommand, runCommand } from '../system/run-command.js';
@@ -16,6 +17,33 @@ const permit = { epoch: 1, holder: 'alpha' };
 /** Where the guest keeps its counter, and where it writes nothing. */
 const counterAt = 8 * 512;
 const stillAt = 20 * mib;
+
+/** A guest with Linux in it, which the other tests' is too small for. */
+const linux = fileURLToPath(new URL('../../../../.cache/guest/guest.qcow2', import.meta.url));
+
+/**
+ * What stands inside the guest for qemu-guest-agent, and does the same to its file system. The first time it is slow to say so, so that whoever
+ * asked can be gone by then.
+ */
+const slowGuestAgent = `#!/bin/sh
+for port in /sys/class/virtio-ports/*; do [ "$(cat "$port/name")" = org.qemu.guest_agent.0 ] && device=/dev/\${port##*/}; done
+exec 3<>"$device"
+echo "ga: listens" >/dev/console
+while :; do
+  IFS= read -r line <&3 || { usleep 50000; continue; }
+  case $line in
+    *guest-sync-delimited*) id=\${line##*\\"id\\":}; answer="{\\"return\\": \${id%%[!0-9]*}}" ;;
+    *guest-fsfreeze-freeze*)
+      sync; fsfreeze --freeze /data && echo "ga: frozen" >/dev/console
+      [ -e /run/slow ] || { : >/run/slow; sleep 6; }
+      answer='{"return": 1}' ;;
+    *guest-fsfreeze-thaw*) fsfreeze --unfreeze /data && echo "ga: thawed" >/dev/console; answer='{"return": 1}' ;;
+    *guest-fsfreeze-status*) answer='{"return": "frozen"}' ;;
+    *) answer='{"error": {"class": "CommandNotFound", "desc": "not here"}}' ;;
+  esac
+  printf '\\377%s\\n' "$answer" >&3
+done
+`;
 
 describe.skipIf(!qemu)('a backup', () => {
   let plane: OneAgent['plane'];
@@ -82,6 +110,30 @@ describe.skipIf(!qemu)('a backup', () => {
     plane.want('alpha', { backups: [] });
     await plane.until('it is forgotten', () => plane.view('alpha').backups.size === 0 && !existsSync(`${agent.state}/backups/b1`));
     expect(plane.faults).toEqual([]);
+  });
+
+  it.skipIf(!existsSync(linux))('wakes a guest whose file system was at rest when the agent was killed, and comes about', async () => {
+    const content = readFileSync(linux);
+    const image = plane.addArtifact(content);
+    const volume = { ...imageVolume('v1', image, 64 * mib), source: { type: 'image', ...image, format: 'qcow2' } as const };
+    const seed = { instanceId: 'iid-i1', hostname: 'i1', sshKeys: [], userData: slowGuestAgent };
+    plane.want('alpha', { volumes: [volume], instances: [smallInstance('i1', 'v1', permit, { memoryMiB: 128, seed })] });
+    agent.start();
+    const count = (word: string): number => agent.serial('i1').split(`ga: ${word}`).length - 1;
+    const said = async (word: string) => await expect.poll(() => count(word), { timeout: 60_000, interval: 50 }).toBeGreaterThan(0);
+    await said('listens');
+    plane.want('alpha', { backups: [{ key: 'b1', volumes: [{ volumeKey: 'v1' }] }] });
+    await said('frozen');
+    await agent.stop('SIGKILL');
+    expect(agent.serial('i1')).not.toContain('ga: thawed');
+    plane.view('alpha').backups.clear();
+    agent.start();
+    await said('thawed');
+    const backup = await sent('b1');
+    expect(backup.consistency).toBe('file-system');
+    // As often as it was brought to rest it was woken.
+    expect(count('thawed')).toBe(count('frozen'));
+    expect(plane.view('alpha').instances.get('i1')).toMatchObject({ state: 'running' });
   });
 
   it('of volumes that nobody uses keeps guests from them until they are copied, and can be called off', async () => {

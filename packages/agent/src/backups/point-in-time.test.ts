@@ -22,11 +22,12 @@ afterEach(() => {
   rmSync(folder, { recursive: true, force: true });
 });
 
-type Mood = 'helps' | 'refuses' | 'wakes by itself' | 'is not there';
+type Mood = 'helps' | 'refuses' | 'wakes by itself' | 'is not there' | 'is busy at first' | 'never answers';
 
 async function guestThat(mood: Mood): Promise<Guest> {
   const agent = join(folder, 'agent');
   let frozen = false;
+  let connections = 0;
   const answer = (command: string, id: number): object => {
     if (command === 'guest-sync-delimited') return { return: id };
     if (command === 'guest-fsfreeze-status') return { return: frozen && mood !== 'wakes by itself' ? 'frozen' : 'thawed' };
@@ -36,6 +37,8 @@ async function guestThat(mood: Mood): Promise<Guest> {
     return { return: 2 };
   };
   server = createServer((socket) => {
+    connections += 1;
+    if (mood === 'never answers' || (mood === 'is busy at first' && connections === 1)) return;
     socket.setEncoding('latin1').on('data', (text) => {
       const { execute, arguments: { id = 0 } = {} } = JSON.parse(String(text).replace('\u00ff', '')) as {
         execute: string;
@@ -82,4 +85,14 @@ it('wakes the guest when it could not be taken, and one that an agent of ours le
   expect(happened.slice(-2)).toEqual(['guest-fsfreeze-thaw', 'noted: awake']);
   await wakeGuest(guest);
   expect(happened.at(-1)).toBe('guest-fsfreeze-thaw');
+});
+
+it('waits for an agent in the guest that is still busy, and says so of one that stays silent', async () => {
+  await wakeGuest(await guestThat('is busy at first'));
+  expect(happened).toEqual(['guest-fsfreeze-thaw']);
+  server?.close();
+  rmSync(join(folder, 'agent'), { force: true });
+  await expect(wakeGuest(await guestThat('never answers'), 0)).rejects.toMatchObject({ kind: 'unavailable' });
+  server?.close();
+  await wakeGuest(await guestThat('is not there'));
 });

@@ -1,5 +1,5 @@
-import { type BackupConsistency, toProblem } from '@virt8ra/contract';
-import { openGuestAgent } from '../guest-agent/guest-agent.js';
+import { type BackupConsistency, Problem, toProblem } from '@virt8ra/contract';
+import { holdsAgentChannel, openGuestAgent } from '../guest-agent/guest-agent.js';
 import type { Log } from '../log.js';
 import { type Guest, guestStatus } from '../qemu/guest.js';
 
@@ -40,14 +40,29 @@ export async function takePointInTime({ guest, log, take, note }: PointInTime): 
   }
 }
 
-/** Wakes file systems that an earlier attempt left at rest. Raises Problem unavailable when the guest's agent does not answer. */
-export async function wakeGuest(guest: Guest): Promise<void> {
-  const agent = await openGuestAgent(guest);
-  // Without an agent there is nobody who could have gone to rest for one, or it is too late.
-  if (agent === undefined) return;
-  try {
-    await agent.thaw();
-  } finally {
-    agent.close();
+/** A guest's agent that is still at what an earlier agent of ours asked answers nobody before that is done. */
+const wakeMs = 15_000;
+const wakePauseMs = 200;
+
+/**
+ * Wakes file systems that an earlier attempt left at rest. Raises Problem unavailable when the guest's agent is there and does not answer: it is to be
+ * asked again.
+ */
+export async function wakeGuest(guest: Guest, patienceMs = wakeMs): Promise<void> {
+  const end = performance.now() + patienceMs;
+  for (;;) {
+    const agent = await openGuestAgent(guest);
+    if (agent !== undefined) {
+      try {
+        return await agent.thaw();
+      } finally {
+        agent.close();
+      }
+    }
+    // Without an agent there is nobody who could have gone to rest for one, or it is too late.
+    if (!(await holdsAgentChannel(guest))) return;
+    if (performance.now() > end)
+      throw new Problem('unavailable', 'the agent inside the guest does not answer, and may have its file systems at rest still');
+    await new Promise((resolve) => setTimeout(resolve, wakePauseMs));
   }
 }

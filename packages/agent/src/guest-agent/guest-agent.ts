@@ -29,8 +29,7 @@ const mostGibberish = 16;
  * word and nothing more.
  */
 export async function openGuestAgent(guest: Guest): Promise<GuestAgent | undefined> {
-  const devices = (await guest.monitor.run('query-chardev')) as { readonly label: string; readonly 'frontend-open': boolean }[];
-  if (!devices.some((device) => device.label === guestAgentChannel && device['frontend-open'])) return undefined;
+  if (!(await holdsAgentChannel(guest))) return undefined;
   const endTurn = await guest.agentTurns.take();
   const line = await openLine(guest.paths.agent).catch(() => undefined);
   if (line === undefined) {
@@ -57,6 +56,12 @@ export async function openGuestAgent(guest: Guest): Promise<GuestAgent | undefin
     ask: run,
     close,
   };
+}
+
+/** Whether something inside the guest has the channel open, be it that it answers or not. */
+export async function holdsAgentChannel(guest: Guest): Promise<boolean> {
+  const devices = (await guest.monitor.run('query-chardev')) as { readonly label: string; readonly 'frontend-open': boolean }[];
+  return devices.some((device) => device.label === guestAgentChannel && device['frontend-open']);
 }
 
 interface Line {
