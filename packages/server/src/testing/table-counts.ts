@@ -9,6 +9,7 @@ const records: ReadonlySet<string> = new Set([
   'public.audit',
   'public.feed',
   'public.host_sample',
+  'fleet.path_sample',
   'engine.run',
   'engine.journal',
 ]);
