@@ -34,7 +34,9 @@ else if (!canPart()) process.stdout.write('skipped: hosts are not parted, for la
 const given = fc.readConfigureGlobal().seed;
 /** Ten in a row that strike everything at least twice, and in the hand-over whatever takes part in it. */
 const firstSeed = 2_667;
-const seeds = given === undefined ? Array.from({ length: 10 }, (_, index) => firstSeed + index) : [given];
+/** Its source's process dies in the very moment in which the cutover begins. */
+const atCutover = 26;
+const seeds = given === undefined ? [atCutover, ...Array.from({ length: 10 }, (_, index) => firstSeed + index)] : [given];
 /** From the moment at which all that was hit is up again until the move is over and the guest answers. */
 const recoverySeconds = 90;
 /** Of the data disk: enough that a copy of it can be hit. */

@@ -115,9 +115,9 @@ export class LiveSender implements LiveEnd {
     const { instanceKey, goal } = this.#desired;
     this.#attempt = new AbortController();
     const guest = instances.guest(instanceKey);
-    if (guest !== undefined && !this.#isReleased()) {
+    if (!this.#isReleased()) {
       try {
-        await clearSource(guest);
+        if (guest !== undefined) await clearSource(guest);
       } catch (error) {
         context.log.error('a guest could not be cleared of a move', {
           transfer: this.#id,
@@ -126,6 +126,7 @@ export class LiveSender implements LiveEnd {
         });
       }
       await report.remember(undefined);
+      // Also when its process is gone: held, it would never be started again.
       this.#holding = false;
     }
     context.nudge({ type: 'instance', key: instanceKey });
