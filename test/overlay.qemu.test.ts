@@ -37,7 +37,7 @@ function refusalOf(status: ResourceOf<typeof instance>['status']): string | unde
 /** Asks another guest every second, and serves what it said last. */
 const asking = (peer: string) => `#!/bin/sh
 while :; do
-  printf 'GET /cgi-bin/info HTTP/1.0\\r\\n\\r\\n' | nc -w 5 ${peer} 80 | grep hostname >/www/new && ping -c 1 -W 2 ${peer} && mv /www/new /www/peer.json
+  printf 'GET /cgi-bin/info HTTP/1.0\\r\\n\\r\\n' | timeout 5 nc ${peer} 80 | grep hostname >/www/new && ping -c 1 -W 2 ${peer} && mv /www/new /www/peer.json
   sleep 1
 done
 `;

@@ -22,10 +22,10 @@ type Tenant = (typeof tenants)[number];
 const [asks, answers] = ['10.215.3.10', '10.215.3.11'];
 const patience = { timeout: 90_000, interval: 200 };
 
-/** Runs in a guest: keeps what its neighbour says on a page of its own. */
+/** Runs in a guest: keeps what its neighbour says on a page of its own. A neighbour may go away in the middle of an answer. */
 const asking = `#!/bin/sh
 while :; do
-  printf 'GET /cgi-bin/info HTTP/1.0\\r\\n\\r\\n' | nc -w 5 ${answers} 80 | grep hostname >/www/new || echo '{}' >/www/new
+  printf 'GET /cgi-bin/info HTTP/1.0\\r\\n\\r\\n' | timeout 5 nc ${answers} 80 | grep hostname >/www/new || echo '{}' >/www/new
   mv /www/new /www/seen
   usleep 300000
 done

@@ -1,4 +1,4 @@
-import { Pool } from 'pg';
+import type { Pool } from 'pg';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { inTransaction } from '../database.js';
 import { engineMigrations } from '../migrations.js';
@@ -253,6 +253,30 @@ describe('work queue', () => {
     await taken.fired;
   });
 
+  it('leaves nothing claimed behind an abandoned queue whose claim was under way', async () => {
+    const pool = database.connect(2);
+    const dying = await startQueue(async () => await new Promise<never>(() => undefined), { pool, owner: 'server-1', leaseSeconds: 60 });
+    // One connection listens; with the other taken its claim has to wait.
+    const taken = await pool.connect();
+    await makeQueue().nudge('thing/1');
+    await expect.poll(() => pool.waitingCount).toBe(1);
+
+    const stopped = dying.stop({ abandon: true }).then(() => 'stopped');
+    expect(await Promise.race([stopped, new Promise((resolve) => setTimeout(resolve, 100, 'waits'))])).toBe('waits');
+    taken.release();
+    await stopped;
+
+    const worked: string[] = [];
+    await startQueue(
+      async (key) => {
+        worked.push(key);
+        return { done: true };
+      },
+      { owner: 'server-1' },
+    );
+    await expect.poll(() => worked).toEqual(['thing/1']);
+  });
+
   it('keeps a lease for as long as the work lasts', async () => {
     let count = 0;
     const done = signal();
@@ -319,7 +343,7 @@ describe('work queue', () => {
   });
 
   it('takes back at once what it could not put back while the database was away', async () => {
-    const pool = new Pool(database.config);
+    const pool = database.connect(10);
     const query = pool.query.bind(pool) as (...words: unknown[]) => Promise<never>;
     let away = false;
     const asked = async (...words: unknown[]) => (away ? await Promise.reject(new Error('the database is away')) : await query(...words));
@@ -343,11 +367,10 @@ describe('work queue', () => {
     await expect.poll(() => worked, { timeout: 5000 }).toBe(2);
     await expect.poll(async () => (await queue.list())[0]).toMatchObject({ outcome: 'done', leasedBy: undefined });
     await queue.stop();
-    await pool.end();
   });
 
   it('asks the database seldom when there is nothing to do', async () => {
-    const pool = new Pool(database.config);
+    const pool = database.connect(10);
     const queue = await startQueue(async () => ({ waitSeconds: 3600 }), { pool });
     await queue.nudge('thing/1');
     await expect.poll(async () => (await queue.list())[0]?.outcome).toBe('wait');
@@ -360,7 +383,6 @@ describe('work queue', () => {
 
     expect(queries).toBeLessThanOrEqual(1);
     await queue.stop();
-    await pool.end();
   });
 });
 

@@ -41,7 +41,7 @@ export interface WorkQueue {
   start(): Promise<void>;
   /**
    * Claims nothing more, asks what is in flight to end, and waits for it up to `graceSeconds` (10). What is still not through then is
-   * left to its lease. `abandon` stops as a crash would: nothing is waited for, prolonged or put back.
+   * left to its lease. `abandon` stops as a crash would: nothing is prolonged or put back, and only a claim under way is waited for.
    */
   stop(options?: { readonly graceSeconds?: number; readonly abandon?: boolean }): Promise<void>;
   /** Works on one key here and now, due or not. False: someone else is at it, or there is no such key. For operators and tests. */
@@ -170,6 +170,7 @@ export function createWorkQueue(options: WorkQueueOptions): WorkQueue {
       const free = slots.concurrency - slots.working;
       if (slots.kinds.length === 0 || free <= 0) continue;
       const claim = await store.claim(slots.kinds, free, owner, leaseSeconds);
+      if (abandoned) return rest;
       for (const work of claim.works) void begin(work);
       // With all slots full the next one that ends looks again.
       if (claim.works.length === free) continue;
@@ -297,7 +298,10 @@ export function createWorkQueue(options: WorkQueueOptions): WorkQueue {
       abandoned = stopOptions.abandon === true;
       clearTimeout(timer?.handle);
       timer = undefined;
-      if (!abandoned) {
+      if (abandoned) {
+        // A claim that reached the database after an heir of the same name took everything back would hold its keys for nobody.
+        await withinSeconds(stopOptions.graceSeconds ?? 10, async () => await pumping);
+      } else {
         for (const each of working.values()) each.controller.abort(new Problem('unavailable', 'this replica is stopping'));
         await withinSeconds(stopOptions.graceSeconds ?? 10, async () => {
           await pumping;

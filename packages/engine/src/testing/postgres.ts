@@ -22,6 +22,8 @@ export interface TestPostgres {
 export interface TestDatabase {
   readonly pool: Pool;
   readonly config: PoolConfig;
+  /** Another pool on it, of at most `max` connections. Whoever ends it need not: the end of the cluster is no fault of its connections. */
+  connect(max: number): Pool;
 }
 
 export interface TestPostgresOptions {
@@ -109,7 +111,7 @@ function connectCluster(binaries: PostgresBinaries, home: string, server: ChildP
       await admin.query(`create database ${database}`);
       const pool = connect(config);
       for (const migration of migrations) await pool.query(migration.sql);
-      return { pool, config };
+      return { pool, config, connect: (max) => connect({ ...config, max }) };
     },
     async stop() {
       const exited = new Promise<void>((resolve) => {

@@ -1,7 +1,7 @@
 import { setTimeout as rest } from 'node:timers/promises';
 import { Problem } from '@virt8ra/contract';
 import { inTransaction, type WorkQueue } from '@virt8ra/engine';
-import type { Pool } from 'pg';
+import type { Pool, PoolClient } from 'pg';
 import { createFeedBell } from './feed-bell.js';
 import { RetryTransaction } from './retry-transaction.js';
 import type { Store } from './store.js';
@@ -30,13 +30,18 @@ export function createStore(options: StoreOptions): Store {
   return {
     ...createStoreReader(pool),
     async transaction(work) {
+      const contended = new Set<string>();
       for (let attempt = 1; ; attempt += 1) {
         try {
-          const value = await inTransaction(pool, (client) => work(createStoreTransaction({ client, queue, now, sharedTenants })));
+          const value = await inTransaction(pool, async (client) => {
+            if (contended.size > 0) await lockFirst(client, [...contended]);
+            return await work(createStoreTransaction({ client, queue, now, sharedTenants }));
+          });
           bell.ring();
           return value;
         } catch (error) {
           if (!isRepeatable(error)) throw error;
+          if (error instanceof RetryTransaction && error.contended !== undefined) contended.add(error.contended);
           if (attempt >= attempts) {
             throw new Problem('conflict', 'others kept changing the same resources; repeat the request', {
               cause: error,
@@ -48,6 +53,18 @@ export function createStore(options: StoreOptions): Store {
       }
     },
   };
+}
+
+/**
+ * A transaction has its id once it holds the first of these locks, and keeps younger ones from that resource from then on: however many
+ * contend, it loses at most once for each resource it did not lock first.
+ */
+async function lockFirst(client: PoolClient, uids: readonly string[]): Promise<void> {
+  await client.query({
+    name: 'resource-lock-contended',
+    text: 'select uid from resource where uid = any($1) order by uid for no key update',
+    values: [uids],
+  });
 }
 
 function isRepeatable(error: unknown): boolean {

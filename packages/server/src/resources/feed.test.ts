@@ -1,8 +1,8 @@
 import { setTimeout as rest } from 'node:timers/promises';
 import { blockStorage, type Id } from '@virt8ra/contract';
-import { createRecordedLog, startTestPostgres, type TestPostgres } from '@virt8ra/engine/testing';
+import { createRecordedLog, startTestPostgres, type TestDatabase, type TestPostgres } from '@virt8ra/engine/testing';
 import fc from 'fast-check';
-import { Pool, type PoolConfig } from 'pg';
+import type { Pool } from 'pg';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { createStore } from './create-store.js';
 import { assertOnFeed, type FeedEntry, feedEnd, readFeed } from './feed.js';
@@ -14,8 +14,8 @@ import type { Store } from './store.js';
 import type { StoredResource } from './stored-resource.js';
 
 let postgres: TestPostgres;
+let database: TestDatabase;
 let pool: Pool;
-let config: PoolConfig;
 let store: Store;
 let hub: FeedHub;
 
@@ -24,7 +24,8 @@ beforeAll(async () => {
 });
 afterAll(async () => await postgres?.stop());
 beforeEach(async () => {
-  ({ pool, config } = await postgres.createDatabase(resourceMigrations));
+  database = await postgres.createDatabase(resourceMigrations);
+  pool = database.pool;
   pool.options.max = 40;
   store = createStore({ pool, queue: { nudge: async () => undefined } });
   hub = createFeedHub({ pool, log: createRecordedLog() });
@@ -126,7 +127,7 @@ describe('the change feed under 16 writers with slow commits', () => {
     const naiveReader = (async () => {
       // What must not be done: remember the highest number seen and ask for higher ones.
       let highest = 0n;
-      const own = new Pool({ ...config, max: 1 });
+      const own = database.connect(1);
       do {
         const { rows } = await own.query<{ seq: string }>('select seq from feed where seq > $1 order by seq', [String(highest)]);
         for (const row of rows) bySequence.add(row.seq);
@@ -225,6 +226,30 @@ describe('the change feed', () => {
       undefined,
       'younger',
       'older',
+    ]);
+  });
+
+  it('lets a transaction lose its place but once, however many younger ones come', async () => {
+    const { uid } = await putDisk('d1');
+    let attempts = 0;
+    const younger: Promise<void>[] = [];
+    await store.transaction(async (tx) => {
+      attempts += 1;
+      await tx.client.query('select pg_current_xact_id()');
+      const another = store.transaction(async (other) => await other.setStatus(uid, { mark: `younger ${attempts}` }));
+      younger.push(another);
+      // The first is through at once; the second has to wait for us.
+      await Promise.race([another, rest(attempts === 1 ? 10_000 : 300)]);
+      await tx.setStatus(uid, { mark: 'older' });
+    });
+    await Promise.all(younger);
+    expect(attempts).toBe(2);
+    const entries = await readAll(beginning, 4);
+    expect(entries.map((entry) => (entry.resource?.status as { readonly mark?: string } | undefined)?.mark)).toEqual([
+      undefined,
+      'younger 1',
+      'older',
+      'younger 2',
     ]);
   });
 

@@ -157,7 +157,7 @@ export function createResourceRows(client: PoolClient) {
         ],
       });
       const row = rows[0];
-      if (row === undefined) throw new RetryTransaction(`${held.uid} was changed by a transaction younger than this one`);
+      if (row === undefined) throw new RetryTransaction(`${held.uid} was changed by a transaction younger than this one`, held.uid);
       if (relabelled) {
         await removeLabels(row.kind, row.parent, row.name, without(held.labels, change.labels));
         await insertLabels(row.kind, row.parent, row.name, without(change.labels, held.labels));
@@ -185,7 +185,7 @@ export function createResourceRows(client: PoolClient) {
         values: [held.uid, at],
       });
       const row = rows[0];
-      if (row === undefined) throw new RetryTransaction(`${held.uid} was changed by a transaction younger than this one`);
+      if (row === undefined) throw new RetryTransaction(`${held.uid} was changed by a transaction younger than this one`, held.uid);
       await removeLabels(held.kind, row.parent, held.address.name, held.labels);
       locked.delete(held.uid);
     },
