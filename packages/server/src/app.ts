@@ -12,8 +12,7 @@ import { migrations } from './app-migrations.js';
 import { type ArtifactStore, openArtifactStore } from './artifacts/artifact-store.js';
 import { startCollector, usedArtifacts } from './artifacts/collector.js';
 import { createEgress } from './artifacts/egress.js';
-import { createImageContent } from './artifacts/image-content.js';
-import { createReleaseContent } from './artifacts/release-content.js';
+import { awaitedImage, awaitedRelease, createUploadedContent } from './artifacts/uploaded-content.js';
 import type { Config } from './config.js';
 import { databaseEpoch, migrate } from './database/migrations.js';
 import { closePool, createPool } from './database/pool.js';
@@ -138,8 +137,8 @@ async function build(config: Config, log: Log, stops: (() => Promise<void> | voi
     metrics: metrics.registry,
     extraRoutes: [(app) => addSampleRoutes(app, { store, samples }), (app) => addPathRoutes(app, { store, fleet })],
     contents: {
-      [imageImport.kind]: createImageContent({ artifacts, onComplete: nudge }),
-      [agentRelease.kind]: createReleaseContent({ artifacts, onComplete: nudge }),
+      [imageImport.kind]: createUploadedContent({ noun: 'image import', awaited: awaitedImage, artifacts, onComplete: nudge }),
+      [agentRelease.kind]: createUploadedContent({ noun: 'agent release', awaited: awaitedRelease, artifacts, onComplete: nudge }),
     },
     streams: {
       tickets: createStreamTickets(pool),
