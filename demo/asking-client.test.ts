@@ -44,6 +44,22 @@ describe('asking client', () => {
     expect(client.stepsBack).toBe(1);
   });
 
+  it('hears one that is too busy for ten questions a second', async () => {
+    client.stop();
+    let turn: Promise<unknown> = Promise.resolve();
+    const busy = createServer((_, reply) => {
+      turn = turn.then(async () => {
+        await new Promise((resolve) => setTimeout(resolve, 800));
+        reply.end(JSON.stringify(page));
+      });
+    });
+    await new Promise<void>((resolve) => busy.listen(0, '127.0.0.1', resolve));
+    client = startAsking(`http://127.0.0.1:${(busy.address() as AddressInfo).port}`, { spareAfterMs: 300 });
+    await within(0);
+    busy.close();
+    busy.closeAllConnections();
+  });
+
   it('takes a page that makes no sense for no answer', async () => {
     await within(0);
     page = 'nonsense';

@@ -29,16 +29,29 @@ export interface AskingClient {
 
 const everyMs = 100;
 const patienceMs = 700;
+/** For one that is spared. */
+const longPatienceMs = 3_000;
 
-export function startAsking(url: string): AskingClient {
+/**
+ * Begins to ask. One that was silent for `spareAfterMs` (10 s) may be too busy for all that is asked of it: until it answers it is asked one thing
+ * at a time, and given longer.
+ */
+export function startAsking(url: string, { spareAfterMs = 10_000 } = {}): AskingClient {
   const answers: Answer[] = [];
   let stepsBack = 0;
   let stopped = false;
+  let asked = 0;
+  const begin = performance.now();
   // A question waits for no other, so that one that is lost says nothing of when the guest answers again.
   const round = async () => {
     // Answers may overtake each other; this question was asked when that one was known.
     const known = answers.at(-1);
-    const page = await ask(url);
+    const isSpared = performance.now() - (known?.at ?? begin) > spareAfterMs;
+    if (isSpared && asked > 0) return;
+    asked += 1;
+    const page = await ask(url, isSpared ? longPatienceMs : patienceMs).finally(() => {
+      asked -= 1;
+    });
     if (page === undefined || stopped) return;
     if (known !== undefined && (page.counter < known.counter || page.boots < known.boots)) stepsBack += 1;
     answers.push({ ...page, at: performance.now() });
@@ -73,7 +86,7 @@ export function startAsking(url: string): AskingClient {
   };
 }
 
-async function ask(url: string): Promise<GuestPage | undefined> {
+async function ask(url: string, patienceMs: number): Promise<GuestPage | undefined> {
   return await new Promise((resolve) => {
     const sent = request(`${url}/cgi-bin/info`, { agent: false, timeout: patienceMs }, (reply) => {
       let text = '';

@@ -62,7 +62,10 @@ describe.skipIf(lacks.length > 0)('a live move that loses something to kill -9 o
     await importImage(plane.client, tenant, images.data, await fullDisk(dataBytes), waiting);
     await describeGuest(plane.client, range);
     asking = startAsking(await guestUrl(plane.client, waiting));
-    await asking.next(performance.now(), 120, signal);
+    await asking.next(performance.now(), 120, signal).catch((error: unknown) => {
+      process.stdout.write(plane.logs());
+      throw error;
+    });
   }, 300_000);
   afterAll(async () => {
     asking?.stop();
