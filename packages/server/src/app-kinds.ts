@@ -1,4 +1,4 @@
-import { Problem } from '@virt8ra/contract';
+import { kinds, Problem } from '@virt8ra/contract';
 import type { Driver } from '@virt8ra/driver';
 import type { Log, Runner, Workflow } from '@virt8ra/engine';
 import type { Pool } from 'pg';
@@ -7,6 +7,7 @@ import type { SiteConnections } from './accounts/site-connections.js';
 import type { ArtifactStore } from './artifacts/artifact-store.js';
 import type { Fleet } from './fleet/fleet.js';
 import { createAgentReleaseBehaviour } from './kinds/agent-release/index.js';
+import { createRoleAssignmentBehaviour, createRoleBehaviour } from './kinds/authorization/index.js';
 import { createBackupBehaviour, createBackupWorkflow } from './kinds/backup/index.js';
 import { createBackupScheduleBehaviour } from './kinds/backup-schedule/index.js';
 import type { KindBehaviour } from './kinds/behaviour.js';
@@ -37,6 +38,7 @@ export interface Kinds {
 }
 
 export function composeKinds(parts: {
+  readonly region: string;
   readonly store: Store;
   readonly pool: Pool;
   readonly sites: SiteConnections;
@@ -46,7 +48,7 @@ export function composeKinds(parts: {
   readonly drivers: readonly Driver<unknown>[];
   readonly log: Log;
 }): Kinds {
-  const { store, pool, sites, fleet, artifacts, access, drivers, log } = parts;
+  const { region, store, pool, sites, fleet, artifacts, access, drivers, log } = parts;
   let bound: Runner | undefined;
   const context: InstanceContext = {
     store,
@@ -65,6 +67,8 @@ export function composeKinds(parts: {
   const backupWorkflow = createBackupWorkflow(context, artifacts);
   return {
     behaviours: [
+      createRoleBehaviour(kinds) as KindBehaviour,
+      createRoleAssignmentBehaviour({ region }) as KindBehaviour,
       workspaceBehaviour as KindBehaviour,
       ...catalogueBehaviours,
       ...createTopologyBehaviours({ context, pool, fleet, drivers, drain: drainWorkflow }),

@@ -4,6 +4,7 @@ import { presetMigrations } from './accounts/provider-presets.js';
 import { capacityMigrations } from './capacity/claims.js';
 import type { MigrationList } from './database/migrations.js';
 import { fleetMigrations } from './fleet/migrations.js';
+import { identityMigrations } from './identity/migrations.js';
 import { instanceMigrations } from './kinds/instance/index.js';
 import { networkMigrations } from './kinds/network/index.js';
 import { nicMigrations } from './kinds/nic/index.js';
@@ -28,4 +29,5 @@ export const migrations: readonly MigrationList[] = [
   { area: 'samples', migrations: sampleMigrations },
   { area: 'preset', migrations: presetMigrations },
   { area: 'stream', migrations: streamMigrations },
+  { area: 'identity', migrations: identityMigrations },
 ];

@@ -1,6 +1,6 @@
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { agentRelease, type Id, imageImport, Problem } from '@virt8ra/contract';
+import { agentRelease, type Id, imageImport, kinds, Problem } from '@virt8ra/contract';
 import { createDrivers } from '@virt8ra/drivers';
 import { createReconciler, createRunner, createWorkQueue, type Log } from '@virt8ra/engine';
 import type { Pool } from 'pg';
@@ -23,6 +23,7 @@ import { createHttpServer, type HttpServer } from './http/http-server.js';
 import { type AdminToken, ensureAdminToken } from './identity/admin-token.js';
 import { createAuthenticate } from './identity/authenticate.js';
 import { type Issuer, openIssuer } from './identity/issuer.js';
+import { seedSystemRoles } from './kinds/authorization/index.js';
 import { recordBackupProgress } from './kinds/backup/index.js';
 import { seedCatalogue } from './kinds/catalogue/index.js';
 import { accessTarget, openInstanceStream } from './kinds/instance/index.js';
@@ -111,8 +112,9 @@ async function build(config: Config, log: Log, stops: (() => Promise<void> | voi
   stops.push(async () => await access.stop());
 
   await seedCatalogue(store, config.tenants);
+  await seedSystemRoles(store, config.tenants, kinds);
   await offerProviderPresets(store, await readProviderPresets(), new Date(), log);
-  const { behaviours, workflows, bindRunner } = composeKinds({ store, pool, sites, fleet, artifacts, access, drivers, log });
+  const { behaviours, workflows, bindRunner } = composeKinds({ region: config.region, store, pool, sites, fleet, artifacts, access, drivers, log });
   const runner = createRunner({ pool, queue, workflows, log, owner: replica.name, metrics: metrics.engine });
   bindRunner(runner);
   await runner.assertRunnable();

@@ -149,7 +149,8 @@ function defaultText(option: ConfigOption): string {
 export const helpText = `virt8ra-server: the control plane
 
   virt8ra-server [OPTIONS]                 runs until SIGINT or SIGTERM; a second signal ends it at once
-  virt8ra-server token create --subject NAME [--tenants a,b|all] [--operator] [--days N] [OPTIONS]
+  virt8ra-server token create --subject NAME [--tenants a,b|all] [--operator]
+                              [--roles a,b|none] [--workspaces a,b] [--days N] [OPTIONS]
                                            prints a token of the local issuer
   virt8ra-server doctor [-o json] [OPTIONS]
                                            looks at this machine for the server, and changes nothing; ends with 1 when something fails

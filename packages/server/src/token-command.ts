@@ -6,13 +6,16 @@ import { openIssuer } from './identity/issuer.js';
 
 const mostDays = 3650;
 
-/** `token create --subject NAME [--tenants a,b|all] [--operator] [--days N]` and the server's own options. Answers the token. */
+/**
+ * `token create --subject NAME [--tenants a,b|all] [--operator] [--roles a,b|none] [--workspaces a,b] [--days N]` and the server's own options. Answers
+ * the token.
+ */
 export async function createToken(argv: readonly string[], environment: Environment, uid: number): Promise<string> {
   const own = new Map<string, string>();
   const rest: string[] = [];
   for (let index = 0; index < argv.length; index += 1) {
     const given = argv[index] ?? '';
-    const [, name, inline] = /^--(subject|tenants|operator|days)(?:=(.*))?$/.exec(given) ?? [];
+    const [, name, inline] = /^--(subject|tenants|operator|roles|workspaces|days)(?:=(.*))?$/.exec(given) ?? [];
     if (name === undefined) rest.push(given);
     else if (name === 'operator') own.set(name, inline ?? 'true');
     else if (inline !== undefined) own.set(name, inline);
@@ -31,6 +34,9 @@ export async function createToken(argv: readonly string[], environment: Environm
   if (!Number.isInteger(days) || days < 1 || days > mostDays) throw wrong('days', `must be a whole number from 1 to ${mostDays}`);
   const operator = own.get('operator') === 'true';
   const tenants = tenantsFrom(own.get('tenants'), operator, config.tenants);
+  const roles = rolesFrom(own.get('roles'), operator);
+  const workspaces = namesFrom('workspaces', own.get('workspaces'));
+  if (operator && workspaces.length > 0) throw wrong('workspaces', 'bounds no operator; make a token without --operator');
   const issuer = await withFileLock(join(config.stateDirectory, 'identity.lock'), async () => await openIssuer(config)).catch(
     (cause: unknown) => {
       if (cause instanceof Problem && cause.kind === 'internal') throw cause;
@@ -41,7 +47,14 @@ export async function createToken(argv: readonly string[], environment: Environm
       );
     },
   );
-  return await issuer.issueToken({ name, operator, tenants, lifetimeSeconds: days * 24 * 60 * 60 });
+  return await issuer.issueToken({
+    name,
+    operator,
+    tenants,
+    ...(roles === undefined ? {} : { roles }),
+    ...(workspaces.length === 0 ? {} : { within: { workspaces: [...workspaces] } }),
+    lifetimeSeconds: days * 24 * 60 * 60,
+  });
 }
 
 function tenantsFrom(text: string | undefined, operator: boolean, known: readonly string[]): readonly string[] | 'all' {
@@ -51,6 +64,23 @@ function tenantsFrom(text: string | undefined, operator: boolean, known: readonl
   const unknown = tenants.find((tenant) => !known.includes(tenant));
   if (unknown !== undefined) throw wrong('tenants', `names ${unknown}; the tenants are ${known.join(', ')}`);
   return tenants;
+}
+
+/** An operator needs none. */
+function rolesFrom(text: string | undefined, operator: boolean): readonly string[] | undefined {
+  if (operator) {
+    if (text !== undefined) throw wrong('roles', 'adds nothing to --operator, which allows everything');
+    return undefined;
+  }
+  if (text === 'none') return [];
+  return text === undefined ? ['seca.admin'] : namesFrom('roles', text);
+}
+
+function namesFrom(flag: string, text: string | undefined): readonly string[] {
+  const names = (text ?? '').split(',').filter((name) => name !== '');
+  const odd = names.find((name) => name.length > 64 || !/^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$/.test(name));
+  if (odd !== undefined) throw wrong(flag, `holds ${odd}, which is no name`);
+  return names;
 }
 
 function wrong(flag: string, message: string): Problem {

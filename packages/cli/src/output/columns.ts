@@ -21,6 +21,8 @@ import type {
   Reference,
   Resource,
   region,
+  role,
+  roleAssignment,
   routeTable,
   securityGroup,
   securityGroupRule,
@@ -213,6 +215,19 @@ const columnsOfKind: Readonly<Record<string, readonly Column[]>> = {
     column<typeof nic>('ATTACHED', (_spec, status) => referenceName(status.attachedTo)),
     column<typeof nic>('GROUPS', (spec) => (spec.securityGroupRefs ?? []).map(referenceName), true),
     column<typeof nic>('PUBLIC IPS', (_spec, status) => (status.publicIpRefs ?? []).map(referenceName), true),
+  ],
+  role: [
+    state,
+    column<typeof role>('PROVIDERS', (spec) => [...new Set(spec.permissions.map((each) => each.provider))]),
+    column<typeof role>('VERBS', (spec) => [...new Set(spec.permissions.flatMap((each) => each.verb))]),
+  ],
+  'role-assignment': [
+    state,
+    column<typeof roleAssignment>('SUBJECTS', (spec) => spec.subs),
+    column<typeof roleAssignment>('ROLES', (spec) => spec.roles),
+    column<typeof roleAssignment>('WORKSPACES', ({ scopes }) =>
+      scopes.some(({ workspaces = [] }) => workspaces.length === 0) ? 'all' : [...new Set(scopes.flatMap((each) => each.workspaces ?? []))],
+    ),
   ],
   provider: [
     state,

@@ -10,6 +10,7 @@ import { migration } from './migration.js';
 import { network, nic, subnet } from './network.js';
 import { publicIp } from './public-ip.js';
 import { region } from './region.js';
+import { role, roleAssignment } from './role.js';
 import { routeTable } from './route-table.js';
 import { securityGroup, securityGroupRule } from './security-group.js';
 import { instanceSku, networkSku, storageSku } from './sku.js';
@@ -19,6 +20,8 @@ import { workspace } from './workspace.js';
 
 export const kinds: readonly Kind[] = [
   region,
+  role,
+  roleAssignment,
   workspace,
   instanceSku,
   instance,
@@ -56,6 +59,7 @@ export * from './migration.js';
 export * from './network.js';
 export * from './public-ip.js';
 export * from './region.js';
+export * from './role.js';
 export * from './route-table.js';
 export * from './security-group.js';
 export * from './sku.js';

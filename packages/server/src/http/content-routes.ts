@@ -5,8 +5,7 @@ import type { KindBehaviour } from '../kinds/behaviour.js';
 import type { Store } from '../resources/store.js';
 import type { StoredResource } from '../resources/stored-resource.js';
 import { absentResource } from './absent-resource.js';
-import { addressOfRequest, assertMayChange, assertTenant, collectionRoute, type PathParameters } from './request-address.js';
-import { subjectOf } from './subject-of-request.js';
+import { addressOfRequest, collectionRoute, type PathParameters } from './request-address.js';
 
 /** How far the content of a resource came, in bytes. */
 export interface ContentPosition {
@@ -41,8 +40,7 @@ export function addContentRoutes(app: FastifyInstance, behaviour: KindBehaviour,
     return resource;
   };
 
-  app.head<{ Params: PathParameters }>(path, async (request, reply) => {
-    assertTenant(subjectOf(request), request.params['tenant']);
+  app.head<{ Params: PathParameters }>(path, { config: { access: { kind, verb: 'get' } } }, async (request, reply) => {
     const { offset, sizeBytes } = await handler.head(await find(request.params));
     return await reply
       .code(204)
@@ -50,10 +48,7 @@ export function addContentRoutes(app: FastifyInstance, behaviour: KindBehaviour,
       .send();
   });
 
-  app.patch<{ Params: PathParameters }>(path, async (request, reply) => {
-    const subject = subjectOf(request);
-    assertTenant(subject, request.params['tenant']);
-    assertMayChange(subject, kind);
+  app.patch<{ Params: PathParameters }>(path, { config: { access: { kind, verb: 'put' } } }, async (request, reply) => {
     const offset = offsetOfHeader(request.headers['upload-offset']);
     const resource = await find(request.params);
     if (resource.deletedAt !== undefined) throw new Problem('conflict', `${kind.kind} ${resource.address.name} is being deleted`);

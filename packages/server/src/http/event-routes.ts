@@ -1,17 +1,18 @@
-import { Problem } from '@virt8ra/contract';
+import { addressFromReference, Problem } from '@virt8ra/contract';
 import type { FastifyInstance } from 'fastify';
 import type { KindBehaviour, Subject } from '../kinds/behaviour.js';
 import type { FeedEntry } from '../resources/feed.js';
 import type { FeedHub, Watcher } from '../resources/feed-hub.js';
 import { type FeedPosition, positionFromText } from '../resources/feed-position.js';
 import { matchesSelector, parseSelector } from '../resources/label-selector.js';
+import { type Access, anyTenant } from './access.js';
 import { createEventStream, type EventStream, type FrameOf } from './event-stream.js';
 import type { Present } from './presenter.js';
-import { assertTenant } from './request-address.js';
 import { subjectOf } from './subject-of-request.js';
 
 export interface EventRoutesOptions {
   readonly hub: FeedHub;
+  readonly access: Access;
   readonly behaviours: ReadonlyMap<string, KindBehaviour>;
   readonly present: Present;
   /** Default 15. */
@@ -38,15 +39,21 @@ interface Query {
  * resources and of those without a tenant; `-` in its place is for callers without one, who hear of everything they may read.
  */
 export function addEventRoutes(app: FastifyInstance, options: EventRoutesOptions): EventRoutes {
-  const { hub, behaviours, beatSeconds = 15, longestSeconds = 3600, bufferBytes = 1024 * 1024 } = options;
+  const { hub, access, behaviours, beatSeconds = 15, longestSeconds = 3600, bufferBytes = 1024 * 1024 } = options;
   const frameOf = createFrameMaker(options);
   const streams = new Set<EventStream>();
 
-  app.get<Query>('/providers/virt8ra.events/v1beta1/tenants/:tenant/events', async (request, reply) => {
+  app.get<Query>('/providers/virt8ra.events/v1beta1/tenants/:tenant/events', { config: { access: 'caller' } }, async (request, reply) => {
     const subject = subjectOf(request);
     const { tenant } = request.params;
-    if (tenant !== '-') assertTenant(subject, tenant);
-    const wants = wantedEntries(subject, tenant, request.query, behaviours);
+    const asked = askedEntries(subject, tenant, request.query, behaviours);
+    const wants = async (entry: FeedEntry): Promise<boolean> => {
+      const kind = behaviours.get(entry.kind)?.kind;
+      if (kind === undefined || !asked(entry)) return false;
+      if (entry.tenant === undefined) return true;
+      const { name, ...place } = addressFromReference(kind, entry.ref, {}, 'ref');
+      return await access.maySee(subject, { kind, place, name });
+    };
     const since = sinceOf(request.query['since'], request.headers['last-event-id']);
 
     const response = reply.raw;
@@ -90,7 +97,7 @@ export function addEventRoutes(app: FastifyInstance, options: EventRoutesOptions
   };
 }
 
-function wantedEntries(
+function askedEntries(
   subject: Subject,
   tenant: string,
   query: Readonly<Record<string, unknown>>,
@@ -111,7 +118,7 @@ function wantedEntries(
       },
     );
   }
-  const tenants = tenant === '-' ? subject.tenants : [tenant];
+  const tenants = tenant === anyTenant ? subject.tenants : [tenant];
   return (entry) => {
     if (entry.tenant !== undefined && tenants !== 'all' && !tenants.includes(entry.tenant)) return false;
     if (kinds.length > 0 && !kinds.includes(entry.kind)) return false;

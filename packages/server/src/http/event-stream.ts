@@ -8,7 +8,7 @@ export type FrameOf = (entry: FeedEntry) => Promise<string | undefined>;
 
 export interface EventStreamOptions {
   readonly response: ServerResponse;
-  readonly wants: (entry: FeedEntry) => boolean;
+  readonly wants: (entry: FeedEntry) => Promise<boolean>;
   readonly frameOf: FrameOf;
   /** Bytes that may wait for a slow client before it is cut. */
   readonly bufferBytes: number;
@@ -47,7 +47,7 @@ export function createEventStream({ response, wants, frameOf, bufferBytes }: Eve
 
   async function write(entries: readonly FeedEntry[], patient: boolean): Promise<void> {
     for (const entry of entries) {
-      const frame = wants(entry) ? await frameOf(entry) : undefined;
+      const frame = (await wants(entry)) ? await frameOf(entry) : undefined;
       if (frame !== undefined && response.writableLength > bufferBytes) {
         if (!patient) cut('too-slow');
         else await drained(response);

@@ -8,6 +8,7 @@ import { Histogram, type Registry } from 'prom-client';
 import type { KindBehaviour, Subject } from '../kinds/behaviour.js';
 import { createFeedHub } from '../resources/feed-hub.js';
 import type { Store } from '../resources/store.js';
+import { addAccess } from './access.js';
 import { addContentRoutes, type ContentHandler } from './content-routes.js';
 import { addEventRoutes, type EventRoutesOptions } from './event-routes.js';
 import { parseJsonBody } from './json-body.js';
@@ -50,6 +51,8 @@ export interface HttpServerOptions {
 
 export interface HttpServer {
   readonly app: FastifyInstance;
+  /** All that it serves. */
+  readonly routes: readonly { readonly method: string; readonly path: string }[];
   /** Answers the base URL. Port 0: one the system chooses. */
   listen(address: { readonly host: string; readonly port: number }): Promise<string>;
   /** Says not ready, cuts the streams with their cursors, lets requests end, and closes. */
@@ -79,6 +82,7 @@ export function createHttpServer(options: HttpServerOptions): HttpServer {
     if (request.routeOptions.config.open === true) return;
     request.subject = await authenticate({ authorization: request.headers.authorization, remote: request.ip });
   });
+  const access = addAccess(app, { pool, kinds, region });
   measure(app, metrics);
 
   addOperationRoutes(app, {
@@ -92,21 +96,22 @@ export function createHttpServer(options: HttpServerOptions): HttpServer {
     },
   });
   addRegionRoutes(app, { store, region, kinds, publicUrl });
-  const events = addEventRoutes(app, { hub, behaviours: byKind, present, ...options.events });
+  const events = addEventRoutes(app, { hub, access, behaviours: byKind, present, ...options.events });
   for (const behaviour of behaviours) {
     if (behaviour.kind.kind === regionKind.kind) continue;
-    addKindRoutes(app, behaviour, { store, region, present });
+    addKindRoutes(app, behaviour, { store, region, present, access });
     const handler = options.contents?.[behaviour.kind.kind];
     if (handler !== undefined) addContentRoutes(app, behaviour, handler, store);
   }
   const streams =
     options.streams === undefined
       ? undefined
-      : addStreamRoutes(app, { store, authenticate, publicUrl: configuredUrl, log, ...options.streams });
+      : addStreamRoutes(app, { store, authenticate, access, publicUrl: configuredUrl, log, ...options.streams });
   for (const add of options.extraRoutes ?? []) add(app);
 
   return {
     app,
+    routes: access.routes,
     async listen(address) {
       await app.listen(address);
       const { port } = app.server.address() as AddressInfo;

@@ -2,6 +2,7 @@ import { Problem } from '@virt8ra/contract';
 import type { FastifyInstance } from 'fastify';
 import type { KindBehaviour } from '../kinds/behaviour.js';
 import type { Store } from '../resources/store.js';
+import { type Access, namesShownOf, type RouteAccess } from './access.js';
 import { absentResource } from './absent-resource.js';
 import { actOnResource } from './act-on-resource.js';
 import { createActionBodyParser } from './action-body.js';
@@ -10,15 +11,7 @@ import { listQueryOf, tokenFromPosition } from './list-request.js';
 import { versionOfHeader } from './precondition.js';
 import type { Present } from './presenter.js';
 import { createPutResource } from './put-resource.js';
-import {
-  addressOfRequest,
-  addressToWrite,
-  assertMayChange,
-  assertTenant,
-  collectionRoute,
-  type PathParameters,
-  placeOfRequest,
-} from './request-address.js';
+import { addressOfRequest, addressToWrite, collectionRoute, type PathParameters, placeOfRequest } from './request-address.js';
 import { subjectOf } from './subject-of-request.js';
 
 interface Parameters {
@@ -30,20 +23,22 @@ export interface KindRoutesOptions {
   readonly store: Store;
   readonly region: string;
   readonly present: Present;
+  readonly access: Access;
 }
 
 /** The routes of one kind, all derived from it. Raises `internal` when it names an action its behaviour does not have. */
 export function addKindRoutes(app: FastifyInstance, behaviour: KindBehaviour, options: KindRoutesOptions): void {
-  const { store, region, present } = options;
+  const { store, region, present, access } = options;
   const { kind } = behaviour;
+  const doing = (verb: string): { readonly config: { readonly access: RouteAccess } } => ({ config: { access: { kind, verb } } });
   const collection = collectionRoute(kind);
   const item = `${collection}/:name`;
 
-  app.get<Parameters>(collection, async (request) => {
-    assertTenant(subjectOf(request), request.params['tenant']);
+  app.get<Parameters>(collection, doing('list'), async (request) => {
     const place = placeOfRequest(kind, request.params);
     const bound = `${kind.kind} ${Object.values(place).join(' ')}`;
-    const page = await store.list(kind, place, listQueryOf(request.query, request.headers.accept, bound));
+    const query = listQueryOf(request.query, request.headers.accept, bound);
+    const page = await store.list(kind, place, { ...query, ...namesShownOf(request) });
     return {
       items: await present(behaviour, page.items, 'GET'),
       metadata: {
@@ -55,8 +50,7 @@ export function addKindRoutes(app: FastifyInstance, behaviour: KindBehaviour, op
     };
   });
 
-  app.get<Parameters>(item, async (request) => {
-    assertTenant(subjectOf(request), request.params['tenant']);
+  app.get<Parameters>(item, doing('get'), async (request) => {
     const address = addressOfRequest(kind, request.params);
     const resource = await store.get(kind, address);
     if (resource === undefined) throw absentResource(kind, address.name);
@@ -64,8 +58,7 @@ export function addKindRoutes(app: FastifyInstance, behaviour: KindBehaviour, op
     return document;
   });
 
-  app.get<Parameters>(`${item}/progress`, async (request) => {
-    assertTenant(subjectOf(request), request.params['tenant']);
+  app.get<Parameters>(`${item}/progress`, doing('get'), async (request) => {
     const address = addressOfRequest(kind, request.params);
     const resource = await store.get(kind, address);
     if (resource === undefined) throw absentResource(kind, address.name);
@@ -75,21 +68,17 @@ export function addKindRoutes(app: FastifyInstance, behaviour: KindBehaviour, op
   });
 
   if (kind.writable) {
-    const putResource = createPutResource(store, behaviour, region);
-    app.put<Parameters>(item, async (request, reply) => {
+    const putResource = createPutResource(store, behaviour, { region, access });
+    app.put<Parameters>(item, doing('put'), async (request, reply) => {
       const subject = subjectOf(request);
-      assertTenant(subject, request.params['tenant']);
-      assertMayChange(subject, kind);
       const address = addressToWrite(kind, request.params);
       const version = versionOfHeader(request.headers['if-unmodified-since']);
       const { resource, created } = await putResource({ address, body: request.body, version, subject });
       const [document] = await present(behaviour, [resource], 'PUT');
       return await reply.code(created ? 201 : 200).send(document);
     });
-    app.delete<Parameters>(item, async (request, reply) => {
+    app.delete<Parameters>(item, doing('delete'), async (request, reply) => {
       const subject = subjectOf(request);
-      assertTenant(subject, request.params['tenant']);
-      assertMayChange(subject, kind);
       const address = addressOfRequest(kind, request.params);
       await deleteResource(store, behaviour, { address, version: versionOfHeader(request.headers['if-unmodified-since']), subject });
       return await reply.code(202).send();
@@ -100,10 +89,8 @@ export function addKindRoutes(app: FastifyInstance, behaviour: KindBehaviour, op
     const perform = behaviour.actions?.[action];
     if (perform === undefined) throw new Problem('internal', `kind ${kind.kind} has the action ${action}, which its behaviour does not`);
     const parse = createActionBodyParser(kind, action);
-    app.post<Parameters>(`${item}/${action}`, async (request, reply) => {
+    app.post<Parameters>(`${item}/${action}`, doing(`post.${action}`), async (request, reply) => {
       const subject = subjectOf(request);
-      assertTenant(subject, request.params['tenant']);
-      assertMayChange(subject, kind);
       const address = addressOfRequest(kind, request.params);
       const version = versionOfHeader(request.headers['if-unmodified-since']);
       const body = parse(request.body);

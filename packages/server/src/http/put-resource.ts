@@ -1,10 +1,11 @@
 import { createHash } from 'node:crypto';
-import { type Address, type Kind, network, Problem, urnFromAddress, workspace } from '@virt8ra/contract';
+import { type Address, type Kind, kinds, network, Problem, urnFromAddress, workspace } from '@virt8ra/contract';
 import type { Admission, KindBehaviour, Subject } from '../kinds/behaviour.js';
 import type { NewCondition } from '../resources/conditions.js';
 import { jsonEqual } from '../resources/json-equal.js';
 import type { Store, StoreTransaction } from '../resources/store.js';
-import type { StoredResource } from '../resources/stored-resource.js';
+import type { ResolvedReference, StoredResource } from '../resources/stored-resource.js';
+import type { Access } from './access.js';
 import { assertUnchanged } from './immutability.js';
 import { assertVersion } from './precondition.js';
 import { createResourceBodyParser, type ResourceBody } from './resource-body.js';
@@ -26,12 +27,17 @@ export interface PutAnswer {
  * Create-or-replace. The whole of it is one transaction: the lock on the row, the kind's own rules, the change with its history, audit and
  * nudge. What is equal to what stands already writes nothing. The states passed inside the request are in the history when it answers.
  */
-export function createPutResource(store: Store, behaviour: KindBehaviour, region: string): (call: PutCall) => Promise<PutAnswer> {
+export function createPutResource(
+  store: Store,
+  behaviour: KindBehaviour,
+  { region, access }: { readonly region: string; readonly access: Pick<Access, 'seen'> },
+): (call: PutCall) => Promise<PutAnswer> {
   const { kind } = behaviour;
   const parse = createResourceBodyParser(kind, region);
 
   return async ({ address, body, version, subject }) => {
     const next = parse(body, address);
+    const seen = await access.seen(subject, address.tenant);
     return await store.transaction(async (tx) => {
       const previous = await tx.lockAt(kind, address);
       assertVersion(version, previous);
@@ -46,7 +52,9 @@ export function createPutResource(store: Store, behaviour: KindBehaviour, region
         }
         assertUnchanged(kind, previous.spec, next.spec);
       }
-      const admission = await admit(behaviour, tx, { address, next, previous, subject });
+      const request = { address, next, previous, subject };
+      const admission = await admit(behaviour, tx, request);
+      await assertWithinReach(tx, admission.references ?? [], address, seen);
       const conditions = conditionsOf(admission, previous === undefined);
       const resource = await tx.put({
         kind,
@@ -66,6 +74,7 @@ export function createPutResource(store: Store, behaviour: KindBehaviour, region
         ...(previous === undefined ? {} : { before: fingerprint(previous) }),
         after: fingerprint(resource),
       });
+      await behaviour.afterPut?.(tx, resource, request);
       if (behaviour.reconcile !== undefined) await tx.nudge(kind.kind, resource.uid);
       return { resource, created: previous === undefined };
     });
@@ -79,6 +88,25 @@ async function admit(
 ): Promise<Admission<unknown>> {
   if (behaviour.admitPut !== undefined) return await behaviour.admitPut(tx, request);
   return { outcome: behaviour.reconcile === undefined ? 'active' : 'creating' };
+}
+
+/** Who may not see what is in another workspace cannot take it into their own either: it is answered like one that is not there. */
+async function assertWithinReach(
+  tx: StoreTransaction,
+  references: readonly ResolvedReference[],
+  from: Address,
+  seen: Awaited<ReturnType<Access['seen']>>,
+): Promise<void> {
+  if (references.length === 0) return;
+  const targets = new Map((await tx.getManyByUid(references.map(({ uid }) => uid))).map((target) => [target.uid, target]));
+  for (const { uid, pointer } of references) {
+    const target = targets.get(uid);
+    const { name, ...place } = target?.address ?? { name: '' };
+    const kind = kinds.find((each) => each.kind === target?.kind);
+    if (kind === undefined || place.workspace === undefined || place.workspace === from.workspace) continue;
+    if (!seen({ kind, place, name }))
+      throw new Problem('validation', `${kind.kind} ${urnFromAddress(kind, { ...place, name })} does not exist`, { sources: [{ pointer }] });
+  }
 }
 
 /** Newest first. */

@@ -24,13 +24,13 @@ export function addRegionRoutes(app: FastifyInstance, options: RegionRoutesOptio
   const { store, region, kinds, publicUrl } = options;
   const collection = collectionRoute(regionKind);
 
-  app.get(collection, async (request) => {
+  app.get(collection, { config: { access: { kind: regionKind, verb: 'list' } } }, async (request) => {
     const query = listQueryOf(request.query as Readonly<Record<string, unknown>>, request.headers.accept, 'region');
     const items = matchesSelector(query.selector, {}) && query.deleted !== 'only' ? [await current(request)] : [];
     return { items, metadata: { provider: `${regionKind.provider}/${regionKind.version}`, resource: regionKind.collection, verb: 'GET' } };
   });
 
-  app.get<{ Params: { readonly name: string } }>(`${collection}/:name`, async (request) => {
+  app.get<{ Params: { readonly name: string } }>(`${collection}/:name`, { config: { access: { kind: regionKind, verb: 'get' } } }, async (request) => {
     if (request.params.name !== region) throw absentResource(regionKind, request.params.name.slice(0, 150));
     return await current(request);
   });

@@ -27,9 +27,10 @@ import type { Subject } from '../kinds/behaviour.js';
 import type { Store } from '../resources/store.js';
 import type { StoredResource } from '../resources/stored-resource.js';
 import type { StreamTickets } from '../streams/tickets.js';
+import type { Access } from './access.js';
 import { absentResource } from './absent-resource.js';
 import { problemOfRequest } from './problem-reply.js';
-import { addressOfRequest, assertTenant, collectionRoute, type PathParameters } from './request-address.js';
+import { addressOfRequest, collectionRoute, type PathParameters } from './request-address.js';
 import { type StreamAddress, streamAddressOf, streamPlaces, streamTargetOf } from './stream-request.js';
 import { subjectOf } from './subject-of-request.js';
 import { replayWithoutUpgrade } from './upgrade-replay.js';
@@ -40,6 +41,7 @@ export interface StreamRoutesOptions {
   readonly store: Store;
   /** Raises `unauthorized`. */
   readonly authenticate: (credentials: { readonly authorization: string | undefined; readonly remote: string }) => Promise<Subject>;
+  readonly access: Access;
   readonly tickets: StreamTickets;
   readonly open: OpenStream;
   /** As browsers know the API; undefined: by the host they ask. */
@@ -62,7 +64,7 @@ export interface StreamRoutes {
  * WebSocket is accepted when the place in the instance is reached, and refused with a problem document otherwise.
  */
 export function addStreamRoutes(app: FastifyInstance, options: StreamRoutesOptions): StreamRoutes {
-  const { store, tickets, open, log, perSubject = 32, longestSeconds = 8 * 3600 } = options;
+  const { store, access, tickets, open, log, perSubject = 32, longestSeconds = 8 * 3600 } = options;
   const sockets = new WebSocketServer({
     noServer: true,
     maxPayload: streamFrameBytes,
@@ -73,8 +75,7 @@ export function addStreamRoutes(app: FastifyInstance, options: StreamRoutesOptio
   const opening = new Map<object, string>();
   let stopped = false;
 
-  const find = async (subject: Subject, parameters: PathParameters): Promise<StoredResource<InstanceSpec>> => {
-    assertTenant(subject, parameters['tenant']);
+  const find = async (parameters: PathParameters): Promise<StoredResource<InstanceSpec>> => {
     const address = addressOfRequest(instance, parameters);
     const resource = await store.get<InstanceSpec>(instance, address);
     if (resource === undefined) throw absentResource(instance, address.name);
@@ -124,24 +125,37 @@ export function addStreamRoutes(app: FastifyInstance, options: StreamRoutesOptio
     const address = streamAddressOf(request.url ?? '');
     assertOrigin(request, options.publicUrl);
     const subject = await subjectOfUpgrade(request, address, options);
-    const resource = await find(subject, address.parameters);
+    const { name, ...within } = addressOfRequest(instance, address.parameters);
+    const question = { kind: instance, verb: verbOfPlace(address.place), place: within, name };
+    await access.assert(subject, question);
+    const resource = await find(address.parameters);
     const target = streamTargetOf(address);
     const leave = admit(subject);
     try {
       const { carrier, opened } = await openFar(subject, resource, address.place, target, signal);
       if (signal.aborted || stopped) return carrier.end(endedBecause('closed', 'the caller left'));
-      sockets.handleUpgrade(request, socket, head, (near) => relay(near, { carrier, opened }, subject, resource, address.place));
+      sockets.handleUpgrade(request, socket, head, (near) =>
+        relay(near, { carrier, opened }, subject, resource, address.place, () => access.assert(subject, question)),
+      );
     } finally {
       leave();
     }
   };
-  const relay = (socket: WebSocket, far: OpenedStream, subject: Subject, resource: StoredResource, place: string): void => {
+  const relay = (
+    socket: WebSocket,
+    far: OpenedStream,
+    subject: Subject,
+    resource: StoredResource,
+    place: string,
+    assertStill: () => Promise<unknown>,
+  ): void => {
     const begun = performance.now();
     const near = carrierFromSocket(socket);
     near.send(far.opened);
     const close = (ended: StreamEnded, { forth, back }: StreamCounts): void => {
       live.delete(end);
       clearTimeout(longest);
+      clearInterval(watch);
       const seconds = Math.round((performance.now() - begun) / 100) / 10;
       const told = { seconds, toInstance: forth, fromInstance: back, ended: ended.code };
       log.info('a stream ended', { instance: resource.uid, place, subject: subject.name, ...told, reason: ended.message });
@@ -151,6 +165,14 @@ export function addStreamRoutes(app: FastifyInstance, options: StreamRoutesOptio
     };
     const longest = setTimeout(() => end(endedBecause('old', `a stream lasts ${longestSeconds} s at most`)), longestSeconds * 1000);
     longest.unref();
+    // What was opened is not for longer than what allowed it.
+    const watch = setInterval(() => {
+      assertStill().catch((error: unknown) => {
+        const { kind, message } = toProblem(error);
+        if (kind === 'forbidden' || kind === 'not-found') end(endedBecause('closed', message));
+      });
+    }, 1000);
+    watch.unref();
     const end = relayStreams(near, far.carrier, {
       nearMaySay: (note) => note.type === 'end',
       onEnd: (ended, counts) => close(ended, counts),
@@ -168,9 +190,10 @@ export function addStreamRoutes(app: FastifyInstance, options: StreamRoutesOptio
   });
 
   for (const place of streamPlaces) {
-    app.post<{ Params: PathParameters }>(`${collectionRoute(instance)}/:name/${place}`, async (request) => {
+    const config = { access: { kind: instance, verb: verbOfPlace(place) } };
+    app.post<{ Params: PathParameters }>(`${collectionRoute(instance)}/:name/${place}`, { config }, async (request) => {
       const subject = subjectOf(request);
-      await find(subject, request.params);
+      await find(request.params);
       const address = streamAddressOf(request.url);
       streamTargetOf(address);
       const { ticket, expiresAt } = await tickets.issue(subject, address.path);
@@ -178,9 +201,10 @@ export function addStreamRoutes(app: FastifyInstance, options: StreamRoutesOptio
     });
   }
 
-  app.get<{ Params: PathParameters }>(`${collectionRoute(instance)}/:name/console/log`, async (request, reply) => {
+  const logAccess = { config: { access: { kind: instance, verb: verbOfPlace('console') } } };
+  app.get<{ Params: PathParameters }>(`${collectionRoute(instance)}/:name/console/log`, logAccess, async (request, reply) => {
     const subject = subjectOf(request);
-    const resource = await find(subject, request.params);
+    const resource = await find(request.params);
     const leave = admit(subject);
     try {
       const gone = new AbortController();
@@ -207,6 +231,11 @@ export function addStreamRoutes(app: FastifyInstance, options: StreamRoutesOptio
       for (const end of [...live.keys()]) end(endedBecause('stopping', 'the server stops'));
     },
   };
+}
+
+/** Whatever of a guest is seen or reached is an action, also where nothing is written: a console may show secrets. */
+function verbOfPlace(place: string): string {
+  return `post.${place.split('/', 1)[0]}`;
 }
 
 /** By token, or by the ticket that stands among the subprotocols. Raises `unauthorized`. */

@@ -10,7 +10,8 @@ export function createAuthenticate(
   return async ({ authorization, remote }) => {
     const token = /^Bearer +([\w.~+/=-]+) *$/i.exec(authorization ?? '')?.[1];
     if (token === undefined) throw new Problem('unauthorized', 'this needs a token: Authorization: Bearer TOKEN');
-    const { name, operator, tenants } = await issuer.verify(token);
-    return { name, operator, tenants: tenants === 'all' ? existing : existing.filter((tenant) => tenants.includes(tenant)), remote };
+    const identity = await issuer.verify(token);
+    const { tenants } = identity;
+    return { ...identity, tenants: tenants === 'all' ? existing : existing.filter((tenant) => tenants.includes(tenant)), remote };
   };
 }

@@ -39,10 +39,16 @@ async function signed(payload: JWTPayload, jwk?: JWK): Promise<string> {
 
 describe('local issuer', () => {
   it('gives tokens that say whom they speak for, also after a restart', async () => {
-    const token = await issuer.issueToken({ name: 'bob', operator: false, tenants: ['a', 'b'], lifetimeSeconds: hour });
+    const bob = { name: 'bob', operator: false, tenants: ['a', 'b'], roles: [], within: { workspaces: ['w'] } };
+    const token = await issuer.issueToken({ ...bob, lifetimeSeconds: hour });
 
-    for (const each of [issuer, await open()])
-      expect(await each.verify(token)).toEqual({ name: 'bob', operator: false, tenants: ['a', 'b'] });
+    for (const each of [issuer, await open()]) expect(await each.verify(token)).toEqual(bob);
+  });
+
+  it('takes a token from before there were roles as one for everything in its tenants', async () => {
+    const token = await issuer.issueToken({ name: 'bob', operator: false, tenants: ['a'], lifetimeSeconds: hour });
+
+    expect(await issuer.verify(token)).toEqual({ name: 'bob', operator: false, tenants: ['a'], roles: ['seca.admin'] });
   });
 
   it('keeps its key to itself, also when a backup lost the mode', async () => {

@@ -1,8 +1,9 @@
 import { createHash } from 'node:crypto';
 import { chmod, mkdir, stat } from 'node:fs/promises';
 import { join } from 'node:path';
-import { newId, Problem } from '@virt8ra/contract';
+import { newId, Problem, RoleScope } from '@virt8ra/contract';
 import { calculateJwkThumbprint, exportJWK, generateKeyPair, importJWK, type JWK, jwtVerify, SignJWT } from 'jose';
+import { Check } from 'typebox/value';
 import { readText, writeFileAtomic } from '../files/atomic-file.js';
 
 /** Who a token speaks for. */
@@ -10,6 +11,12 @@ export interface Identity {
   readonly name: string;
   readonly operator: boolean;
   readonly tenants: readonly string[] | 'all';
+  /** Further names that role assignments may mean them by, such as their groups. */
+  readonly subs?: readonly string[];
+  /** Roles that the token itself gives in its tenants, besides those that are assigned. */
+  readonly roles?: readonly string[];
+  /** Nothing beyond this, whatever is assigned. */
+  readonly within?: RoleScope;
 }
 
 export interface TokenRequest extends Identity {
@@ -65,9 +72,9 @@ export async function openIssuer(options: IssuerOptions): Promise<Issuer> {
   }
 
   return {
-    async issueToken({ name, operator, tenants, lifetimeSeconds }) {
+    async issueToken({ name, operator, tenants, roles, within, lifetimeSeconds }) {
       const issuedAt = Math.floor(now() / 1000);
-      return await new SignJWT({ tenants, operator })
+      return await new SignJWT({ tenants, operator, ...(roles === undefined ? {} : { roles }), ...(within === undefined ? {} : { scope: within }) })
         .setProtectedHeader({ alg: algorithm, kid, typ: 'JWT' })
         .setIssuer(issuer)
         .setAudience(audience)
@@ -112,12 +119,23 @@ export async function openIssuer(options: IssuerOptions): Promise<Issuer> {
 }
 
 function identityFrom(claims: Record<string, unknown>): Identity {
-  const { sub, tenants, operator } = claims;
-  const list = Array.isArray(tenants) && tenants.every((tenant): tenant is string => typeof tenant === 'string') ? tenants : undefined;
+  const { sub, tenants, operator, roles, scope } = claims;
+  const list = isTexts(tenants) ? tenants : undefined;
   if (typeof sub !== 'string' || sub === '' || (tenants !== 'all' && list === undefined)) {
     throw new Problem('unauthorized', 'the token does not say whom it speaks for');
   }
-  return { name: sub, operator: operator === true, tenants: list ?? 'all' };
+  // What is meant to narrow a token must never be passed over.
+  if (scope !== undefined && !Check(RoleScope, scope)) throw new Problem('unauthorized', 'the token has a scope that is none');
+  const within = scope === undefined ? {} : { within: scope };
+  if (operator === true) return { name: sub, operator: true, tenants: list ?? 'all', ...within };
+  return { name: sub, operator: false, tenants: list ?? 'all', roles: isTexts(roles) ? roles : rolesBefore, ...within };
+}
+
+/** Of tokens that were made before there were roles: they were for everything in their tenants. */
+const rolesBefore: readonly string[] = ['seca.admin'];
+
+function isTexts(value: unknown): value is readonly string[] {
+  return Array.isArray(value) && value.every((each) => typeof each === 'string');
 }
 
 async function loadKey(stateDirectory: string): Promise<JWK> {

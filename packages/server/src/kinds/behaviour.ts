@@ -1,4 +1,4 @@
-import type { Kind, Resource } from '@virt8ra/contract';
+import type { Kind, Resource, RoleScope } from '@virt8ra/contract';
 import type { Outcome } from '@virt8ra/engine';
 import type { TSchema } from 'typebox';
 import type { StoreReader, StoreTransaction } from '../resources/store.js';
@@ -12,6 +12,8 @@ export interface KindBehaviour<Spec = unknown, Status = unknown> {
   readonly kind: Kind<TSchema, TSchema>;
   /** Rules that need more than the shape. Raises `validation`, `conflict`, `exhausted` or `unsupported`; nothing is stored then. */
   admitPut?(tx: StoreTransaction, request: PutRequest<Spec, Status>): Promise<Admission<Status>>;
+  /** What is written along with it, in the same transaction, once it has an identity. */
+  afterPut?(tx: StoreTransaction, resource: StoredResource<Spec, Status>, request: PutRequest<Spec, Status>): Promise<void>;
   /** Raises `conflict` when something still uses it. */
   admitDelete?(tx: StoreTransaction, resource: StoredResource<Spec, Status>, subject: Subject): Promise<void>;
   /** POST verbs named by the kind; `body` has the shape the kind gives it. The value, if any, becomes a 200 body; otherwise 202 without body. */
@@ -48,8 +50,14 @@ export interface Admission<Status> {
 /** Who asks. */
 export interface Subject {
   readonly name: string;
-  /** True for the operator of the control plane: may change topology. */
+  /** True for the operator of the control plane: may do everything in their tenants, and change topology. */
   readonly operator: boolean;
   readonly tenants: readonly string[] | 'all';
+  /** Further names that role assignments may mean them by, such as their groups. */
+  readonly subs?: readonly string[];
+  /** Roles that the token itself gives, in all its tenants. */
+  readonly roles?: readonly string[];
+  /** Nothing beyond this, whatever they are allowed. */
+  readonly within?: RoleScope;
   readonly remote: string;
 }

@@ -23,11 +23,11 @@ export function pageQuery(kind: Kind, range: ParentRange, query: ListQuery, driv
   const values: unknown[] = [];
   const bind = (value: unknown): string => `$${values.push(value)}`;
   const limit = query.limit + 1;
-  const filters = (alias: string): string =>
-    query.selector
-      .filter((term) => term !== driver)
-      .map((term) => ` and ${termCondition(term, `${alias}.labels`, bind)}`)
-      .join('');
+  const filters = (alias: string): string => {
+    const named = query.names === undefined ? '' : ` and ${alias}.name = any(${bind(query.names)}::text[])`;
+    const terms = query.selector.filter((term) => term !== driver);
+    return named + terms.map((term) => ` and ${termCondition(term, `${alias}.labels`, bind)}`).join('');
+  };
   const position = positionFromText(query.after);
 
   if (driver !== undefined) {

@@ -29,6 +29,8 @@ export interface ListQuery {
   readonly limit: number;
   /** `next` of an earlier page. */
   readonly after: string | undefined;
+  /** Only these; absent: all. */
+  readonly names?: readonly string[];
   /** Whether what is gone is listed: `with` the rest, or `only` that. Default `without`; what is still going is always listed. */
   readonly deleted?: 'without' | 'with' | 'only';
 }

@@ -1,7 +1,6 @@
 import { host as hostKind, Problem } from '@virt8ra/contract';
 import type { FastifyInstance } from 'fastify';
 import type { Fleet } from '../fleet/fleet.js';
-import { subjectOf } from '../http/subject-of-request.js';
 import type { StoreReader } from '../resources/store.js';
 
 interface Parameters {
@@ -17,12 +16,10 @@ export function addPathRoutes(
   app: FastifyInstance,
   { store, fleet }: { readonly store: StoreReader; readonly fleet: Pick<Fleet, 'pathHistory' | 'paths'> },
 ): void {
-  app.get(base, async (request) => {
-    subjectOf(request);
+  app.get(base, { config: { access: 'caller' } }, async () => {
     return { items: await fleet.paths(itemsMost) };
   });
-  app.get<Parameters>(`${base}/:from/:to`, async (request) => {
-    subjectOf(request);
+  app.get<Parameters>(`${base}/:from/:to`, { config: { access: 'caller' } }, async (request) => {
     const { from, to } = request.params;
     for (const name of [from, to])
       if ((await store.get(hostKind, { name })) === undefined) throw new Problem('not-found', `there is no host ${name}`);

@@ -1,7 +1,7 @@
 import { host as hostKind, type Id, instance as instanceKind, Problem, samplesKeptSeconds } from '@virt8ra/contract';
 import type { FastifyInstance } from 'fastify';
-import { addressOfRequest, assertTenant, type PathParameters, placeOfRequest } from '../http/request-address.js';
-import { subjectOf } from '../http/subject-of-request.js';
+import { namesShownOf } from '../http/access.js';
+import { addressOfRequest, type PathParameters, placeOfRequest } from '../http/request-address.js';
 import type { StoreReader } from '../resources/store.js';
 import type { StoredResource } from '../resources/stored-resource.js';
 import type { GuestUsage, SampleStore } from './sample-store.js';
@@ -24,22 +24,20 @@ export function addSampleRoutes(
   app: FastifyInstance,
   { store, samples }: { readonly store: StoreReader; readonly samples: SampleStore },
 ): void {
-  app.get(`${base}/hosts`, async (request) => {
-    subjectOf(request);
+  app.get(`${base}/hosts`, { config: { access: { kind: hostKind, verb: 'list' } } }, async () => {
     return { items: await samples.newest('all', itemsMost) };
   });
-  app.get<Parameters>(`${base}/hosts/:name`, async (request) => {
-    subjectOf(request);
+  app.get<Parameters>(`${base}/hosts/:name`, { config: { access: { kind: hostKind, verb: 'get' } } }, async (request) => {
     const { name } = addressOfRequest(hostKind, request.params);
     if ((await store.get(hostKind, { name })) === undefined) throw new Problem('not-found', `there is no host ${name}`);
     return { items: await samples.historyOfHost(name, secondsOf(request.query)) };
   });
-  app.get<Parameters>(work, async (request) => {
-    assertTenant(subjectOf(request), request.params['tenant']);
+  app.get<Parameters>(work, { config: { access: { kind: instanceKind, verb: 'list' } } }, async (request) => {
     const page = await store.list(instanceKind, placeOfRequest(instanceKind, request.params), {
       selector: [],
       limit: itemsMost,
       after: undefined,
+      ...namesShownOf(request),
     });
     const names = new Map(page.items.map(({ uid, address }) => [uid, address.name]));
     const places = await placesOf(store, page.items);
@@ -51,8 +49,7 @@ export function addSampleRoutes(
     });
     return { items: await named(samples, request.params, items) };
   });
-  app.get<Parameters>(`${work}/:name`, async (request) => {
-    assertTenant(subjectOf(request), request.params['tenant']);
+  app.get<Parameters>(`${work}/:name`, { config: { access: { kind: instanceKind, verb: 'get' } } }, async (request) => {
     const address = addressOfRequest(instanceKind, request.params);
     const found = await store.get(instanceKind, address);
     if (found === undefined) throw new Problem('not-found', `there is no instance ${address.name}`);

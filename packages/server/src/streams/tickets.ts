@@ -19,13 +19,13 @@ const lifeSeconds = 30;
 
 export function createStreamTickets(pool: Pool): StreamTickets {
   return {
-    async issue({ name, operator, tenants }, path) {
+    async issue({ remote: _, ...subject }, path) {
       const ticket = randomBytes(32).toString('base64url');
       const written = await pool.query<{ expires_at: Date }>(
         `with old as (delete from stream_ticket where expires_at < clock_timestamp())
          insert into stream_ticket (hash, subject, path, expires_at)
          values ($1, $2, $3, clock_timestamp() + make_interval(secs => $4)) returning expires_at`,
-        [hashOf(ticket), JSON.stringify({ name, operator, tenants }), path, lifeSeconds],
+        [hashOf(ticket), JSON.stringify(subject), path, lifeSeconds],
       );
       return { ticket, expiresAt: (written.rows[0]?.expires_at ?? new Date()).toISOString() };
     },

@@ -35,7 +35,7 @@ import type { StoredResource } from '../resources/stored-resource.js';
 import { createMemorySite, type MemorySite } from './memory-site.js';
 
 export const within = { tenant: 'acme', workspace: 'prod' } as const;
-const subject: Subject = { name: 'ann', operator: false, tenants: ['acme'], remote: '127.0.0.1' };
+const subject: Subject = { name: 'ann', operator: true, tenants: ['acme'], remote: '127.0.0.1' };
 
 /** The kinds of storage and network on a real PostgreSQL and a site in memory, asked as the API asks them. */
 export interface KindWorld {
@@ -94,7 +94,7 @@ export async function startKindWorld(): Promise<KindWorld> {
     context,
     site,
     async put(kind, address, spec, extensions) {
-      const put = createPutResource(store, of(kind.kind), 'eu-test');
+      const put = createPutResource(store, of(kind.kind), { region: 'eu-test', access: { seen: async () => () => true } });
       const body = { spec, ...(extensions === undefined ? {} : { extensions }) };
       return (await put({ address, body, version: undefined, subject })).resource;
     },

@@ -29,8 +29,8 @@ import type { OpenStream, StreamRoutesOptions } from '../stream-routes.js';
 
 const subjects: Readonly<Record<string, Omit<Subject, 'remote'>>> = {
   'operator-token': { name: 'operator', operator: true, tenants: 'all' },
-  'acme-token': { name: 'ann', operator: false, tenants: ['acme', 'second'] },
-  'other-token': { name: 'bob', operator: false, tenants: ['other'] },
+  'acme-token': { name: 'ann', operator: false, tenants: ['acme', 'second'], roles: ['seca.admin'] },
+  'other-token': { name: 'bob', operator: false, tenants: ['other'], roles: ['seca.admin'] },
 };
 
 export interface Call {

@@ -1,0 +1,108 @@
+import { anySubject, type Kind, type RoleAssignmentSpec, type RoleSpec, role, roleAssignment } from '@virt8ra/contract';
+import type { Pool } from 'pg';
+import type { Subject } from '../kinds/behaviour.js';
+import { type CompiledPermission, compilePermission, type Grant } from './decide.js';
+import { systemRoles } from './system-roles.js';
+
+/** What role assignments and tokens give to subjects. */
+export interface Grants {
+  /** What the subject's token gives by system roles: known without asking. */
+  ofToken(subject: Subject): readonly Grant[];
+  /** All that the subject has in a tenant, never older than the bound. */
+  of(subject: Subject, tenant: string): Promise<readonly Grant[]>;
+  /** Reads anew at the next question: roles of the tenant have been changed here. */
+  forget(tenant: string): void;
+}
+
+export interface GrantsOptions {
+  readonly pool: Pick<Pool, 'query'>;
+  readonly kinds: readonly Kind[];
+  /** A revocation at any replica holds here after this at the latest. Default 1000. */
+  readonly staleMs?: number;
+  /** Milliseconds, never going back. */
+  readonly now?: () => number;
+}
+
+interface Entry {
+  readonly readAt: number;
+  readonly grants: Promise<readonly Grant[]>;
+}
+
+interface Row {
+  readonly kind: string;
+  readonly name: string;
+  readonly spec: unknown;
+}
+
+/** Subjects kept in each tenant. */
+const mostSubjects = 10_000;
+
+export function createGrants({ pool, kinds, staleMs = 1000, now = () => performance.now() }: GrantsOptions): Grants {
+  const system = new Map(Object.entries(systemRoles(kinds)).map(([name, permissions]) => [name, permissions.map(compilePermission)]));
+  const tenants = new Map<string, Map<string, Entry>>();
+  const ofTokens = new WeakMap<readonly string[], readonly Grant[]>();
+
+  async function read({ name, subs = [], roles = [] }: Subject, tenant: string): Promise<readonly Grant[]> {
+    const { rows } = await pool.query<Row>({
+      name: 'grants-of-subject',
+      // Of a subject's own assignments only; an index of their subjects leads there, however many the tenant has.
+      text: `with mine as (
+          select name, spec from resource
+          where kind = '${roleAssignment.kind}' and parent = $1 and spec -> 'subs' ?| $2::text[]
+        )
+        select '${roleAssignment.kind}' as kind, name, spec from mine
+        union all
+        select kind, name, spec from resource
+        where kind = '${role.kind}' and parent = $1
+          and name in (select jsonb_array_elements_text(spec -> 'roles') from mine union select unnest($3::text[]))`,
+      values: [`tenants/${tenant}`, [anySubject, name, ...subs], roles],
+    });
+    const own = new Map(
+      rows
+        .filter((row) => row.kind === role.kind)
+        .map((row) => [row.name, (row.spec as RoleSpec).permissions.map(compilePermission)] as const),
+    );
+    const permissionsOf = (names: readonly string[]): readonly CompiledPermission[] =>
+      names.flatMap((each) => system.get(each) ?? own.get(each) ?? []);
+    const assigned = rows
+      .filter((row) => row.kind === roleAssignment.kind)
+      .map(({ spec }): Grant => {
+        const assignment = spec as RoleAssignmentSpec;
+        return { scopes: assignment.scopes, permissions: permissionsOf(assignment.roles) };
+      });
+    return roles.length === 0 ? assigned : [{ scopes: [{}], permissions: permissionsOf(roles) }, ...assigned];
+  }
+
+  return {
+    ofToken({ roles }) {
+      if (roles === undefined || roles.length === 0) return [];
+      const known = ofTokens.get(roles);
+      if (known !== undefined) return known;
+      const grants = [{ scopes: [{}], permissions: roles.flatMap((each) => system.get(each) ?? []) }];
+      ofTokens.set(roles, grants);
+      return grants;
+    },
+    async of(subject, tenant) {
+      const subjects = tenants.get(tenant) ?? new Map<string, Entry>();
+      tenants.set(tenant, subjects);
+      const key = JSON.stringify([subject.name, subject.subs, subject.roles]);
+      const known = subjects.get(key);
+      // Counted from before it was read: what was changed since then may not be in it.
+      if (known !== undefined && now() - known.readAt < staleMs) return await known.grants;
+      const entry = { readAt: now(), grants: read(subject, tenant) };
+      subjects.delete(key);
+      subjects.set(key, entry);
+      entry.grants.catch(() => {
+        if (subjects.get(key) === entry) subjects.delete(key);
+      });
+      for (const oldest of subjects.keys()) {
+        if (subjects.size <= mostSubjects) break;
+        subjects.delete(oldest);
+      }
+      return await entry.grants;
+    },
+    forget(tenant) {
+      tenants.delete(tenant);
+    },
+  };
+}
