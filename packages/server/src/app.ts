@@ -114,7 +114,17 @@ async function build(config: Config, log: Log, stops: (() => Promise<void> | voi
   await seedCatalogue(store, config.tenants);
   await seedSystemRoles(store, config.tenants, kinds);
   await offerProviderPresets(store, await readProviderPresets(), new Date(), log);
-  const { behaviours, workflows, bindRunner } = composeKinds({ region: config.region, store, pool, sites, fleet, artifacts, access, drivers, log });
+  const { behaviours, workflows, bindRunner } = composeKinds({
+    region: config.region,
+    store,
+    pool,
+    sites,
+    fleet,
+    artifacts,
+    access,
+    drivers,
+    log,
+  });
   const runner = createRunner({ pool, queue, workflows, log, owner: replica.name, metrics: metrics.engine });
   bindRunner(runner);
   await runner.assertRunnable();

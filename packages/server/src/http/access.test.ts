@@ -31,12 +31,22 @@ let server: TestServer;
 beforeAll(async () => {
   server = await startTestServer({
     behaviours,
-    authenticate: async ({ authorization: given, remote }) => ({ ...(subjects[given?.slice(7) ?? ''] ?? { name: '', operator: false, tenants: [] }), remote }),
-    streams: { tickets: { issue: async () => ({ ticket: 't', expiresAt: '' }), redeem: async () => Promise.reject(new Error('none')) }, open: async () => Promise.reject(new Error('none')) },
+    authenticate: async ({ authorization: given, remote }) => ({
+      ...(subjects[given?.slice(7) ?? ''] ?? { name: '', operator: false, tenants: [] }),
+      remote,
+    }),
+    streams: {
+      tickets: { issue: async () => ({ ticket: 't', expiresAt: '' }), redeem: async () => Promise.reject(new Error('none')) },
+      open: async () => Promise.reject(new Error('none')),
+    },
   } as Parameters<typeof startTestServer>[0]);
   await seedSystemRoles(server.store, ['acme', 'other'], kinds);
   for (const tenant of ['acme', 'other']) {
-    for (const kind of [workspace, ...governed.filter((each) => each.kind !== workspace.kind && each.scope !== 'network'), ...governed.filter((each) => each.scope === 'network')])
+    for (const kind of [
+      workspace,
+      ...governed.filter((each) => each.kind !== workspace.kind && each.scope !== 'network'),
+      ...governed.filter((each) => each.scope === 'network'),
+    ])
       for (const within of kind.scope === 'tenant' ? ['prod'] : ['prod', 'test']) await seed(kind, addressIn(kind, tenant, within));
     await seed(workspace, { tenant, name: 'test' });
   }
@@ -50,7 +60,9 @@ function addressIn(kind: Kind, tenant: string, within: string): Address {
 }
 
 async function seed(kind: Kind, address: Address): Promise<void> {
-  await server.store.transaction(async (tx) => await tx.put({ kind, address, spec: {}, state: 'active', conditions: [{ state: 'active' }] }));
+  await server.store.transaction(
+    async (tx) => await tx.put({ kind, address, spec: {}, state: 'active', conditions: [{ state: 'active' }] }),
+  );
 }
 
 interface Route {
@@ -89,9 +101,12 @@ describe('every route below a tenant', () => {
     const paths = new Set(tenantRoutes().map(({ method, path }) => `${method} ${path}`));
 
     for (const kind of governed) {
-      const found = [...paths].filter((path) => path.startsWith('GET') && path.includes(`/providers/${kind.provider}/`) && path.includes(`/${kind.collection}`));
+      const found = [...paths].filter(
+        (path) => path.startsWith('GET') && path.includes(`/providers/${kind.provider}/`) && path.includes(`/${kind.collection}`),
+      );
       expect(found.length, kind.kind).toBeGreaterThanOrEqual(3);
-      for (const action of kind.actions) expect([...paths].some((path) => path.startsWith('POST') && path.endsWith(`/${kind.collection}/:name/${action}`))).toBe(true);
+      for (const action of kind.actions)
+        expect([...paths].some((path) => path.startsWith('POST') && path.endsWith(`/${kind.collection}/:name/${action}`))).toBe(true);
     }
   });
 
@@ -119,7 +134,9 @@ describe('every route below a tenant', () => {
       expect(there?.status, `${route.method} ${route.path}`).toBe(404);
       expect(there).toEqual(not);
     }
-    for (const { path } of tenantRoutes().filter(({ method, path: each }) => method === 'GET' && !each.includes(':name') && !each.endsWith('/events')))
+    for (const { path } of tenantRoutes().filter(
+      ({ method, path: each }) => method === 'GET' && !each.includes(':name') && !each.endsWith('/events'),
+    ))
       expect((await call('bob', 'GET', urlOf(path, { tenant: 'acme', workspace: 'prod' }))).status, path).toBe(403);
     expect(await rows()).toEqual(before);
   });
@@ -156,7 +173,11 @@ describe('roles', () => {
 
   it('of the control plane are the same in every tenant, and nobody changes them', async () => {
     expect((await call('ann', 'GET', `${authorization}/roles`)).body).toMatchObject({
-      items: expect.arrayContaining(['admin', 'region-admin', 'workspace-admin', 'workspace-editor', 'workspace-viewer'].map((name) => expect.objectContaining({ metadata: expect.objectContaining({ name: `seca.${name}` }) }))),
+      items: expect.arrayContaining(
+        ['admin', 'region-admin', 'workspace-admin', 'workspace-editor', 'workspace-viewer'].map((name) =>
+          expect.objectContaining({ metadata: expect.objectContaining({ name: `seca.${name}` }) }),
+        ),
+      ),
     });
     for (const who of ['ann', 'operator']) {
       expect((await call(who, 'PUT', `${authorization}/roles/seca.admin`, { spec: { permissions: [permission] } })).status).toBe(403);
@@ -217,7 +238,11 @@ describe('roles', () => {
     ['a role that is not there', { subs: ['bob'], roles: ['none'], scopes: [{}] }, '/spec/roles/0'],
     ['another tenant', { subs: ['bob'], roles: ['seca.admin'], scopes: [{ tenants: ['acme', 'other'] }] }, '/spec/scopes/0/tenants/1'],
     ['another region', { subs: ['bob'], roles: ['seca.admin'], scopes: [{}, { regions: ['us'] }] }, '/spec/scopes/1/regions/0'],
-    ['a workspace that is not there', { subs: ['bob'], roles: ['seca.admin'], scopes: [{ workspaces: ['none'] }] }, '/spec/scopes/0/workspaces/0'],
+    [
+      'a workspace that is not there',
+      { subs: ['bob'], roles: ['seca.admin'], scopes: [{ workspaces: ['none'] }] },
+      '/spec/scopes/0/workspaces/0',
+    ],
     ['no subjects', { subs: [], roles: ['seca.admin'], scopes: [{}] }, '/spec/subs'],
   ])('are not assigned with %s', async (_title, spec, pointer) => {
     const { status, body } = await call('ann', 'PUT', `${authorization}/role-assignments/odd`, { spec });

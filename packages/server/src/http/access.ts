@@ -142,4 +142,3 @@ function sentence({ kind, verb, place, name }: Question): string {
 export function namesShownOf(request: FastifyRequest): { readonly names?: readonly string[] } {
   return request.namesShown === undefined ? {} : { names: request.namesShown };
 }
-

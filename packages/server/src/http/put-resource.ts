@@ -105,7 +105,9 @@ async function assertWithinReach(
     const kind = kinds.find((each) => each.kind === target?.kind);
     if (kind === undefined || place.workspace === undefined || place.workspace === from.workspace) continue;
     if (!seen({ kind, place, name }))
-      throw new Problem('validation', `${kind.kind} ${urnFromAddress(kind, { ...place, name })} does not exist`, { sources: [{ pointer }] });
+      throw new Problem('validation', `${kind.kind} ${urnFromAddress(kind, { ...place, name })} does not exist`, {
+        sources: [{ pointer }],
+      });
   }
 }
 

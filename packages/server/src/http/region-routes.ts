@@ -30,10 +30,14 @@ export function addRegionRoutes(app: FastifyInstance, options: RegionRoutesOptio
     return { items, metadata: { provider: `${regionKind.provider}/${regionKind.version}`, resource: regionKind.collection, verb: 'GET' } };
   });
 
-  app.get<{ Params: { readonly name: string } }>(`${collection}/:name`, { config: { access: { kind: regionKind, verb: 'get' } } }, async (request) => {
-    if (request.params.name !== region) throw absentResource(regionKind, request.params.name.slice(0, 150));
-    return await current(request);
-  });
+  app.get<{ Params: { readonly name: string } }>(
+    `${collection}/:name`,
+    { config: { access: { kind: regionKind, verb: 'get' } } },
+    async (request) => {
+      if (request.params.name !== region) throw absentResource(regionKind, request.params.name.slice(0, 150));
+      return await current(request);
+    },
+  );
 
   async function current(request: FastifyRequest) {
     const stored = (await store.get(regionKind, { name: region })) ?? (await first());

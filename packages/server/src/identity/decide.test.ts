@@ -22,7 +22,9 @@ const on = (kind: Kind, verb: string, name?: string, place: Partial<Question['pl
 });
 
 /** By hand: which of the patterns mean `x`, which `y`; the others mean neither. */
-const patterns: Readonly<Record<string, { readonly x: readonly string[]; readonly y: readonly string[]; readonly neither: readonly string[] }>> = {
+const patterns: Readonly<
+  Record<string, { readonly x: readonly string[]; readonly y: readonly string[]; readonly neither: readonly string[] }>
+> = {
   image: {
     x: ['*', 'images/*', 'images/x', '*/x', 'tenants/acme/images/x', 'tenants/*/images/*'],
     y: ['*', 'images/*', 'tenants/*/images/*'],
@@ -56,7 +58,13 @@ const words: readonly (readonly [string[], string[]])[] = [
   [['list'], []],
 ];
 /** Where they hold: `of` a resource in workspace prod (or workspace x itself), and of one that is of no workspace. */
-const scopes: readonly { readonly scope: RoleScope; readonly inProd: boolean; readonly beside: boolean; readonly x: boolean; readonly y: boolean }[] = [
+const scopes: readonly {
+  readonly scope: RoleScope;
+  readonly inProd: boolean;
+  readonly beside: boolean;
+  readonly x: boolean;
+  readonly y: boolean;
+}[] = [
   { scope: {}, inProd: true, beside: true, x: true, y: true },
   { scope: { tenants: ['acme'], regions: [] }, inProd: true, beside: true, x: true, y: true },
   { scope: { tenants: ['other'] }, inProd: false, beside: false, x: false, y: false },
@@ -133,7 +141,8 @@ describe('what a permission allows', () => {
 describe('system roles', () => {
   const roles = systemRoles(kinds);
   const inProd: readonly RoleScope[] = [{ workspaces: ['prod'] }];
-  const may = (name: string, scopes: readonly RoleScope[], question: Question): boolean => permits(sightOf(roles[name] ?? [], scopes), question);
+  const may = (name: string, scopes: readonly RoleScope[], question: Question): boolean =>
+    permits(sightOf(roles[name] ?? [], scopes), question);
 
   it('allow what they are called, for every kind there is', () => {
     for (const kind of kinds.filter((each) => each.scope !== 'global')) {

@@ -109,7 +109,8 @@ function isAbout({ provider, verbs }: CompiledPermission, { kind, verb }: Questi
 function pathsOf({ kind, place, name }: Question): readonly (readonly string[])[] {
   const own = name === undefined ? [kind.collection] : [kind.collection, name];
   const inNetwork = kind.scope === 'network' ? ['networks', place.network ?? '', ...own] : own;
-  const inWorkspace = kind.scope === 'network' || kind.scope === 'workspace' ? ['workspaces', place.workspace ?? '', ...inNetwork] : inNetwork;
+  const inWorkspace =
+    kind.scope === 'network' || kind.scope === 'workspace' ? ['workspaces', place.workspace ?? '', ...inNetwork] : inNetwork;
   const inTenant = ['tenants', place.tenant ?? '', ...inWorkspace];
   return [...new Set([own, inNetwork, inWorkspace, inTenant])];
 }

@@ -74,7 +74,12 @@ export async function openIssuer(options: IssuerOptions): Promise<Issuer> {
   return {
     async issueToken({ name, operator, tenants, roles, within, lifetimeSeconds }) {
       const issuedAt = Math.floor(now() / 1000);
-      return await new SignJWT({ tenants, operator, ...(roles === undefined ? {} : { roles }), ...(within === undefined ? {} : { scope: within }) })
+      return await new SignJWT({
+        tenants,
+        operator,
+        ...(roles === undefined ? {} : { roles }),
+        ...(within === undefined ? {} : { scope: within }),
+      })
         .setProtectedHeader({ alg: algorithm, kid, typ: 'JWT' })
         .setIssuer(issuer)
         .setAudience(audience)

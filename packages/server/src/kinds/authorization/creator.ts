@@ -41,7 +41,10 @@ export async function dismissWith(tx: StoreTransaction, going: StoredResource, s
     spec.scopes.every(({ workspaces = [] }) => workspaces.length > 0 && workspaces.every((each) => each === name));
   const wider = assignments.filter((each) => !isOnly(each));
   if (wider.length > 0)
-    throw new Problem('conflict', `workspace ${name} is named by ${namesOfUsers(wider)}, along with others; take it out of their scopes first`);
+    throw new Problem(
+      'conflict',
+      `workspace ${name} is named by ${namesOfUsers(wider)}, along with others; take it out of their scopes first`,
+    );
   for (const { uid, address, resourceVersion } of assignments) {
     await tx.remove(uid);
     await tx.audit({

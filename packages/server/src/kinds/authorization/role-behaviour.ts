@@ -30,7 +30,10 @@ export function createRoleBehaviour(kinds: readonly Kind[]): KindBehaviour<RoleS
 
 function assertNotOurs(name: string): void {
   if (!name.startsWith(systemRolePrefix)) return;
-  throw new Problem('forbidden', `roles whose names begin with ${systemRolePrefix} are the control plane's and read-only; choose another name`);
+  throw new Problem(
+    'forbidden',
+    `roles whose names begin with ${systemRolePrefix} are the control plane's and read-only; choose another name`,
+  );
 }
 
 function faultsOf(permissions: RoleSpec['permissions'], kinds: readonly Kind[]): { readonly pointer: string; readonly text: string }[] {
@@ -42,11 +45,21 @@ function faultsOf(permissions: RoleSpec['permissions'], kinds: readonly Kind[]):
     return [
       ...(known !== undefined && (version === undefined || version === known)
         ? []
-        : [{ pointer: `${pointer}/provider`, text: `is ${provider}, which is no provider here; there are ${[...providers.keys()].join(', ')}` }]),
+        : [
+            {
+              pointer: `${pointer}/provider`,
+              text: `is ${provider}, which is no provider here; there are ${[...providers.keys()].join(', ')}`,
+            },
+          ]),
       ...resources.flatMap((pattern, index) =>
         resourcePattern.test(pattern)
           ? []
-          : [{ pointer: `${pointer}/resources/${index}`, text: 'must be *, COLLECTION, COLLECTION/* or COLLECTION/NAME; * stands for a whole name only' }],
+          : [
+              {
+                pointer: `${pointer}/resources/${index}`,
+                text: 'must be *, COLLECTION, COLLECTION/* or COLLECTION/NAME; * stands for a whole name only',
+              },
+            ],
       ),
       ...verb.flatMap((word, index) =>
         verbPattern.test(word)
