@@ -6,6 +6,7 @@ import type { AccessEndpoints } from './access/access-endpoints.js';
 import type { SiteConnections } from './accounts/site-connections.js';
 import type { ArtifactStore } from './artifacts/artifact-store.js';
 import type { Fleet } from './fleet/fleet.js';
+import type { Issuer } from './identity/issuer.js';
 import { createAgentReleaseBehaviour } from './kinds/agent-release/index.js';
 import { createRoleAssignmentBehaviour, createRoleBehaviour } from './kinds/authorization/index.js';
 import { createBackupBehaviour, createBackupWorkflow } from './kinds/backup/index.js';
@@ -23,6 +24,7 @@ import { createNicBehaviour } from './kinds/nic/index.js';
 import { publicIpBehaviour } from './kinds/public-ip/index.js';
 import { createRouteTableBehaviour } from './kinds/route-table/index.js';
 import { createSecurityGroupBehaviour, securityGroupRuleBehaviour } from './kinds/security-group/index.js';
+import { createServiceAccountBehaviour } from './kinds/service-account/index.js';
 import { createSnapshotBehaviour } from './kinds/snapshot/index.js';
 import { createSubnetBehaviour } from './kinds/subnet/index.js';
 import { createDrainWorkflow, createTopologyBehaviours } from './kinds/topology/index.js';
@@ -39,6 +41,9 @@ export interface Kinds {
 
 export function composeKinds(parts: {
   readonly region: string;
+  readonly issuer: Pick<Issuer, 'issueToken'>;
+  /** All subjects there are; undefined: nobody knows them all. */
+  readonly subjects: ReadonlySet<string> | undefined;
   readonly store: Store;
   readonly pool: Pool;
   readonly sites: SiteConnections;
@@ -48,7 +53,7 @@ export function composeKinds(parts: {
   readonly drivers: readonly Driver<unknown>[];
   readonly log: Log;
 }): Kinds {
-  const { region, store, pool, sites, fleet, artifacts, access, drivers, log } = parts;
+  const { region, issuer, subjects, store, pool, sites, fleet, artifacts, access, drivers, log } = parts;
   let bound: Runner | undefined;
   const context: InstanceContext = {
     store,
@@ -68,7 +73,8 @@ export function composeKinds(parts: {
   return {
     behaviours: [
       createRoleBehaviour(kinds) as KindBehaviour,
-      createRoleAssignmentBehaviour({ region }) as KindBehaviour,
+      createRoleAssignmentBehaviour({ region, ...(subjects === undefined ? {} : { subjects }) }) as KindBehaviour,
+      createServiceAccountBehaviour(issuer, context.now) as KindBehaviour,
       workspaceBehaviour as KindBehaviour,
       ...catalogueBehaviours,
       ...createTopologyBehaviours({ context, pool, fleet, drivers, drain: drainWorkflow }),

@@ -1,5 +1,4 @@
 import { readFile } from 'node:fs/promises';
-import { join } from 'node:path';
 import { agentRelease, type Id, imageImport, kinds, Problem } from '@virt8ra/contract';
 import { createDrivers } from '@virt8ra/drivers';
 import { createReconciler, createRunner, createWorkQueue, type Log } from '@virt8ra/engine';
@@ -17,12 +16,10 @@ import type { Config } from './config.js';
 import { databaseEpoch, migrate } from './database/migrations.js';
 import { closePool, createPool } from './database/pool.js';
 import { startDatabase } from './database/supervisor.js';
-import { withFileLock } from './files/file-lock.js';
 import { createFleet, type Fleet } from './fleet/fleet.js';
 import { createHttpServer, type HttpServer } from './http/http-server.js';
-import { type AdminToken, ensureAdminToken } from './identity/admin-token.js';
-import { createAuthenticate } from './identity/authenticate.js';
-import { type Issuer, openIssuer } from './identity/issuer.js';
+import type { AdminToken } from './identity/admin-token.js';
+import { openIdentity } from './identity/open-identity.js';
 import { seedSystemRoles } from './kinds/authorization/index.js';
 import { recordBackupProgress } from './kinds/backup/index.js';
 import { seedCatalogue } from './kinds/catalogue/index.js';
@@ -79,7 +76,8 @@ async function build(config: Config, log: Log, stops: (() => Promise<void> | voi
   await prepareStateDirectory(stateDirectory, log);
   const replica = await takeReplicaName(stateDirectory);
   stops.push(async () => await replica.release());
-  const { issuer, adminToken } = await openIdentity(config);
+  const identity = await openIdentity(config, log);
+  const { issuer, adminToken, subjects } = identity;
 
   const database = await startDatabase({ config, log });
   stops.push(async () => await database.stop());
@@ -116,6 +114,8 @@ async function build(config: Config, log: Log, stops: (() => Promise<void> | voi
   await offerProviderPresets(store, await readProviderPresets(), new Date(), log);
   const { behaviours, workflows, bindRunner } = composeKinds({
     region: config.region,
+    issuer,
+    subjects,
     store,
     pool,
     sites,
@@ -143,7 +143,8 @@ async function build(config: Config, log: Log, stops: (() => Promise<void> | voi
     store,
     pool,
     behaviours,
-    authenticate: createAuthenticate(issuer, config.tenants),
+    authenticate: identity.authenticateWith(pool),
+    logins: identity.logins,
     region: config.region,
     log,
     metrics: metrics.registry,
@@ -248,12 +249,4 @@ async function readTls(files: { readonly certificate: string; readonly key: stri
       throw new Problem('validation', `the PEM file ${path} cannot be read: ${(cause as Error).message}`, { cause });
     });
   return { certificate: await read(files.certificate), key: await read(files.key) };
-}
-
-/** Servers that start together on a new state directory must agree on one key. */
-async function openIdentity(config: Pick<Config, 'stateDirectory' | 'region'>): Promise<{ issuer: Issuer; adminToken: AdminToken }> {
-  return await withFileLock(join(config.stateDirectory, 'identity.lock'), async () => {
-    const issuer = await openIssuer(config);
-    return { issuer, adminToken: await ensureAdminToken(config.stateDirectory, issuer) };
-  });
 }

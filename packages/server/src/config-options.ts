@@ -28,6 +28,11 @@ const rows = {
   },
   region: { type: 'text', default: 'virt8ra', meaning: 'Name of the region this control plane runs.' },
   tenants: { type: 'list', default: ['default'], meaning: 'Tenants that exist.' },
+  'identity.file': {
+    type: 'text',
+    fallback: 'the local issuer alone',
+    meaning: 'JSON file with the OIDC issuers whose tokens are taken, and the subjects there are.',
+  },
   'api.listen': {
     type: 'text',
     default: '127.0.0.1:8480',

@@ -22,6 +22,8 @@ export interface Config {
   readonly runtimeDirectory: string | undefined;
   readonly region: string;
   readonly tenants: readonly string[];
+  /** JSON, of issuers and subjects. */
+  readonly identity: { readonly file: string | undefined };
   readonly api: {
     readonly listen: ListenAddress;
     /** PEM files. */
@@ -233,6 +235,7 @@ function build(raw: Raw, environment: Environment, uid: number): Config {
     runtimeDirectory: environment['XDG_RUNTIME_DIR'] || undefined,
     region: word('region'),
     tenants,
+    identity: { file: text('identity.file') },
     api: { listen, tls, publicUrl: parseUrl(text('api.publicUrl'), where('api.publicUrl'), ['http:', 'https:']) },
     agents: {
       listen: parseListen(word('agents.listen'), where('agents.listen')),

@@ -10,6 +10,7 @@ const order: readonly string[] = [
   'agent-release',
   'role',
   'workspace',
+  'service-account',
   'role-assignment',
   'image-import',
   'image',

@@ -13,6 +13,7 @@ import { region } from './region.js';
 import { role, roleAssignment } from './role.js';
 import { routeTable } from './route-table.js';
 import { securityGroup, securityGroupRule } from './security-group.js';
+import { serviceAccount } from './service-account.js';
 import { instanceSku, networkSku, storageSku } from './sku.js';
 import { snapshot } from './snapshot.js';
 import { account, host, provider, site } from './topology.js';
@@ -22,6 +23,7 @@ export const kinds: readonly Kind[] = [
   region,
   role,
   roleAssignment,
+  serviceAccount,
   workspace,
   instanceSku,
   instance,
@@ -62,6 +64,7 @@ export * from './region.js';
 export * from './role.js';
 export * from './route-table.js';
 export * from './security-group.js';
+export * from './service-account.js';
 export * from './sku.js';
 export * from './snapshot.js';
 export * from './topology.js';

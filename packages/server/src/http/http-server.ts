@@ -11,6 +11,7 @@ import type { Store } from '../resources/store.js';
 import { addAccess } from './access.js';
 import { addContentRoutes, type ContentHandler } from './content-routes.js';
 import { addEventRoutes, type EventRoutesOptions } from './event-routes.js';
+import { addIdentityRoutes, type LoginIssuer } from './identity-routes.js';
 import { parseJsonBody } from './json-body.js';
 import { addKindRoutes } from './kind-routes.js';
 import { addOperationRoutes } from './operation-routes.js';
@@ -33,6 +34,8 @@ export interface HttpServerOptions {
   readonly behaviours: readonly KindBehaviour[];
   /** Raises `unauthorized`. */
   readonly authenticate: (credentials: Credentials) => Promise<Subject>;
+  /** Where callers may get a token. */
+  readonly logins?: readonly LoginIssuer[];
   readonly region: string;
   readonly log: Log;
   readonly metrics: Registry;
@@ -95,6 +98,7 @@ export function createHttpServer(options: HttpServerOptions): HttpServer {
       await options.ready?.();
     },
   });
+  addIdentityRoutes(app, { issuers: options.logins ?? [] });
   addRegionRoutes(app, { store, region, kinds, publicUrl });
   const events = addEventRoutes(app, { hub, access, behaviours: byKind, present, ...options.events });
   for (const behaviour of behaviours) {

@@ -147,12 +147,11 @@ describe('system roles', () => {
   it('allow what they are called, for every kind there is', () => {
     for (const kind of kinds.filter((each) => each.scope !== 'global')) {
       const inside = kind.scope === 'workspace' || kind.scope === 'network';
-      const authorization = kind.provider === role.provider;
       for (const verb of ['get', 'put', 'delete', 'post.any']) {
         const question = on(kind, verb, 'prod');
         const of = (name: string, scopes: readonly RoleScope[] = [{}]): boolean => may(name, scopes, question);
         expect(of('seca.admin'), kind.kind).toBe(true);
-        expect(of('seca.region-admin', [{ regions: [region] }]), kind.kind).toBe(!authorization);
+        expect(of('seca.region-admin', [{ regions: [region] }]), kind.kind).toBe(kind.regional);
         expect(of('seca.workspace-admin', inProd), kind.kind).toBe(inside || kind.kind === 'workspace');
         expect(of('seca.workspace-editor', inProd), kind.kind).toBe(inside || (kind.kind === 'workspace' && verb === 'get'));
         expect(of('seca.workspace-viewer', inProd), kind.kind).toBe((inside || kind.kind === 'workspace') && verb === 'get');

@@ -78,8 +78,8 @@ export function namesToList(sight: Sight, question: Question): readonly string[]
 function narrowed(names: ReadonlySet<string>, { within, region }: Sight, question: Question): readonly string[] | undefined {
   const isWorkspace = question.kind.kind === 'workspace';
   if (within === undefined || (!isWorkspace && covers(within, question, region))) return names.has(everything) ? undefined : [...names];
-  if (!isWorkspace) return [];
-  const bound = within.workspaces ?? [];
+  const { workspaces: bound = [], ...around } = within;
+  if (!isWorkspace || !covers(around, question, region)) return [];
   const candidates = names.has(everything) && bound.length > 0 ? bound : [...names];
   const left = candidates.filter((name) => name === everything || covers(within, { ...question, name }, region));
   return left.includes(everything) ? undefined : left;

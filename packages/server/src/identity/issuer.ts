@@ -1,23 +1,11 @@
-import { createHash } from 'node:crypto';
 import { chmod, mkdir, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { newId, Problem, RoleScope } from '@virt8ra/contract';
 import { calculateJwkThumbprint, exportJWK, generateKeyPair, importJWK, type JWK, jwtVerify, SignJWT } from 'jose';
 import { Check } from 'typebox/value';
 import { readText, writeFileAtomic } from '../files/atomic-file.js';
-
-/** Who a token speaks for. */
-export interface Identity {
-  readonly name: string;
-  readonly operator: boolean;
-  readonly tenants: readonly string[] | 'all';
-  /** Further names that role assignments may mean them by, such as their groups. */
-  readonly subs?: readonly string[];
-  /** Roles that the token itself gives in its tenants, besides those that are assigned. */
-  readonly roles?: readonly string[];
-  /** Nothing beyond this, whatever is assigned. */
-  readonly within?: RoleScope;
-}
+import { clockToleranceSeconds, type Identity, isTexts } from './identity.js';
+import { createTokenCache } from './token-cache.js';
 
 export interface TokenRequest extends Identity {
   readonly lifetimeSeconds: number;
@@ -41,11 +29,10 @@ export interface IssuerOptions {
 const algorithm = 'ES256';
 /** Ours have about 500 bytes; whatever is much longer is not worth a signature check. */
 const longestToken = 4096;
-const clockToleranceSeconds = 30;
 
-interface Cached {
-  readonly identity: Identity;
-  readonly expiresAtMs: number;
+/** What stands in the tokens of this issuer as theirs. */
+export function localIssuer(region: string): string {
+  return `virt8ra/${region}`;
 }
 
 export async function openIssuer(options: IssuerOptions): Promise<Issuer> {
@@ -57,28 +44,19 @@ export async function openIssuer(options: IssuerOptions): Promise<Issuer> {
   const privateKey = await importJWK(jwk, algorithm);
   const publicKey = await importJWK(publicJwk, algorithm);
   const kid = jwk.kid ?? '';
-  const issuer = `virt8ra/${region}`;
+  const issuer = localIssuer(region);
   const audience = `virt8ra-api/${region}`;
-  // In order of last use: the first is the one to drop.
-  const cache = new Map<string, Cached>();
-
-  function cached(digest: string): Identity | undefined {
-    const entry = cache.get(digest);
-    if (entry === undefined) return undefined;
-    cache.delete(digest);
-    if (entry.expiresAtMs <= now()) throw new Problem('unauthorized', 'the token has run out; ask the operator for a new one');
-    cache.set(digest, entry);
-    return entry.identity;
-  }
+  const cache = createTokenCache(now, cacheSize);
 
   return {
-    async issueToken({ name, operator, tenants, roles, within, lifetimeSeconds }) {
+    async issueToken({ name, operator, tenants, roles, within, account, lifetimeSeconds }) {
       const issuedAt = Math.floor(now() / 1000);
       return await new SignJWT({
         tenants,
         operator,
         ...(roles === undefined ? {} : { roles }),
         ...(within === undefined ? {} : { scope: within }),
+        ...(account === undefined ? {} : { account }),
       })
         .setProtectedHeader({ alg: algorithm, kid, typ: 'JWT' })
         .setIssuer(issuer)
@@ -91,8 +69,7 @@ export async function openIssuer(options: IssuerOptions): Promise<Issuer> {
     },
     async verify(token) {
       if (token.length > longestToken) throw new Problem('unauthorized', 'the token is not one of this control plane');
-      const digest = createHash('sha256').update(token).digest('base64');
-      const known = cached(digest);
+      const known = cache.find(token);
       if (known !== undefined) return known;
       let payload: Record<string, unknown>;
       try {
@@ -113,35 +90,27 @@ export async function openIssuer(options: IssuerOptions): Promise<Issuer> {
         );
       }
       const identity = identityFrom(payload);
-      cache.set(digest, { identity, expiresAtMs: (Number(payload['exp']) + clockToleranceSeconds) * 1000 });
-      for (const oldest of cache.keys()) {
-        if (cache.size <= cacheSize) break;
-        cache.delete(oldest);
-      }
+      cache.keep(token, identity, { expiresAtMs: (Number(payload['exp']) + clockToleranceSeconds) * 1000 });
       return identity;
     },
   };
 }
 
 function identityFrom(claims: Record<string, unknown>): Identity {
-  const { sub, tenants, operator, roles, scope } = claims;
+  const { sub, tenants, operator, roles, scope, account } = claims;
   const list = isTexts(tenants) ? tenants : undefined;
   if (typeof sub !== 'string' || sub === '' || (tenants !== 'all' && list === undefined)) {
     throw new Problem('unauthorized', 'the token does not say whom it speaks for');
   }
   // What is meant to narrow a token must never be passed over.
   if (scope !== undefined && !Check(RoleScope, scope)) throw new Problem('unauthorized', 'the token has a scope that is none');
-  const within = scope === undefined ? {} : { within: scope };
+  const within = { ...(scope === undefined ? {} : { within: scope }), ...(typeof account === 'string' ? { account } : {}) };
   if (operator === true) return { name: sub, operator: true, tenants: list ?? 'all', ...within };
   return { name: sub, operator: false, tenants: list ?? 'all', roles: isTexts(roles) ? roles : rolesBefore, ...within };
 }
 
 /** Of tokens that were made before there were roles: they were for everything in their tenants. */
 const rolesBefore: readonly string[] = ['seca.admin'];
-
-function isTexts(value: unknown): value is readonly string[] {
-  return Array.isArray(value) && value.every((each) => typeof each === 'string');
-}
 
 async function loadKey(stateDirectory: string): Promise<JWK> {
   const directory = join(stateDirectory, 'identity');

@@ -1,4 +1,4 @@
-import { type Kind, type Permission, role, roleAssignment, workspace } from '@virt8ra/contract';
+import { type Kind, type Permission, workspace } from '@virt8ra/contract';
 
 const all = ['get', 'list', 'put', 'delete', 'post'];
 const look = ['get', 'list'];
@@ -6,8 +6,8 @@ const look = ['get', 'list'];
 /** The roles that every tenant has, derived from the kinds there are. */
 export function systemRoles(kinds: readonly Kind[]): Readonly<Record<string, readonly Permission[]>> {
   const governed = kinds.filter((kind) => kind.scope !== 'global');
-  const authorization = new Set([role.provider, roleAssignment.provider]);
-  const regional = governed.filter((kind) => !authorization.has(kind.provider));
+  // What is of no region is of people: roles, and the accounts that they are given to.
+  const regional = governed.filter((kind) => kind.regional);
   const inside = governed.filter((kind) => kind.scope === 'workspace' || kind.scope === 'network');
   const beside = regional.filter((kind) => kind.scope === 'tenant' && kind.kind !== workspace.kind);
   const own = (verb: string[]): Permission => ({ provider: workspace.provider, resources: [`${workspace.collection}/*`], verb });

@@ -1,14 +1,30 @@
-import { Problem, type RoleAssignmentSpec, role, roleAssignment, workspace } from '@virt8ra/contract';
+import {
+  accountSubjectPrefix,
+  anySubject,
+  Problem,
+  type RoleAssignmentSpec,
+  role,
+  roleAssignment,
+  serviceAccount,
+  subjectOfAccount,
+  workspace,
+} from '@virt8ra/contract';
 import type { StoreTransaction } from '../../resources/store.js';
 import type { ResolvedReference } from '../../resources/stored-resource.js';
 import type { KindBehaviour, PutRequest } from '../behaviour.js';
 
-/** Roles and workspaces that are named must be there, and stay while they are named. */
-export function createRoleAssignmentBehaviour({ region }: { readonly region: string }): KindBehaviour<RoleAssignmentSpec, object> {
+interface AssignmentOptions {
+  readonly region: string;
+  /** All subjects there are; undefined: nobody knows them all. */
+  readonly subjects?: ReadonlySet<string>;
+}
+
+/** Roles, workspaces and service accounts that are named must be there, and stay while they are named. */
+export function createRoleAssignmentBehaviour(options: AssignmentOptions): KindBehaviour<RoleAssignmentSpec, object> {
   return {
     kind: roleAssignment,
     async admitPut(tx, { address, next }) {
-      return { outcome: 'active', references: await referencesOf(tx, address, next.spec, region) };
+      return { outcome: 'active', references: await referencesOf(tx, address, next.spec, options) };
     },
   };
 }
@@ -16,10 +32,18 @@ export function createRoleAssignmentBehaviour({ region }: { readonly region: str
 async function referencesOf(
   tx: StoreTransaction,
   { tenant = '' }: PutRequest<RoleAssignmentSpec, object>['address'],
-  { roles, scopes }: RoleAssignmentSpec,
-  region: string,
+  { subs, roles, scopes }: RoleAssignmentSpec,
+  { region, subjects }: AssignmentOptions,
 ): Promise<readonly ResolvedReference[]> {
   const references: ResolvedReference[] = [];
+  for (const [at, sub] of subs.entries()) {
+    const pointer = `/spec/subs/${at}`;
+    if (sub.startsWith(accountSubjectPrefix)) {
+      const name = sub.slice(subjectOfAccount({ tenant, name: '' }).length);
+      if (subjectOfAccount({ tenant, name }) !== sub) throw wrong(pointer, `is ${sub}, which is no service account of tenant ${tenant}`);
+      references.push((await tx.resolve(serviceAccount, `${serviceAccount.collection}/${name}`, { tenant }, pointer)).reference);
+    } else if (sub !== anySubject && subjects?.has(sub) === false) throw wrong(pointer, `is ${sub}, whom nobody knows here`);
+  }
   for (const [at, name] of roles.entries()) {
     references.push((await tx.resolve(role, `${role.collection}/${name}`, { tenant }, `/spec/roles/${at}`)).reference);
   }

@@ -1,0 +1,46 @@
+import { join } from 'node:path';
+import type { Log } from '@virt8ra/engine';
+import type { Pool } from 'pg';
+import type { Config } from '../config.js';
+import { withFileLock } from '../files/file-lock.js';
+import type { LoginIssuer } from '../http/identity-routes.js';
+import { createAccounts } from './accounts.js';
+import { type AdminToken, ensureAdminToken } from './admin-token.js';
+import { type Authenticate, createAuthenticate } from './authenticate.js';
+import { readIdentityFile } from './identity-file.js';
+import { type Issuer, openIssuer } from './issuer.js';
+import { createOidcIssuer } from './oidc-issuer.js';
+
+/** Who is known here, and how. */
+export interface OpenIdentity {
+  readonly issuer: Issuer;
+  readonly adminToken: AdminToken;
+  /** All subjects there are; undefined: nobody knows them all. */
+  readonly subjects: ReadonlySet<string> | undefined;
+  /** Where the command line may get a token. */
+  readonly logins: readonly LoginIssuer[];
+  authenticateWith(pool: Pool): Authenticate;
+}
+
+export async function openIdentity(
+  config: Pick<Config, 'stateDirectory' | 'region' | 'tenants' | 'identity'>,
+  log: Log,
+): Promise<OpenIdentity> {
+  const { issuers = [], subjects } = await readIdentityFile(config.identity.file, config.tenants);
+  // Servers that start together on a new state directory must agree on one key.
+  const { issuer, adminToken } = await withFileLock(join(config.stateDirectory, 'identity.lock'), async () => {
+    const opened = await openIssuer(config);
+    return { issuer: opened, adminToken: await ensureAdminToken(config.stateDirectory, opened) };
+  });
+  const verifiers = new Map(issuers.map((options) => [options.issuer, createOidcIssuer(options, { log })]));
+  return {
+    issuer,
+    adminToken,
+    subjects: subjects === undefined ? undefined : new Set(subjects),
+    logins: issuers.flatMap(({ name, issuer: url, clientId, scopes = ['openid', 'offline_access'] }) =>
+      clientId === undefined ? [] : [{ name, issuer: url, clientId, scopes }],
+    ),
+    authenticateWith: (pool) =>
+      createAuthenticate({ local: issuer, issuers: verifiers, accounts: createAccounts(pool), tenants: config.tenants }),
+  };
+}
