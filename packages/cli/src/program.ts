@@ -63,7 +63,6 @@ interface Surroundings {
   server?: string | undefined;
 }
 
-const drainModeNames = ['auto', 'live', 'warm', 'cold'] as const;
 const kindCommands = ['get', 'describe', 'delete', 'wait', 'watch'];
 const targetHelp = 'KIND NAME…, or KIND/NAME…';
 
@@ -75,6 +74,7 @@ function buildProgram(terminal: Terminal, surroundings: Surroundings): Command {
     .option('--tenant <name>', 'tenant to work in')
     .option('--workspace <name>', 'workspace to work in')
     .option('--network <name>', 'network of subnets')
+    .option('--cluster <name>', 'cluster of node pools')
     .addOption(new Option('-o, --output <format>', 'how to print').choices(formats))
     .exitOverride()
     .configureOutput({ writeOut: terminal.out, writeErr: terminal.err, getOutHelpWidth: () => terminal.columns ?? 100 })
@@ -296,7 +296,7 @@ function addTopologyCommands(program: Command, withSession: WithSession): void {
     .command('drain')
     .description('cordon a host and move every instance off it; an interrupt leaves it running')
     .argument('<host>')
-    .addOption(new Option('--mode <mode>', 'auto: as gently as both ends can').choices(drainModeNames))
+    .addOption(new Option('--mode <mode>', 'auto: as gently as both ends can').choices(['auto', 'live', 'warm', 'cold']))
     .option('--allow-cold', 'stop instances that cannot be moved while they run')
     .option('--parallel <count>', 'moves at once')
     .option('--reason <text>', 'shown wherever placement passes the host by')

@@ -1,4 +1,12 @@
-import { type Address, type Kind, network, Problem, workspace as workspaceKind } from '@virt8ra/contract';
+import {
+  type Address,
+  type Kind,
+  kubernetesCluster,
+  network,
+  type PlacePart,
+  Problem,
+  workspace as workspaceKind,
+} from '@virt8ra/contract';
 import { type Client, createClient, kindFromNoun, partsOf } from './client/index.js';
 import { type Context, readContexts } from './context/context-file.js';
 import type { Format } from './output/format.js';
@@ -10,6 +18,7 @@ export interface GlobalFlags {
   readonly tenant?: string;
   readonly workspace?: string;
   readonly network?: string;
+  readonly cluster?: string;
   readonly output?: Format;
 }
 
@@ -22,6 +31,7 @@ export interface Session {
   readonly tenant: string | undefined;
   readonly workspace: string | undefined;
   readonly network: string | undefined;
+  readonly cluster: string | undefined;
   /** For what no client does: looking at the way to the server itself. */
   readonly access: { readonly server: string; readonly token: string; readonly ca: string | undefined };
   /** For single requests: says at once when nothing listens. */
@@ -58,6 +68,7 @@ export async function openSession(terminal: Terminal, flags: GlobalFlags): Promi
     tenant: flags.tenant ?? environment.tenant ?? context.tenant,
     workspace: flags.workspace ?? environment.workspace ?? context.workspace,
     network: flags.network,
+    cluster: flags.cluster,
     access: { server, token, ca: context.ca },
     client: createClient({ ...options, patienceSeconds: 5 }),
     patientClient: createClient({ ...options, patienceSeconds: 60, awaitServer: true }),
@@ -68,11 +79,12 @@ const partHints = {
   tenant: '--tenant, VIRT8RA_TENANT or the context',
   workspace: '--workspace, VIRT8RA_WORKSPACE or the context',
   network: '--network',
+  cluster: '--cluster',
 } as const;
 
 /** The place of a kind's collection in this session. Raises `invalid-request` saying how to name a part that is missing. */
 export function withinOf(session: Session, kind: Kind): Omit<Address, 'name'> {
-  const within: { tenant?: string; workspace?: string; network?: string } = {};
+  const within: Partial<Record<PlacePart, string>> = {};
   for (const part of partsOf(kind)) {
     const value = session[part];
     if (value === undefined)
@@ -125,7 +137,10 @@ export function titleOf(target: Target): string {
   return `${target.kind.kind}/${target.address.name}`;
 }
 
-/** Every collection a listing covers: with `everywhere` those of all workspaces; subnets without --network those of all networks. */
+/**
+ * Every collection a listing covers: with `everywhere` those of all workspaces; subnets without --network those of all networks, and
+ * node pools without --cluster those of all clusters.
+ */
 export async function* collectionsOf(session: Session, kind: Kind, everywhere: boolean): AsyncGenerator<Omit<Address, 'name'>> {
   const parts = partsOf(kind);
   if (!parts.includes('workspace')) return yield withinOf(session, kind);
@@ -136,11 +151,13 @@ export async function* collectionsOf(session: Session, kind: Kind, everywhere: b
   } else {
     places.push(withinOf(session, network));
   }
+  const inner = parts.at(2);
   for (const place of places) {
-    if (!parts.includes('network')) yield place;
-    else if (session.network !== undefined) yield { ...place, network: session.network };
+    if (inner !== 'network' && inner !== 'cluster') yield place;
+    else if (session[inner] !== undefined) yield { ...place, [inner]: session[inner] };
     else {
-      for await (const item of session.client.list(network, place)) yield { ...place, network: item.metadata.name };
+      const holder = inner === 'network' ? network : kubernetesCluster;
+      for await (const item of session.client.list(holder, place)) yield { ...place, [inner]: item.metadata.name };
     }
   }
 }

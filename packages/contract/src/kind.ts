@@ -19,10 +19,12 @@ export interface Kind<Spec extends TSchema = TSchema, Status extends TSchema = T
   readonly status: Status | undefined;
   /** False: made by the control plane only; PUT and DELETE do not exist. */
   readonly writable: boolean;
-  /** POST verbs; each answers 202. */
+  /** POST verbs. */
   readonly actions: readonly string[];
   /** Shapes of what may be sent with an action; the others take nothing. An empty body counts as `{}`. */
   readonly actionBodies: Readonly<Record<string, TSchema>>;
+  /** Actions that answer 200 with a body; the others answer 202 without one. */
+  readonly answering: readonly string[];
   /** JSON pointers into `spec` that a PUT may not change. */
   readonly immutable: readonly string[];
   /** Words the CLI accepts for this kind besides `kind` and `collection`. */
@@ -31,16 +33,29 @@ export interface Kind<Spec extends TSchema = TSchema, Status extends TSchema = T
   readonly summary: string;
 }
 
+/** What a resource may lie in; the path has it as `{part}s/{name}`. */
+export type PlacePart = 'tenant' | 'workspace' | 'network' | 'cluster';
+
 /**
  * Which path the collection hangs under:
- * `global` `/{v}/{collection}` · `tenant` `/{v}/tenants/{t}/…` · `workspace` `…/workspaces/{w}/…` · `network` `…/networks/{n}/…`
+ * `global` `/{v}/{collection}` · `tenant` `/{v}/tenants/{t}/…` · `workspace` `…/workspaces/{w}/…` · `network` `…/networks/{n}/…` ·
+ * `cluster` `…/clusters/{c}/…`
  */
-export type Scope = 'global' | 'tenant' | 'workspace' | 'network';
+export type Scope = 'global' | PlacePart;
 
-type Optionals = 'actions' | 'actionBodies' | 'immutable' | 'aliases' | 'writable' | 'regional';
+/** The parts above a name, outermost first. Every path, URN and column of a place follows from this table. */
+export const partsOfScope: Readonly<Record<Scope, readonly PlacePart[]>> = {
+  global: [],
+  tenant: ['tenant'],
+  workspace: ['tenant', 'workspace'],
+  network: ['tenant', 'workspace', 'network'],
+  cluster: ['tenant', 'workspace', 'cluster'],
+};
+
+type Optionals = 'actions' | 'actionBodies' | 'answering' | 'immutable' | 'aliases' | 'writable' | 'regional';
 
 export function defineKind<Spec extends TSchema, Status extends TSchema>(
   kind: Omit<Kind<Spec, Status>, Optionals> & Partial<Pick<Kind<Spec, Status>, Optionals>>,
 ): Kind<Spec, Status> {
-  return { actions: [], actionBodies: {}, immutable: [], aliases: [], writable: true, regional: true, ...kind };
+  return { actions: [], actionBodies: {}, answering: [], immutable: [], aliases: [], writable: true, regional: true, ...kind };
 }

@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import type { Kind } from './kind.js';
+import { partsOfScope } from './kind.js';
 import { kinds } from './kinds/index.js';
 import { Problem } from './problem.js';
 import { type Address, addressFromReference, relativePath, urnFromAddress } from './reference.js';
@@ -8,17 +8,11 @@ import { type Address, addressFromReference, relativePath, urnFromAddress } from
 const parameters = { seed: fc.readConfigureGlobal().seed ?? 42, numRuns: 500 };
 const name = fc.stringMatching(/^[a-z0-9]([-a-z0-9.]{0,8}[a-z0-9])?$/);
 const kind = fc.constantFrom(...kinds);
-const parts: Readonly<Record<Kind['scope'], readonly (keyof Address)[]>> = {
-  global: [],
-  tenant: ['tenant'],
-  workspace: ['tenant', 'workspace'],
-  network: ['tenant', 'workspace', 'network'],
-};
-const named = fc.tuple(kind, name, name, name, name).map(([one, tenant, workspace, network, own]) => {
-  const all: Address = { tenant, workspace, network, name: own };
+const named = fc.tuple(kind, name, name, name, name, name).map(([one, tenant, workspace, network, cluster, own]) => {
+  const all: Address = { tenant, workspace, network, cluster, name: own };
   return {
     kind: one,
-    address: Object.fromEntries([...parts[one.scope], 'name' as const].map((part) => [part, all[part]])) as unknown as Address,
+    address: Object.fromEntries([...partsOfScope[one.scope], 'name' as const].map((part) => [part, all[part]])) as unknown as Address,
   };
 });
 
@@ -57,7 +51,7 @@ describe('a reference', () => {
       fc.property(kind, text, (one, resource) => {
         try {
           const address = addressFromReference(one, resource, { tenant: 't', workspace: 'w', network: 'n' }, '/spec/x');
-          expect(Object.keys(address).sort()).toEqual([...parts[one.scope], 'name'].sort());
+          expect(Object.keys(address).sort()).toEqual([...partsOfScope[one.scope], 'name'].sort());
           for (const part of Object.values(address)) expect(resource.includes(part) || ['t', 'w', 'n'].includes(part)).toBe(true);
         } catch (error) {
           if (!(error instanceof Problem)) throw error;

@@ -49,7 +49,8 @@ export const Condition = Type.Object({
   state: State,
   lastTransitionAt: Timestamp,
   type: Type.Optional(Type.String({ maxLength: 64 })),
-  reason: Type.Optional(Type.String({ maxLength: 1024 })),
+  /** One word, or several joined by commas or colons. */
+  reason: Type.Optional(Type.String({ maxLength: 1024, pattern: '^[A-Za-z]([A-Za-z0-9_,:]*[A-Za-z0-9_])?$' })),
   message: Type.Optional(Type.String({ maxLength: 32768 })),
 });
 export interface Condition {

@@ -14,13 +14,17 @@ import { createBackupScheduleBehaviour } from './kinds/backup-schedule/index.js'
 import type { KindBehaviour } from './kinds/behaviour.js';
 import { createBlockStorageBehaviour } from './kinds/block-storage/index.js';
 import { catalogueBehaviours } from './kinds/catalogue/index.js';
-import { imageBehaviour } from './kinds/image/index.js';
+import { createImageBehaviour } from './kinds/image/index.js';
 import { createAcceptWorkflow, createImageImportBehaviour } from './kinds/image-import/index.js';
 import { createInstanceBehaviour, type InstanceContext } from './kinds/instance/index.js';
 import { internetGatewayBehaviour } from './kinds/internet-gateway/index.js';
+import { createInternetNatGatewayInstanceBehaviour } from './kinds/internet-nat-gateway-instance/index.js';
+import { createKubernetesBehaviours } from './kinds/kubernetes/index.js';
 import { createMigrationBehaviour, createMigrationWorkflow } from './kinds/migration/index.js';
 import { createNetworkBehaviour } from './kinds/network/index.js';
+import { createNetworkLoadBalancerBehaviour } from './kinds/network-load-balancer/index.js';
 import { createNicBehaviour } from './kinds/nic/index.js';
+import { createObjectStorageAccountBehaviour } from './kinds/object-storage-account/index.js';
 import { publicIpBehaviour } from './kinds/public-ip/index.js';
 import { createRouteTableBehaviour } from './kinds/route-table/index.js';
 import { createSecurityGroupBehaviour, securityGroupRuleBehaviour } from './kinds/security-group/index.js';
@@ -79,7 +83,7 @@ export function composeKinds(parts: {
       ...catalogueBehaviours,
       ...createTopologyBehaviours({ context, pool, fleet, drivers, drain: drainWorkflow }),
       createAgentReleaseBehaviour(context, artifacts) as KindBehaviour,
-      imageBehaviour as KindBehaviour,
+      createImageBehaviour(context, artifacts) as KindBehaviour,
       createImageImportBehaviour(context, artifacts, acceptWorkflow) as KindBehaviour,
       createNetworkBehaviour(context, { pool, networkPairs: fleet.networkPairs }) as KindBehaviour,
       createSubnetBehaviour(context) as KindBehaviour,
@@ -95,6 +99,10 @@ export function composeKinds(parts: {
       createBackupBehaviour(context, backupWorkflow) as KindBehaviour,
       createBackupScheduleBehaviour(context) as KindBehaviour,
       createSnapshotBehaviour(context) as KindBehaviour,
+      createNetworkLoadBalancerBehaviour(context) as KindBehaviour,
+      createInternetNatGatewayInstanceBehaviour(context) as KindBehaviour,
+      ...(createKubernetesBehaviours(context) as readonly KindBehaviour[]),
+      createObjectStorageAccountBehaviour(context),
     ],
     workflows: [acceptWorkflow as Workflow, migrationWorkflow as Workflow, drainWorkflow as Workflow, backupWorkflow as Workflow],
     bindRunner(runner) {

@@ -1,4 +1,4 @@
-import { type Address, type Kind, Problem, parentPath } from '@virt8ra/contract';
+import { type Address, type Kind, type PlacePart, Problem, parentPath, partsOfScope } from '@virt8ra/contract';
 
 /** Path of a collection below the server's base URL. Raises `invalid-request` when a part of the address is missing. */
 export function collectionPath(kind: Kind, within: Omit<Address, 'name'>): string {
@@ -18,10 +18,8 @@ export function pathOf(kind: Kind, address: Address): string {
 }
 
 /** Parts of an address that resources of this kind have above their name. */
-export function partsOf(kind: Kind): readonly ('tenant' | 'workspace' | 'network')[] {
-  if (kind.scope === 'global') return [];
-  if (kind.scope === 'tenant') return ['tenant'];
-  return kind.scope === 'workspace' ? ['tenant', 'workspace'] : ['tenant', 'workspace', 'network'];
+export function partsOf(kind: Kind): readonly PlacePart[] {
+  return partsOfScope[kind.scope];
 }
 
 /** Only letters that mean themselves in a path: a name must not be able to reach another resource. */

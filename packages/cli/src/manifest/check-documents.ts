@@ -1,4 +1,16 @@
-import { type Address, Annotations, Extensions, type Kind, Labels, Name, Problem, type Resource, site, Zone } from '@virt8ra/contract';
+import {
+  type Address,
+  Annotations,
+  Extensions,
+  type Kind,
+  Labels,
+  Name,
+  type PlacePart,
+  Problem,
+  type Resource,
+  site,
+  Zone,
+} from '@virt8ra/contract';
 import type { Static, TSchema } from 'typebox';
 import { type Draft, kindFromNoun, partsOf } from '../client/index.js';
 import type { DocumentFault, ManifestDocument, RawDocument } from './manifest-document.js';
@@ -9,6 +21,7 @@ export interface Defaults {
   readonly tenant: string | undefined;
   readonly workspace: string | undefined;
   readonly network: string | undefined;
+  readonly cluster: string | undefined;
 }
 
 /** Checks every document against its kind's shape. Raises one `validation` that lists every fault with file, line and pointer. */
@@ -79,12 +92,15 @@ function kindOrFault(noun: unknown, fault: Report): Kind | undefined {
 }
 
 function addressOrFault(kind: Kind, metadata: Readonly<Record<string, unknown>>, defaults: Defaults, fault: Report): Address | undefined {
-  const before: { tenant?: string; workspace?: string; network?: string } = {};
+  const before: Partial<Record<PlacePart, string>> = {};
   let complete = true;
   for (const part of partsOf(kind)) {
     const value = metadata[part] ?? defaults[part];
     if (value === undefined) {
-      fault('/metadata', `lacks ${part}, and none is given by --${part}${part === 'network' ? '' : ', the environment or the context'}`);
+      fault(
+        '/metadata',
+        `lacks ${part}, and none is given by --${part}${part === 'tenant' || part === 'workspace' ? ', the environment or the context' : ''}`,
+      );
       complete = false;
     } else if (checkShape(Name, value, `/metadata/${part}`, fault)) before[part] = value;
     else complete = false;

@@ -5,6 +5,7 @@ import {
   documentFromProblem,
   type Kind,
   kinds,
+  type PlacePart,
   Problem,
   type Progress,
   type Resource,
@@ -335,7 +336,7 @@ function routeOf(parts: readonly string[]): {
   for (const kind of kinds) {
     if (kind.provider !== provider || kind.version !== version) continue;
     const names = partsOf(kind);
-    const within: { tenant?: string; workspace?: string; network?: string } = {};
+    const within: Partial<Record<PlacePart, string>> = {};
     const fits = names.every((part, index) => {
       within[part] = rest[2 * index + 1] ?? '';
       return rest[2 * index] === `${part}s`;

@@ -25,7 +25,7 @@ export const blockStorage = defineKind({
     { additionalProperties: false },
   ),
   status: statusShape({
-    sizeGB: Type.Integer({ minimum: 0, maximum: 1000000 }),
+    sizeGB: Type.Integer({ maximum: 1000000 }),
     attachedTo: Type.Optional(Reference),
     placement: Type.Optional(Placement),
     /** Bytes that it takes at its host, as last seen. */

@@ -6,8 +6,12 @@ import { blockStorage } from './block-storage.js';
 import { image, imageImport } from './image.js';
 import { instance } from './instance.js';
 import { internetGateway } from './internet-gateway.js';
+import { internetNatGatewayInstance } from './internet-nat-gateway-instance.js';
+import { kubernetesCluster, kubernetesNodePool } from './kubernetes.js';
 import { migration } from './migration.js';
 import { network, nic, subnet } from './network.js';
+import { networkLoadBalancer } from './network-load-balancer.js';
+import { objectStorageAccount } from './object-storage-account.js';
 import { publicIp } from './public-ip.js';
 import { region } from './region.js';
 import { role, roleAssignment } from './role.js';
@@ -39,6 +43,11 @@ export const kinds: readonly Kind[] = [
   securityGroupRule,
   securityGroup,
   nic,
+  networkLoadBalancer,
+  internetNatGatewayInstance,
+  kubernetesCluster,
+  kubernetesNodePool,
+  objectStorageAccount,
   imageImport,
   provider,
   account,
@@ -57,8 +66,12 @@ export * from './block-storage.js';
 export * from './image.js';
 export * from './instance.js';
 export * from './internet-gateway.js';
+export * from './internet-nat-gateway-instance.js';
+export * from './kubernetes.js';
 export * from './migration.js';
 export * from './network.js';
+export * from './network-load-balancer.js';
+export * from './object-storage-account.js';
 export * from './public-ip.js';
 export * from './region.js';
 export * from './role.js';

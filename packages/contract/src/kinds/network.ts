@@ -85,7 +85,7 @@ export const nic = defineKind({
     { additionalProperties: false },
   ),
   status: statusShape({
-    addresses: Type.Optional(Type.Array(Type.String({ maxLength: 39 }), { maxItems: 32 })),
+    addresses: Type.Optional(Type.Array(Type.String({ minLength: 1, maxLength: 39 }), { maxItems: 32 })),
     macAddress: Type.Optional(Type.String({ maxLength: 17 })),
     /** Those that lead to it where its instance is; a public IP of another site does not. */
     publicIpRefs: Type.Optional(Type.Array(Reference, { maxItems: 16 })),

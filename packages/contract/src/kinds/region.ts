@@ -14,7 +14,14 @@ export const region = defineKind({
   summary: 'a federation of sites run by one control plane',
   spec: Type.Object({
     availableZones: Type.Array(Zone, { minItems: 1, maxItems: 32 }),
-    providers: Type.Array(Type.Object({ name: Type.String(), version: Type.String(), url: Type.String() }), { minItems: 1, maxItems: 64 }),
+    providers: Type.Array(
+      Type.Object({
+        name: Type.String({ minLength: 1, maxLength: 64 }),
+        version: Type.String({ minLength: 1, maxLength: 16 }),
+        url: Type.String({ minLength: 1, maxLength: 4000 }),
+      }),
+      { minItems: 1, maxItems: 64 },
+    ),
   }),
   status: undefined,
 });

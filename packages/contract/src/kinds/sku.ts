@@ -1,5 +1,6 @@
 import { type Static, Type } from 'typebox';
 import { defineKind } from '../kind.js';
+import { oneOf } from '../shape.js';
 
 /** How a guest's processors use those of their host; what says nothing shares them. Extension `virt8ra.cpu-policy` of an instance SKU. */
 export const cpuPolicies = ['dedicated'] as const;
@@ -8,6 +9,18 @@ export type CpuPolicy = (typeof cpuPolicies)[number];
 /** Extension `virt8ra.huge-pages` of an instance SKU. */
 export const hugePageSizes = ['2Mi', '1Gi'] as const;
 export type HugePageSize = (typeof hugePageSizes)[number];
+
+export const gpuVendors = ['nvidia', 'amd', 'intel'] as const;
+
+/** Of an instance SKU: GPUs that a guest has for itself, all of one model. In SECA later than v1.7; older clients ignore it. */
+export const Gpu = Type.Object({
+  count: Type.Integer({ minimum: 1, maximum: 16 }),
+  vendor: oneOf(gpuVendors),
+  model: Type.String({ minLength: 1, maxLength: 64 }),
+  /** GB of video memory of each. */
+  ram: Type.Integer({ minimum: 1, maximum: 256 }),
+});
+export type Gpu = Static<typeof Gpu>;
 
 /** SKUs are our own catalogue: a promise of size that every account maps to what it sells. Read-only. */
 
@@ -19,10 +32,16 @@ export const instanceSku = defineKind({
   scope: 'tenant',
   writable: false,
   aliases: ['instance-skus'],
-  summary: 'a size of instance: vCPU and memory (GiB)',
-  spec: Type.Object({ vCPU: Type.Integer({ minimum: 1, maximum: 60 }), ram: Type.Integer({ minimum: 1, maximum: 65536 }) }),
+  summary: 'a size of instance: vCPU, memory (GiB) and GPUs',
+  spec: Type.Object({
+    vCPU: Type.Integer({ minimum: 1, maximum: 60 }),
+    ram: Type.Integer({ minimum: 1, maximum: 65536 }),
+    gpu: Type.Optional(Gpu),
+  }),
   status: undefined,
 });
+
+export type InstanceSkuSpec = Static<typeof instanceSku.spec>;
 
 export const storageSku = defineKind({
   kind: 'storage-sku',

@@ -24,6 +24,7 @@ export const account = defineKind({
   ...topology,
   kind: 'account',
   collection: 'accounts',
+  aliases: ['accounts'],
   immutable: ['/driver', '/providerRef'],
   summary: 'our access to a provider through one driver',
   spec: Type.Object({ providerRef: Reference, driver: Type.String({ minLength: 1, maxLength: 64 }) }, { additionalProperties: false }),
@@ -208,6 +209,7 @@ export const host = defineKind({
   immutable: ['/siteRef'],
   actions: ['enrol', 'cordon', 'uncordon', 'drain', 'drain-plan', 'cancel', 'maintenance', 'rekey', 'update'],
   actionBodies: { cordon: CordonRequest, drain: DrainRequest, 'drain-plan': DrainRequest, update: UpdateRequest },
+  answering: ['enrol', 'drain-plan', 'update'],
   summary: 'a physical machine at a site',
   spec: Type.Object({ siteRef: Reference }, { additionalProperties: false }),
   status: statusShape({

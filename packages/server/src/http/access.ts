@@ -5,7 +5,7 @@ import { namesToList, permits, type Question, type Sight } from '../identity/dec
 import { createGrants } from '../identity/grants.js';
 import type { Subject } from '../kinds/behaviour.js';
 import { absentResource } from './absent-resource.js';
-import { assertMayChange, assertTenant, type PathParameters } from './request-address.js';
+import { assertMayChange, assertTenant, namesInPath, type PathParameters } from './request-address.js';
 import { subjectOf } from './subject-of-request.js';
 
 /**
@@ -121,12 +121,15 @@ function hasTenant({ tenants }: Subject, tenant: string | undefined): boolean {
   return tenant === undefined || tenants === 'all' || tenants.includes(tenant);
 }
 
-function placeAndName(kind: Kind, { tenant, workspace: within, network, name }: PathParameters): Pick<Question, 'place' | 'name'> {
+function placeAndName(kind: Kind, parameters: PathParameters): Pick<Question, 'place' | 'name'> {
+  // What is decided on must be what is then looked up.
+  const { tenant, workspace: within, network, cluster, name } = namesInPath(kind, parameters);
   if (kind.scope === 'global') return { place: {}, ...(name === undefined ? {} : { name }) };
   const place = {
     ...(tenant === undefined ? {} : { tenant }),
     ...(within === undefined ? {} : { workspace: within }),
     ...(network === undefined ? {} : { network }),
+    ...(cluster === undefined ? {} : { cluster }),
   };
   return { place, ...(name === undefined ? {} : { name }) };
 }

@@ -221,8 +221,8 @@ const rows: readonly Row[] = [
   { title: 'U+0000 in the name', path: `${disksPath}/a%00b`, status: 422, code: 'validation', source: { parameter: 'name' } },
   { title: 'a slash in the name', path: `${disksPath}/..%2F..%2Fx`, status: 422, code: 'validation', source: { parameter: 'name' } },
   {
-    title: 'a URN as workspace',
-    path: disk.replace('/prod/', '/seca.workspace%2Fv1%2Ftenants%2Facme%2Fworkspaces%2Fprod/'),
+    title: 'a URN of another tenant as workspace',
+    path: disk.replace('/prod/', '/seca.workspace%2Fv1%2Ftenants%2Fother%2Fworkspaces%2Fprod/'),
     status: 422,
     code: 'validation',
     source: { parameter: 'workspace' },

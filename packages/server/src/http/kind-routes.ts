@@ -1,4 +1,4 @@
-import { Problem } from '@virt8ra/contract';
+import { Problem, relativeCollection } from '@virt8ra/contract';
 import type { FastifyInstance } from 'fastify';
 import type { KindBehaviour } from '../kinds/behaviour.js';
 import type { Store } from '../resources/store.js';
@@ -43,7 +43,7 @@ export function addKindRoutes(app: FastifyInstance, behaviour: KindBehaviour, op
       items: await present(behaviour, page.items, 'GET'),
       metadata: {
         provider: `${kind.provider}/${kind.version}`,
-        resource: `${place.network === undefined ? '' : `networks/${place.network}/`}${kind.collection}`,
+        resource: relativeCollection(kind, place),
         verb: 'GET',
         ...(page.next === undefined ? {} : { skipToken: tokenFromPosition(page.next, bound) }),
       },

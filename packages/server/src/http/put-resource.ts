@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto';
-import { type Address, type Kind, kinds, network, Problem, urnFromAddress, workspace } from '@virt8ra/contract';
+import { type Address, type Kind, kinds, type PlacePart, Problem, partsOfScope, urnFromAddress } from '@virt8ra/contract';
 import type { Admission, KindBehaviour, Subject } from '../kinds/behaviour.js';
 import type { NewCondition } from '../resources/conditions.js';
 import { jsonEqual } from '../resources/json-equal.js';
@@ -8,6 +8,7 @@ import type { ResolvedReference, StoredResource } from '../resources/stored-reso
 import type { Access } from './access.js';
 import { assertUnchanged } from './immutability.js';
 import { assertVersion } from './precondition.js';
+import { kindOfPart } from './request-address.js';
 import { createResourceBodyParser, type ResourceBody } from './resource-body.js';
 
 export interface PutCall {
@@ -124,14 +125,14 @@ function conditionsOf(admission: Admission<unknown>, created: boolean): readonly
 }
 
 /** A resource is made only in a parent that stands, which is held so that it cannot go at the same moment. */
-async function assertParent(
-  tx: StoreTransaction,
-  kind: Kind,
-  { tenant = '', workspace: inWorkspace = '', network: inNetwork = '' }: Address,
-): Promise<void> {
-  if (kind.scope !== 'workspace' && kind.scope !== 'network') return;
-  await assertStanding(tx, workspace, { tenant, name: inWorkspace }, 'workspace');
-  if (kind.scope === 'network') await assertStanding(tx, network, { tenant, workspace: inWorkspace, name: inNetwork }, 'network');
+async function assertParent(tx: StoreTransaction, kind: Kind, address: Address): Promise<void> {
+  const place: Partial<Record<PlacePart, string>> = {};
+  for (const part of partsOfScope[kind.scope]) {
+    const name = address[part] ?? '';
+    const parent = kindOfPart[part];
+    if (parent !== undefined) await assertStanding(tx, parent, { ...place, name }, part);
+    place[part] = name;
+  }
 }
 
 async function assertStanding(tx: StoreTransaction, kind: Kind, address: Address, parameter: string): Promise<void> {

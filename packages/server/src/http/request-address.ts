@@ -1,20 +1,28 @@
-import { type Address, type Kind, namePattern, Problem } from '@virt8ra/contract';
+import {
+  type Address,
+  addressFromReference,
+  type Kind,
+  kubernetesCluster,
+  namePattern,
+  network,
+  type PlacePart,
+  Problem,
+  partsOfScope,
+  workspace,
+} from '@virt8ra/contract';
 import type { Subject } from '../kinds/behaviour.js';
 
-type Part = 'tenant' | 'workspace' | 'network';
 export type PathParameters = Readonly<Record<string, string | undefined>>;
 
-export const partsOfScope: Readonly<Record<Kind['scope'], readonly Part[]>> = {
-  global: [],
-  tenant: ['tenant'],
-  workspace: ['tenant', 'workspace'],
-  network: ['tenant', 'workspace', 'network'],
-};
+/** What a part of a place is, where it is a resource itself. */
+export const kindOfPart: Readonly<Partial<Record<PlacePart, Kind>>> = { workspace, network, cluster: kubernetesCluster };
 
 const legalName = new RegExp(namePattern);
+/** Provider and version, which no name can hold. */
+const urnStart = /^[^/]+\.[^/]+\/v\d[^/]*\//;
 /** Names of SKUs may be upper case; no more is needed for looking up. */
 const lookupName = /^[A-Za-z0-9]([-A-Za-z0-9.]*[A-Za-z0-9])?$/;
-const longestName: Readonly<Record<Part | 'name', number>> = { name: 128, tenant: 64, workspace: 64, network: 64 };
+const longestName: Readonly<Record<PlacePart | 'name', number>> = { name: 128, tenant: 64, workspace: 64, network: 64, cluster: 64 };
 
 /** Path of a kind's collection, with `:tenant` and so on for its parents. */
 export function collectionRoute(kind: Kind): string {
@@ -24,24 +32,65 @@ export function collectionRoute(kind: Kind): string {
 
 /** The collection a request is about. Raises `not-found` for a parent that cannot exist. */
 export function placeOfRequest(kind: Kind, parameters: PathParameters): Omit<Address, 'name'> {
-  const place: { tenant?: string; workspace?: string; network?: string } = {};
-  for (const part of partsOfScope[kind.scope]) place[part] = lookupPart(part, parameters[part]);
+  const named = namesInPath(kind, parameters);
+  const place: Partial<Record<PlacePart, string>> = {};
+  for (const part of partsOfScope[kind.scope]) place[part] = lookupPart(part, named[part]);
   return place;
 }
 
 /** The resource a request is about. Raises `not-found` for a name that cannot exist. */
 export function addressOfRequest(kind: Kind, parameters: PathParameters): Address {
-  return { ...placeOfRequest(kind, parameters), name: lookupPart('name', parameters['name']) };
+  return { ...placeOfRequest(kind, parameters), name: lookupPart('name', namesInPath(kind, parameters)['name']) };
+}
+
+/**
+ * A parameter that arrives as a URN with its slashes encoded, as clients send who keep nothing but `metadata.ref`, stands for the name at its
+ * end. Raises `validation` for one of another kind or one that lies elsewhere than the path says.
+ */
+export function namesInPath(kind: Kind, parameters: PathParameters): PathParameters {
+  const names: Record<string, string | undefined> = { ...parameters };
+  const place: Partial<Record<PlacePart, string>> = {};
+  for (const part of [...partsOfScope[kind.scope], 'name' as const]) {
+    const value = names[part];
+    const of = part === 'name' ? kind : kindOfPart[part];
+    if (value !== undefined && of !== undefined && urnStart.test(value)) names[part] = nameFromUrn(of, value, place, part);
+    if (part !== 'name') place[part] = names[part] ?? '';
+  }
+  return names;
+}
+
+function nameFromUrn(kind: Kind, urn: string, place: Omit<Address, 'name'>, parameter: string): string {
+  const sources = [{ parameter }];
+  const named = addressFrom(kind, urn, place, sources);
+  const elsewhere = partsOfScope[kind.scope].find((part) => named[part] !== place[part]);
+  if (elsewhere === undefined) return named.name;
+  throw new Problem(
+    'validation',
+    `${JSON.stringify(urn.slice(0, 300))} is of another ${elsewhere} than the path says; send its name alone`,
+    {
+      sources,
+    },
+  );
+}
+
+function addressFrom(kind: Kind, urn: string, place: Omit<Address, 'name'>, sources: readonly { readonly parameter: string }[]): Address {
+  try {
+    return addressFromReference(kind, urn.slice(0, 512), place, '');
+  } catch (thrown) {
+    if (thrown instanceof Problem) throw new Problem(thrown.kind, thrown.message, { sources, cause: thrown });
+    throw thrown;
+  }
 }
 
 /** The same for a resource that may be made. Raises `validation` that names each parameter at fault. */
 export function addressToWrite(kind: Kind, parameters: PathParameters): Address {
+  const named = namesInPath(kind, parameters);
   const faults = [...partsOfScope[kind.scope], 'name' as const].filter((part) => {
-    const value = parameters[part] ?? '';
+    const value = named[part] ?? '';
     return value.length > longestName[part] || !legalName.test(value);
   });
   if (faults.length > 0) {
-    const list = faults.map((part) => `the ${part} ${JSON.stringify((parameters[part] ?? '').slice(0, 150))}`).join(' and ');
+    const list = faults.map((part) => `the ${part} ${JSON.stringify((named[part] ?? '').slice(0, 150))}`).join(' and ');
     throw new Problem('validation', `${list} must match ${namePattern} and have at most ${longestName[faults[0] ?? 'name']} characters`, {
       sources: faults.map((parameter) => ({ parameter })),
     });
@@ -49,7 +98,7 @@ export function addressToWrite(kind: Kind, parameters: PathParameters): Address 
   return addressOfRequest(kind, parameters);
 }
 
-function lookupPart(part: Part | 'name', value = ''): string {
+function lookupPart(part: PlacePart | 'name', value = ''): string {
   if (value.length <= longestName[part] && lookupName.test(value)) return value;
   throw new Problem('not-found', `${JSON.stringify(value.slice(0, 150))} is not a legal ${part}, so that nothing of it exists`, {
     sources: [{ parameter: part }],

@@ -1,4 +1,4 @@
-import type { Address, Kind, Permission, RoleScope } from '@virt8ra/contract';
+import { type Address, type Kind, type Permission, partsOfScope, type RoleScope } from '@virt8ra/contract';
 
 /** What somebody wants to do. Without a name it is about the collection. */
 export interface Question {
@@ -107,12 +107,9 @@ function isAbout({ provider, verbs }: CompiledPermission, { kind, verb }: Questi
  * what is in a network with and without that.
  */
 function pathsOf({ kind, place, name }: Question): readonly (readonly string[])[] {
-  const own = name === undefined ? [kind.collection] : [kind.collection, name];
-  const inNetwork = kind.scope === 'network' ? ['networks', place.network ?? '', ...own] : own;
-  const inWorkspace =
-    kind.scope === 'network' || kind.scope === 'workspace' ? ['workspaces', place.workspace ?? '', ...inNetwork] : inNetwork;
-  const inTenant = ['tenants', place.tenant ?? '', ...inWorkspace];
-  return [...new Set([own, inNetwork, inWorkspace, inTenant])];
+  const paths: (readonly string[])[] = [name === undefined ? [kind.collection] : [kind.collection, name]];
+  for (const part of partsOfScope[kind.scope].toReversed()) paths.push([`${part}s`, place[part] ?? '', ...(paths.at(-1) ?? [])]);
+  return paths;
 }
 
 function matches(pattern: readonly string[], paths: readonly (readonly string[])[]): boolean {

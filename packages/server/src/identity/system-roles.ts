@@ -1,4 +1,4 @@
-import { type Kind, type Permission, workspace } from '@virt8ra/contract';
+import { type Kind, type Permission, partsOfScope, workspace } from '@virt8ra/contract';
 
 const all = ['get', 'list', 'put', 'delete', 'post'];
 const look = ['get', 'list'];
@@ -8,7 +8,7 @@ export function systemRoles(kinds: readonly Kind[]): Readonly<Record<string, rea
   const governed = kinds.filter((kind) => kind.scope !== 'global');
   // What is of no region is of people: roles, and the accounts that they are given to.
   const regional = governed.filter((kind) => kind.regional);
-  const inside = governed.filter((kind) => kind.scope === 'workspace' || kind.scope === 'network');
+  const inside = governed.filter((kind) => partsOfScope[kind.scope].includes('workspace'));
   const beside = regional.filter((kind) => kind.scope === 'tenant' && kind.kind !== workspace.kind);
   const own = (verb: string[]): Permission => ({ provider: workspace.provider, resources: [`${workspace.collection}/*`], verb });
   const whole = (which: readonly Kind[]): Permission[] => permissionsOf(which, () => ['*'], all);

@@ -1,4 +1,4 @@
-import type { Address, Kind } from '@virt8ra/contract';
+import { type Address, type Kind, partsOfScope } from '@virt8ra/contract';
 
 /** Parents of resources, as stored in column `parent`: one of them, or all at and below a path. */
 export interface ParentRange {
@@ -6,24 +6,16 @@ export interface ParentRange {
   readonly exact: boolean;
 }
 
-const segments = [
-  ['tenant', 'tenants'],
-  ['workspace', 'workspaces'],
-  ['network', 'networks'],
-] as const;
-
-const depths = { global: 0, tenant: 1, workspace: 2, network: 3 } as const;
-
 /** Parts missing in `within` leave the range open below the first of them: `{tenant}` of instances means those of all its workspaces. */
 export function parentRange(kind: Kind, within: Omit<Address, 'name'>): ParentRange {
-  const depth = depths[kind.scope];
+  const parts = partsOfScope[kind.scope];
   const path: string[] = [];
-  for (const [part, segment] of segments.slice(0, depth)) {
+  for (const part of parts) {
     const value = within[part];
     if (value === undefined) break;
-    path.push(`${segment}/${value}`);
+    path.push(`${part}s/${value}`);
   }
-  return { path: path.join('/'), exact: path.length === depth };
+  return { path: path.join('/'), exact: path.length === parts.length };
 }
 
 /** SQL condition for a range on column `parent`; `bind` takes a value and answers its placeholder. */

@@ -54,8 +54,15 @@ function addressFromRow(row: ResourceRow): Address {
     ...(row.tenant === null ? {} : { tenant: row.tenant }),
     ...(row.workspace === null ? {} : { workspace: row.workspace }),
     ...(row.network === null ? {} : { network: row.network }),
+    ...clusterFromRef(row.ref),
     name: row.name,
   };
+}
+
+/** No column of its own: nothing is looked up by it, and the URN is as stable as the row. */
+function clusterFromRef(ref: string): Pick<Address, 'cluster'> {
+  const [, cluster] = /\/clusters\/([^/]+)\/./.exec(ref) ?? [];
+  return cluster === undefined ? {} : { cluster };
 }
 
 function isoTime(value: Date | string): string {

@@ -232,6 +232,6 @@ export async function actOnPower(
     );
   }
   await setInstancePower(tx.client, resource.uid, action === 'stop' ? 'off' : 'on', action === 'restart');
-  await tx.setStatus(resource.uid, {}, { state: 'updating', type: 'Power', reason: `Asked: ${action}` });
+  await tx.setStatus(resource.uid, {}, { state: 'updating', type: 'Power', reason: `Asked:${action}` });
   await tx.nudge(resource.kind, resource.uid);
 }

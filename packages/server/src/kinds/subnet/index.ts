@@ -9,6 +9,7 @@ import {
   referenceTo,
   routeTable,
   type SubnetSpec,
+  site,
   subnet,
 } from '@virt8ra/contract';
 import type { StoreTransaction } from '../../resources/store.js';
@@ -97,6 +98,7 @@ async function admitSubnet(
       });
     }
   }
+  if (previous?.spec.zone !== next.spec.zone) await assertZone(tx, next.spec.zone);
   const references = [parent.reference];
   let status: SubnetStatus = { cidr, routeTableRef: undefined };
   if (routeTableRef !== undefined) {
@@ -111,6 +113,14 @@ async function admitSubnet(
   }
   await routesChanged(tx, parent.target.uid);
   return { references, status, outcome: 'active' };
+}
+
+/** A hint, but one that means something. Empty is regional. */
+async function assertZone(tx: StoreTransaction, zone = ''): Promise<void> {
+  if (zone === '' || zone === 'any' || (await tx.get(site, { name: zone })) !== undefined) return;
+  throw new Problem('validation', `there is no site ${zone}; virt8ra sites lists them, an empty zone is the whole region`, {
+    sources: [{ pointer: '/spec/zone' }],
+  });
 }
 
 async function namesTable(tx: StoreTransaction, previous: StoredResource | undefined, tableUid: StoredResource['uid']): Promise<boolean> {
