@@ -146,6 +146,7 @@ async function build(config: Config, log: Log, stops: (() => Promise<void> | voi
     authenticate: identity.authenticateWith(pool),
     logins: identity.logins,
     region: config.region,
+    profile: config.api.profile,
     log,
     metrics: metrics.registry,
     extraRoutes: [(app) => addSampleRoutes(app, { store, samples }), (app) => addPathRoutes(app, { store, fleet })],

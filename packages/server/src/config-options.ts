@@ -43,6 +43,12 @@ const rows = {
     fallback: 'as the client reached it',
     meaning: 'URL of the API as clients see it, where a proxy stands before it.',
   },
+  'api.profile': {
+    type: 'text',
+    default: 'standard',
+    words: ['standard', 'conformance'],
+    meaning: 'How the API answers: as SECA’s specification says, or, for runs of its conformance suite only, as that expects.',
+  },
   'api.tls.certificate': { type: 'text', fallback: 'plain HTTP', meaning: 'PEM file with the certificate chain of the API.' },
   'api.tls.key': { type: 'text', fallback: 'plain HTTP', meaning: 'PEM file with the key of that certificate.' },
   'agents.listen': {

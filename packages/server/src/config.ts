@@ -4,6 +4,7 @@ import { homedir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { Problem } from '@virt8ra/contract';
 import { type ConfigOption, configOptions, type OptionPath, type RawConfig } from './config-options.js';
+import type { ApiProfile } from './http/profile.js';
 
 /** Where a listener stands. Port 0: the system chooses. */
 export interface ListenAddress {
@@ -30,6 +31,7 @@ export interface Config {
     readonly tls: { readonly certificate: string; readonly key: string } | undefined;
     /** Begins every URL that the API answers with; undefined: as the client reached it. */
     readonly publicUrl: string | undefined;
+    readonly profile: ApiProfile;
   };
   readonly agents: {
     readonly listen: ListenAddress;
@@ -236,7 +238,12 @@ function build(raw: Raw, environment: Environment, uid: number): Config {
     region: word('region'),
     tenants,
     identity: { file: text('identity.file') },
-    api: { listen, tls, publicUrl: parseUrl(text('api.publicUrl'), where('api.publicUrl'), ['http:', 'https:']) },
+    api: {
+      listen,
+      tls,
+      publicUrl: parseUrl(text('api.publicUrl'), where('api.publicUrl'), ['http:', 'https:']),
+      profile: word('api.profile') as ApiProfile,
+    },
     agents: {
       listen: parseListen(word('agents.listen'), where('agents.listen')),
       publicUrl: parseUrl(text('agents.publicUrl'), where('agents.publicUrl'), ['https:']),

@@ -17,6 +17,7 @@ import { addKindRoutes } from './kind-routes.js';
 import { addOperationRoutes } from './operation-routes.js';
 import { createPresenter } from './presenter.js';
 import { replyProblem } from './problem-reply.js';
+import type { ApiProfile } from './profile.js';
 import { addRegionRoutes } from './region-routes.js';
 import { addStreamRoutes, type StreamRoutesOptions } from './stream-routes.js';
 
@@ -43,6 +44,8 @@ export interface HttpServerOptions {
   readonly contents?: Readonly<Record<string, ContentHandler>>;
   /** Base URL as clients reach it. Default: the host of each request. */
   readonly publicUrl?: string;
+  /** Default: standard. */
+  readonly profile?: ApiProfile;
   readonly tls?: { readonly certificate: string; readonly key: string };
   /** Raises why this server should get no requests. The database is always asked. */
   readonly ready?: () => Promise<void>;
@@ -76,7 +79,7 @@ export function createHttpServer(options: HttpServerOptions): HttpServer {
     ...behaviours.map((behaviour) => behaviour.kind).filter((kind) => kind.kind !== regionKind.kind),
   ];
   const byKind = new Map(behaviours.map((behaviour) => [behaviour.kind.kind, behaviour]));
-  const present = createPresenter(store, region);
+  const present = createPresenter(store, region, options.profile ?? 'standard');
   const hub = createFeedHub({ pool, log, ...(options.events?.lookMs === undefined ? {} : { lookMs: options.events.lookMs }) });
 
   app.decorateRequest('subject', undefined);
@@ -131,14 +134,14 @@ export function createHttpServer(options: HttpServerOptions): HttpServer {
   };
 }
 
-function createApp({ log, tls }: HttpServerOptions): FastifyInstance {
+function createApp({ log, tls, profile = 'standard' }: HttpServerOptions): FastifyInstance {
   const app = fastify({
     logger: false,
     bodyLimit,
     genReqId: () => randomUUID(),
     // Longer names reach the handlers, which say what is wrong with them.
     routerOptions: { maxParamLength: 4096 },
-    frameworkErrors: (error, request, reply) => replyProblem(log, error, request, reply),
+    frameworkErrors: (error, request, reply) => replyProblem(log, error, request, reply, profile),
     ...(tls === undefined ? {} : { https: { cert: tls.certificate, key: tls.key } }),
   }) as unknown as FastifyInstance;
   app.removeAllContentTypeParsers();
@@ -146,10 +149,10 @@ function createApp({ log, tls }: HttpServerOptions): FastifyInstance {
     // Some clients name a type although they send nothing, as with actions.
     body.length === 0 ? undefined : parseJsonBody(body),
   );
-  app.setErrorHandler((error, request, reply) => replyProblem(log, error, request, reply));
+  app.setErrorHandler((error, request, reply) => replyProblem(log, error, request, reply, profile));
   app.setNotFoundHandler((request, reply) => {
     const path = request.url.split('?', 1)[0]?.slice(0, 300) ?? '';
-    replyProblem(log, new Problem('not-found', `there is no ${request.method} ${path}`), request, reply);
+    replyProblem(log, new Problem('not-found', `there is no ${request.method} ${path}`), request, reply, profile);
   });
   return app;
 }

@@ -1,35 +1,22 @@
-import type { Kind } from '@virt8ra/contract';
-import { partsOfScope } from './request-address.js';
-
-type Json = Readonly<Record<string, unknown>>;
-
-const text: Json = { type: 'string' };
-const problemContent: Json = { 'application/problem+json': { schema: { $ref: '#/components/schemas/Problem' } } };
-const problem: Json = { description: 'A problem document', content: problemContent };
-const ref = (name: string): Json => ({ $ref: `#/components/schemas/${name}` });
-const body = (schema: Json, description: string): Json => ({ description, content: { 'application/json': { schema } } });
-
-const listParameters: readonly Json[] = [
-  {
-    name: 'labels',
-    in: 'query',
-    schema: text,
-    description: 'Label selector: key=value, !=, >, >=, <, <=, * as wildcard; a comma means AND',
-  },
-  { name: 'limit', in: 'query', schema: { type: 'integer', minimum: 1, maximum: 10000, default: 1000 } },
-  { name: 'skipToken', in: 'query', schema: text, description: 'metadata.skipToken of the page before' },
-];
-const lock: Json = {
-  name: 'if-unmodified-since',
-  in: 'header',
-  schema: { type: 'integer', minimum: 0 },
-  description: 'resourceVersion that was read; 0: must not exist yet',
-};
+import { type Kind, partsOfScope, region } from '@virt8ra/contract';
+import {
+  body,
+  type Json,
+  listParameters,
+  listSchema,
+  lock,
+  pathParameter,
+  ref,
+  resourceSchema,
+  responsesOf,
+  sharedSchemas,
+  text,
+} from './open-api-shapes.js';
 
 /** The served description (OpenAPI 3.1), derived from the kinds. Shapes are JSON Schema already. */
 export function openApiOf(kinds: readonly Kind[]): Json {
-  const schemas: Record<string, unknown> = { Problem: problemSchema, Progress: { type: 'object' } };
-  const paths: Record<string, unknown> = { ...eventPaths };
+  const schemas: Record<string, unknown> = { ...sharedSchemas };
+  const paths: Record<string, unknown> = { ...operationPaths, ...eventPaths };
   for (const kind of kinds) {
     const name = componentName(kind);
     schemas[name] = resourceSchema(kind);
@@ -55,37 +42,42 @@ function pathsOf(kind: Kind, name: string): Json {
     summary: kind.summary,
     ...rest,
   });
-  const found = body(ref(name), 'The resource');
-  const accepted: Json = { '202': { description: 'Accepted' }, default: problem };
-  const list = {
-    type: 'object',
-    required: ['items', 'metadata'],
-    properties: { items: { type: 'array', items: ref(name) }, metadata: { type: 'object' } },
-  };
+  const found = { '200': body(ref(name), 'The resource') };
+  const accepted: Json = { '202': { description: 'Accepted' } };
   const paths: Record<string, unknown> = {
     [collection]: {
       parameters,
-      get: operation('list', { parameters: listParameters, responses: { '200': body(list, 'A page'), default: problem } }),
+      get: operation('list', {
+        parameters: listParameters,
+        responses: responsesOf({ '200': body(listSchema(name), 'A page') }, [400, 401, 403, 500]),
+      }),
     },
     [item]: {
       parameters: [...parameters, pathParameter('name')],
-      get: operation('get', { responses: { '200': found, default: problem } }),
+      get: operation('get', { responses: responsesOf(found, [400, 401, 403, 404, 500]) }),
       ...(kind.writable
         ? {
             put: operation('put', {
               parameters: [lock],
               requestBody: { required: true, content: { 'application/json': { schema: ref(name) } } },
-              responses: { '200': body(ref(name), 'Replaced'), '201': body(ref(name), 'Created'), default: problem },
+              responses: responsesOf(
+                { '200': body(ref(name), 'Replaced'), '201': body(ref(name), 'Created') },
+                [400, 401, 403, 404, 409, 412, 422, 500],
+              ),
             }),
-            delete: operation('delete', { parameters: [lock], responses: accepted }),
+            delete: operation('delete', { parameters: [lock], responses: responsesOf(accepted, [400, 401, 403, 404, 409, 412, 500]) }),
           }
         : {}),
     },
-    [`${item}/progress`]: {
-      parameters: [...parameters, pathParameter('name')],
-      get: operation('progress-of', { responses: { '200': body(ref('Progress'), 'Progress of what is under way'), default: problem } }),
-    },
   };
+  if (kind.kind !== region.kind) {
+    paths[`${item}/progress`] = {
+      parameters: [...parameters, pathParameter('name')],
+      get: operation('progress-of', {
+        responses: responsesOf({ '200': body(ref('Progress'), 'Progress of what is under way') }, [400, 401, 403, 404, 500]),
+      }),
+    };
+  }
   for (const action of kind.actions) {
     const shape = kind.actionBodies[action];
     paths[`${item}/${action}`] = {
@@ -93,50 +85,47 @@ function pathsOf(kind: Kind, name: string): Json {
       post: operation(action, {
         parameters: [lock],
         ...(shape === undefined ? {} : { requestBody: { required: false, content: { 'application/json': { schema: shape } } } }),
-        responses: { '200': body({}, 'Done, with an answer'), ...accepted },
+        responses: responsesOf(kind.answering.includes(action) ? { '200': body({}, 'Done, with an answer') } : accepted, [
+          ...([400, 401, 403, 404, 409, 412] as const),
+          ...(shape === undefined ? [] : ([422] as const)),
+          500,
+        ]),
       }),
     };
   }
   return paths;
 }
 
-function resourceSchema(kind: Kind): Json {
-  const map = { type: 'object', additionalProperties: text };
-  return {
-    type: 'object',
-    description: kind.summary,
-    required: ['spec'],
-    properties: {
-      labels: map,
-      annotations: map,
-      extensions: map,
-      metadata: { type: 'object', readOnly: true },
-      spec: kind.spec,
-      ...(kind.status === undefined ? {} : { status: { ...kind.status, readOnly: true } }),
-    },
-  };
-}
-
 function componentName(kind: Kind): string {
   return kind.kind.replace(/(^|-)([a-z])/g, (_match, _dash, letter: string) => letter.toUpperCase());
 }
 
-function pathParameter(name: string): Json {
-  return { name, in: 'path', required: true, schema: { type: 'string', maxLength: name === 'name' ? 128 : 64 } };
-}
-
-const problemSchema: Json = {
-  type: 'object',
-  required: ['type', 'title', 'status', 'detail', 'code', 'sources'],
-  properties: {
-    type: text,
-    title: text,
-    status: { type: 'integer' },
-    detail: text,
-    instance: text,
-    code: text,
-    sources: { type: 'array', items: { type: 'object', properties: { pointer: text, parameter: text } } },
-    meta: { type: 'object' },
+const operationPaths: Json = {
+  '/.wellknown/secapi': {
+    get: {
+      operationId: 'discover',
+      summary: 'where each API is',
+      security: [],
+      responses: responsesOf(
+        {
+          '200': body(
+            {
+              type: 'object',
+              required: ['version', 'endpoints'],
+              properties: {
+                version: text,
+                endpoints: {
+                  type: 'array',
+                  items: { type: 'object', required: ['provider', 'url'], properties: { provider: text, url: text } },
+                },
+              },
+            },
+            'Version and endpoints',
+          ),
+        },
+        [500],
+      ),
+    },
   },
 };
 
@@ -153,7 +142,10 @@ const eventPaths: Json = {
         { name: 'since', in: 'query', schema: text, description: 'id of an event, or now' },
         { name: 'last-event-id', in: 'header', schema: text },
       ],
-      responses: { '200': { description: 'Events', content: { 'text/event-stream': { schema: text } } }, default: problem },
+      responses: responsesOf(
+        { '200': { description: 'Events', content: { 'text/event-stream': { schema: text } } } },
+        [400, 401, 403, 500],
+      ),
     },
   },
 };

@@ -1,10 +1,11 @@
-import { documentFromProblem, Problem } from '@virt8ra/contract';
+import { Problem } from '@virt8ra/contract';
 import type { Log } from '@virt8ra/engine';
 import type { FastifyError, FastifyReply, FastifyRequest } from 'fastify';
 import { problemOf } from '../database/database-problem.js';
+import { type ApiProfile, documentIn, statusIn } from './profile.js';
 
 /** Answers a problem document. What was not foreseen is told to the log with its cause, and to the caller by the request's id only. */
-export function replyProblem(log: Log, thrown: unknown, request: FastifyRequest, reply: FastifyReply): void {
+export function replyProblem(log: Log, thrown: unknown, request: FastifyRequest, reply: FastifyReply, profile: ApiProfile): void {
   const problem = problemOfRequest(thrown);
   const facts = { request: request.id, method: request.method, route: request.routeOptions.url, problem: problem.kind };
   if (problem.status === 500)
@@ -16,9 +17,9 @@ export function replyProblem(log: Log, thrown: unknown, request: FastifyRequest,
   if (problem.status === 401) void reply.header('www-authenticate', 'Bearer');
   const instance = request.url.split('?', 1)[0] ?? request.url;
   void reply
-    .code(problem.status)
+    .code(statusIn(profile, problem, request.method))
     .type('application/problem+json')
-    .send(JSON.stringify(documentFromProblem(problem, instance)));
+    .send(JSON.stringify(documentIn(profile, problem, request.method, instance)));
 }
 
 /** What a caller is told of something thrown. */
