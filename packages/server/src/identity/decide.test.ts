@@ -1,4 +1,15 @@
-import { image, instance, type Kind, kinds, type Permission, type RoleScope, role, subnet, workspace } from '@virt8ra/contract';
+import {
+  image,
+  instance,
+  type Kind,
+  kinds,
+  type Permission,
+  partsOfScope,
+  type RoleScope,
+  role,
+  subnet,
+  workspace,
+} from '@virt8ra/contract';
 import { describe, expect, it } from 'vitest';
 import { compilePermission, namesToList, permits, type Question, type Sight } from './decide.js';
 import { systemRoles } from './system-roles.js';
@@ -146,7 +157,7 @@ describe('system roles', () => {
 
   it('allow what they are called, for every kind there is', () => {
     for (const kind of kinds.filter((each) => each.scope !== 'global')) {
-      const inside = kind.scope === 'workspace' || kind.scope === 'network';
+      const inside = partsOfScope[kind.scope].includes('workspace');
       for (const verb of ['get', 'put', 'delete', 'post.any']) {
         const question = on(kind, verb, 'prod');
         const of = (name: string, scopes: readonly RoleScope[] = [{}]): boolean => may(name, scopes, question);

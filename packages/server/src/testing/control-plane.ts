@@ -7,6 +7,7 @@ import { type App, startApp } from '../app.js';
 import { parseConfig } from '../config.js';
 import { type SimulatedAgent, type SimulatedAgentOptions, startSimulatedAgent } from '../fleet/testing/simulated-agent.js';
 import { createSimulatedHosts, type SimulatedHosts } from '../fleet/testing/simulated-hosts.js';
+import { createAnswerCheck } from './described-answers.js';
 
 export interface Answer {
   readonly status: number;
@@ -19,7 +20,10 @@ export interface ControlPlane {
   readonly token: string;
   readonly hosts: SimulatedHosts;
   readonly log: RecordedLog;
+  /** Raises when the answer is not as the served description has it. */
   call(method: string, path: string, body?: unknown): Promise<Answer>;
+  /** The same check, for those who ask by themselves. */
+  assertDescribed(method: string, path: string, answer: Answer): void;
   /** Sends the content of an image import. */
   upload(path: string, content: Buffer): Promise<void>;
   /** Asks again until `accept` answers something. Raises with the last answer. */
@@ -37,7 +41,8 @@ type HostOptions = Pick<SimulatedAgentOptions, 'accessPort' | 'facts' | 'feature
 
 const topology = '/providers/virt8ra.topology/v1beta1';
 
-export async function startControlPlane(): Promise<ControlPlane> {
+/** `options`: further ones of the server, such as `--api-profile`. */
+export async function startControlPlane(options: readonly string[] = []): Promise<ControlPlane> {
   const postgres = await startTestPostgres();
   const { config: database } = await postgres.createDatabase();
   const state = await mkdtemp(join(tmpdir(), 'virt8ra-control-plane-'));
@@ -48,7 +53,7 @@ export async function startControlPlane(): Promise<ControlPlane> {
   const start = async (api: string, agentsAt: string): Promise<App> =>
     await startApp(
       parseConfig(
-        ['--state', state, '--api-listen', api, '--agents-listen', agentsAt],
+        ['--state', state, '--api-listen', api, '--agents-listen', agentsAt, ...options],
         { DATABASE_URL: databaseUrl },
         process.getuid?.() ?? 0,
       ),
@@ -58,6 +63,11 @@ export async function startControlPlane(): Promise<ControlPlane> {
   let agentsAt: string | undefined;
   const token = (await readFile(app.adminToken.path, 'utf8')).trim();
 
+  const check = createAnswerCheck(await (await fetch(`${app.url}/openapi.json`)).json());
+  const assertDescribed: ControlPlane['assertDescribed'] = (method, path, { status, body }) => {
+    const faults = check(method, path, status, body);
+    if (faults.length > 0) throw new Error(`not as described: ${faults.join('; ')}: ${JSON.stringify(body)}`);
+  };
   const call: ControlPlane['call'] = async (method, path, body) => {
     const response = await fetch(`${app.url}${path}`, {
       method,
@@ -65,7 +75,9 @@ export async function startControlPlane(): Promise<ControlPlane> {
       ...(body === undefined ? {} : { body: JSON.stringify(body) }),
     });
     const text = await response.text();
-    return { status: response.status, body: text === '' ? undefined : JSON.parse(text) };
+    const answer = { status: response.status, body: text === '' ? undefined : (JSON.parse(text) as unknown) };
+    assertDescribed(method, path, answer);
+    return answer;
   };
   const until: ControlPlane['until'] = async (path, accept, timeoutMs = 20_000) => {
     const end = Date.now() + timeoutMs;
@@ -105,6 +117,7 @@ export async function startControlPlane(): Promise<ControlPlane> {
     hosts,
     log,
     call,
+    assertDescribed,
     async upload(path, content) {
       const response = await fetch(`${app.url}${path}`, {
         method: 'PATCH',

@@ -1,0 +1,84 @@
+import { expect } from 'vitest';
+import { createDisk, createImage, instanceSpec, inWorkspace, withWorkspace, workspacesPath } from './foundations.js';
+import { at, makeStack, nicSpec } from './networks.js';
+import { labels, type Scenario } from './scenario.js';
+import { type Draft, refTo } from './suite.js';
+
+export const usageScenarios: readonly Scenario[] = [
+  {
+    name: 'Usage.V1.FoundationProviders',
+    differs: 'makes an image of a disk that is made later, which Storage.V1.ImageError forbids; here the disk is first',
+    async run(suite) {
+      await withWorkspace(suite, 'us-all', async (workspace) => {
+        const boot = await createDisk(suite, workspace, 'boot');
+        const image = await createImage(suite, 'us-all', boot);
+        const stack = await makeStack(suite, workspace);
+        const nic = at(workspace, 'nics/web');
+        await suite.create(nic, { spec: nicSpec(stack.subnet), labels });
+        const path = inWorkspace('compute', workspace, 'instances/one');
+        const draft: Draft = { spec: instanceSpec(boot, { primaryNicRef: refTo(nic) }), labels };
+        await suite.create(path, draft);
+        await suite.active(path, draft);
+        expect((await suite.call('GET', boot)).body.status['attachedTo']).toEqual(refTo(path));
+        await suite.refusedCall('DELETE', boot);
+        await suite.refusedCall('DELETE', nic);
+        await suite.remove(path, nic, image, boot);
+        await stack.remove();
+      });
+    },
+  },
+  {
+    name: 'Usage.V1.HaMultiZone',
+    async run(suite) {
+      await withWorkspace(suite, 'us-ha', async (workspace) => {
+        const paths: string[] = [];
+        for (const zone of ['alpha', 'beta']) {
+          const boot = await createDisk(suite, workspace, zone);
+          const path = inWorkspace('compute', workspace, `instances/${zone}`);
+          await suite.create(path, { spec: instanceSpec(boot, { zone, antiAffinityGroup: 'replicas' }), labels });
+          paths.push(path, boot);
+        }
+        for (const zone of ['alpha', 'beta']) {
+          const path = inWorkspace('compute', workspace, `instances/${zone}`);
+          expect((await suite.active(path)).body.status['placement']).toMatchObject({ site: zone });
+        }
+        await suite.remove(...paths);
+      });
+    },
+  },
+  {
+    name: 'Usage.V1.PrivateSecureWorkspace',
+    async run(suite) {
+      await withWorkspace(suite, 'us-private', async (workspace) => {
+        const stack = await makeStack(suite, workspace, { egressOnly: true });
+        const nic = at(workspace, 'nics/web');
+        await suite.create(nic, { spec: nicSpec(stack.subnet), labels });
+        const boot = await createDisk(suite, workspace, 'boot');
+        const path = inWorkspace('compute', workspace, 'instances/one');
+        await suite.create(path, { spec: instanceSpec(boot, { primaryNicRef: refTo(nic) }), labels });
+        await suite.active(path);
+        await suite.remove(path, boot, nic);
+        await stack.remove();
+      });
+    },
+  },
+  {
+    name: 'Usage.V1.MultiWorkspaceIsolation',
+    differs:
+      'assigns a role in workspaces that are made later, which Authorization.V1.RoleAssignmentError forbids; here they are made first, and only what lists show is asked',
+    async run(suite) {
+      const names = ['us-one', 'us-two'];
+      for (const name of names) {
+        await suite.create(`${workspacesPath}/${name}`, { spec: {}, labels });
+        await createDisk(suite, name, name);
+      }
+      for (const name of names) {
+        const list = await suite.call('GET', inWorkspace('storage', name, 'block-storages'));
+        expect(list.body.items.map(({ metadata }) => metadata.name)).toEqual([name]);
+        const [other = ''] = names.filter((each) => each !== name);
+        expect((await suite.call('GET', inWorkspace('storage', name, `block-storages/${other}`))).status).toBe(404);
+      }
+      for (const name of names) await suite.remove(inWorkspace('storage', name, `block-storages/${name}`), `${workspacesPath}/${name}`);
+    },
+  },
+];
