@@ -1,8 +1,20 @@
 import { expect } from 'vitest';
-import { createDisk, createImage, instanceSpec, inWorkspace, withWorkspace, workspacesPath } from './foundations.js';
+import { createDisk, createImage, instanceSpec, inWorkspace, skus, withWorkspace, workspacesPath } from './foundations.js';
 import { at, makeStack, nicSpec } from './networks.js';
 import { labels, type Scenario } from './scenario.js';
-import { type Draft, refTo } from './suite.js';
+import { type Draft, refTo, type Suite } from './suite.js';
+
+/** A disk that starts from an image and was not written to is that image, if an image is made of it again. */
+async function sharesContent(suite: Suite, workspace: string, image: string): Promise<void> {
+  const disk = inWorkspace('storage', workspace, 'block-storages/again');
+  await suite.create(disk, { spec: { sizeGB: 2, skuRef: skus.storage, sourceImageRef: refTo(image) } });
+  const again = `${image}-again`;
+  await suite.create(again, { spec: { blockStorageRef: refTo(disk), cpuArchitecture: 'amd64' } });
+  const contents = await Promise.all([image, again].map(async (path) => (await suite.active(path)).body.status['sha256']));
+  expect(contents[0]).toMatch(/^[0-9a-f]{64}$/);
+  expect(contents[1]).toBe(contents[0]);
+  await suite.remove(disk, again);
+}
 
 export const usageScenarios: readonly Scenario[] = [
   {
@@ -12,6 +24,7 @@ export const usageScenarios: readonly Scenario[] = [
       await withWorkspace(suite, 'us-all', async (workspace) => {
         const boot = await createDisk(suite, workspace, 'boot');
         const image = await createImage(suite, 'us-all', boot);
+        await sharesContent(suite, workspace, image);
         const stack = await makeStack(suite, workspace);
         const nic = at(workspace, 'nics/web');
         await suite.create(nic, { spec: nicSpec(stack.subnet), labels });
@@ -21,6 +34,9 @@ export const usageScenarios: readonly Scenario[] = [
         await suite.active(path, draft);
         expect((await suite.call('GET', boot)).body.status['attachedTo']).toEqual(refTo(path));
         await suite.refusedCall('DELETE', boot);
+        // A guest may have written to it since.
+        const late: Draft = { spec: { blockStorageRef: refTo(boot), cpuArchitecture: 'amd64' } };
+        await suite.refused(`${image}-late`, late, 422, '/spec/blockStorageRef');
         await suite.refusedCall('DELETE', nic);
         await suite.remove(path, nic, image, boot);
         await stack.remove();
