@@ -35,6 +35,8 @@ import { tapName } from './network/interface-name.js';
 import { NetworkReconciler } from './network/network-reconciler.js';
 import { openOverlay } from './overlay/open-overlay.js';
 import { createPathProbes } from './paths/path-probes.js';
+import { PciPassthrough } from './pci/passthrough.js';
+import { hostPciSystem } from './pci/pci-system.js';
 import { PermitBook } from './permits/permit-book.js';
 import { openPermitJournal } from './permits/permit-journal.js';
 import { diskCounters, type Guest } from './qemu/guest.js';
@@ -137,6 +139,13 @@ async function assemble(config: AgentConfig, log: Log, unlock: () => Promise<voi
     config.dedicatedCpus,
     () => new Map(instanceStore.all().flatMap(({ key, launch }) => (launch?.cpus === undefined ? [] : [[key, launch.cpus]]))),
   );
+  const pci = await PciPassthrough.open(state('pci.json'), {
+    system: hostPciSystem(config.root),
+    allowances: config.pciDevices,
+    release: config.pciRelease,
+    quarantine,
+    log,
+  });
   log.info('the host was looked at', { accelerator: hypervisor.accelerator, reason: hypervisor.reason, networking });
 
   let link: Link | undefined;
@@ -150,6 +159,7 @@ async function assemble(config: AgentConfig, log: Log, unlock: () => Promise<voi
     hypervisor,
     networking,
     dedicated,
+    pci,
     agentId,
     controlPlane: new X509Certificate(self.ca).fingerprint256,
     dataAddress: () => config.dataAddress ?? dataAddressFor(new URL(self.server), link?.localAddress),

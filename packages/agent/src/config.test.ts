@@ -35,6 +35,21 @@ it.each([
   [{ 'data-ports': '90-80' }, '--data-ports'],
   [{ 'vcpu-per-thread': '0' }, '--vcpu-per-thread'],
   [{ 'log-level': 'loud' }, '--log-level'],
+  [{ 'pci-devices': '10de' }, '--pci-devices'],
+  [{ 'pci-devices': '10de:27b8=L4' }, 'MODEL/GB'],
+  [{ 'pci-devices': '1af4:1050=L4/24' }, '1af4'],
+  [{ 'pci-devices': 'class:0302=L4/24' }, '--pci-devices'],
+  [{ 'pci-release': 'never' }, '--pci-release'],
 ] as [ConfigInput, string][])('refuses %j and names what is wrong', (input, named) => {
   expect(() => parse(input)).toThrow(named);
+});
+
+it('takes PCI devices by id with the name of a GPU, by address and by class, and offers none by itself', () => {
+  expect(parse({}).pciDevices).toEqual([]);
+  expect(parse({ 'pci-devices': '10DE:27B8=L4/24, 41:00.1,0001:41:00.1,class:0108' }).pciDevices).toEqual([
+    { by: 'id', id: '10de:27b8', gpu: { model: 'L4', ram: 24 } },
+    { by: 'address', address: '0000:41:00.1' },
+    { by: 'address', address: '0001:41:00.1' },
+    { by: 'class', class: '0108' },
+  ]);
 });

@@ -4,6 +4,7 @@ import { join, resolve } from 'node:path';
 import { Problem } from '@virt8ra/contract/plain';
 import { cpusFromList } from './hardware/cpu-list.js';
 import { type LogLevel, logLevels } from './log.js';
+import { type Allowance, parseAllowances } from './pci/allowance.js';
 
 /** Everything an agent may be told from outside; nothing else reads the environment. */
 export interface AgentConfig {
@@ -30,6 +31,10 @@ export interface AgentConfig {
   readonly vcpuPerThread: number;
   /** Hardware threads, by number, for guests that have theirs for themselves; nothing else of ours runs there. */
   readonly dedicatedCpus: readonly number[];
+  /** PCI devices that guests may have for themselves. */
+  readonly pciDevices: readonly Allowance[];
+  /** A device that a guest gives back keeps the driver for guests, or gets back the driver it had. */
+  readonly pciRelease: 'keep' | 'driver';
   /** Seconds a guest has to shut down by itself before it is switched off. */
   readonly shutdownSeconds: number;
   /** Seconds before a permit's expiry at which its guest is stopped. */
@@ -76,6 +81,8 @@ export interface ConfigInput {
   readonly 'reserve-storage-gib'?: string | undefined;
   readonly 'vcpu-per-thread'?: string | undefined;
   readonly 'dedicated-cpus'?: string | undefined;
+  readonly 'pci-devices'?: string | undefined;
+  readonly 'pci-release'?: string | undefined;
   readonly 'shutdown-seconds'?: string | undefined;
   readonly 'log-level'?: string | undefined;
   readonly 'log-file'?: string | undefined;
@@ -121,6 +128,8 @@ export function parseConfig(
     reserveStorageBytes: whole('reserve-storage-gib', given('reserve-storage-gib'), 2) * 1024 ** 3,
     vcpuPerThread: whole('vcpu-per-thread', given('vcpu-per-thread'), 4, 1),
     dedicatedCpus: parseDedicated(given('dedicated-cpus')),
+    pciDevices: parseAllowances(given('pci-devices')),
+    pciRelease: oneOf('pci-release', given('pci-release') ?? 'keep', ['keep', 'driver'] as const),
     shutdownSeconds: whole('shutdown-seconds', given('shutdown-seconds'), 30),
     permitMarginSeconds: 5,
     logLevel: oneOf('log-level', given('log-level') ?? 'info', logLevels),

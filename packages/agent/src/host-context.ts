@@ -5,6 +5,7 @@ import type { HostObject } from './desired/host-object.js';
 import type { Ledger } from './desired/ledger.js';
 import type { DedicatedCpus } from './hardware/dedicated-cpus.js';
 import type { Log } from './log.js';
+import type { PciPassthrough } from './pci/passthrough.js';
 import type { PermitBook } from './permits/permit-book.js';
 import type { Hypervisor } from './qemu/probe.js';
 import type { BootClock } from './system/boot-clock.js';
@@ -29,6 +30,7 @@ export interface HostContext {
   readonly hypervisor: Hypervisor;
   readonly networking: Networking;
   readonly dedicated: DedicatedCpus;
+  readonly pci: PciPassthrough;
   /** This agent among those of the machine; follows from its state directory. */
   readonly agentId: string;
   /** SHA-256 of the control plane's CA certificate. */

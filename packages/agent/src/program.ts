@@ -36,6 +36,8 @@ Options (each also as an environment variable: --data-address is VIRT8RA_AGENT_D
   --reserve-storage-gib N  disk space that volumes may not use                     [2]
   --vcpu-per-thread N      virtual CPUs offered for each hardware thread           [4]
   --dedicated-cpus LIST    hardware threads such as 2-7,10 for guests that have theirs for themselves [none]
+  --pci-devices LIST       PCI devices for guests: ids (10de:27b8, with a GPU's name 10de:27b8=L4/24), addresses, class:0108  [none]
+  --pci-release MODE       a device that a guest gives back: keep it ready for guests, or driver (it gets back the one it had) [keep]
   --shutdown-seconds N     time a guest has to shut down by itself                 [30]
   --log-level LEVEL        debug, info, warn, error                                [info]
   --log-file FILE          instead of standard error; at most 40 MiB with FILE.1 to FILE.4
@@ -64,6 +66,8 @@ const options = {
   'reserve-storage-gib': text,
   'vcpu-per-thread': text,
   'dedicated-cpus': text,
+  'pci-devices': text,
+  'pci-release': text,
   'shutdown-seconds': text,
   'log-level': text,
   'log-file': text,

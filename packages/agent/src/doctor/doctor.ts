@@ -6,6 +6,7 @@ import { checkHost } from './host-checks.js';
 import { checkHypervisor } from './hypervisor-checks.js';
 import { checkNetwork } from './network-checks.js';
 import { checkOverlay } from './overlay-checks.js';
+import { checkPci } from './pci-checks.js';
 import { checkState } from './state-checks.js';
 
 /**
@@ -21,6 +22,7 @@ export async function examineHost(config: AgentConfig): Promise<readonly Finding
     ['identity', async () => ('level' in identity ? [identity] : [])],
     ['state', async () => await checkState(config, known)],
     ['network', async () => (known === undefined ? [] : await checkNetwork(config, known))],
+    ['pci', async () => await checkPci(config)],
     ['overlay', async () => [await checkOverlay(config)]],
   ];
   const findings: Finding[] = [];

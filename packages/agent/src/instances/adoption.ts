@@ -1,6 +1,7 @@
 import { toProblem } from '@virt8ra/contract';
 import type { HostContext } from '../host-context.js';
 import { attachGuest, type Guest, guestStatus } from '../qemu/guest.js';
+import { factsFromCommand, listQemuProcesses } from '../qemu/guest-process.js';
 import { signalProcess } from '../system/process-identity.js';
 import type { GuestNetworks } from './guest-networks.js';
 import { guestPaths } from './guest-starter.js';
@@ -37,9 +38,23 @@ export async function adoptGuests(context: HostContext, store: InstanceStore, ne
       if (process !== undefined) await signalProcess(process, 'SIGKILL');
     }
   }
+  await adoptPciDevices(context, store, guests);
   if (ledger.told) {
     const swept = await sweepGuestTaps(context, store, networks, (key) => guests.has(key));
     if (swept > 0) log.info('taps of vanished guests were removed', { taps: swept });
   }
   return guests;
+}
+
+/** What guests have of the host's PCI devices is what their processes were started with; what nobody has any more is given back. */
+async function adoptPciDevices({ ledger, pci }: HostContext, store: InstanceStore, guests: ReadonlyMap<string, Guest>): Promise<void> {
+  const facts = new Map(
+    (guests.size === 0 ? [] : await listQemuProcesses()).map(({ process, command }) => [process.pid, factsFromCommand(command)]),
+  );
+  const seen = [...guests].flatMap(([key, guest]) => {
+    const devices = facts.get(guest.process.pid)?.hostDevices ?? [];
+    return devices.length === 0 ? [] : [[key, devices] as const];
+  });
+  const desired = new Set(ledger.state.instances.map(({ key }) => key));
+  await pci.adopt(new Map(seen), (key) => !ledger.told || desired.has(key) || store.get(key) !== undefined || store.isLost(key));
 }

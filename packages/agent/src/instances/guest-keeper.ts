@@ -45,7 +45,7 @@ export class GuestKeeper {
   /** One look at a guest that may run: it goes on if it stands still, gets its disks, and is told of. Answers when to look again. */
   async keep(desired: DesiredInstance): Promise<NextLook> {
     const { key, instance } = desired;
-    const { clock, permits } = this.#context;
+    const { clock, pci, permits } = this.#context;
     const guest = this.#processes.get(key);
     if (guest === undefined) return 0;
     const record = this.#store.get(key);
@@ -73,7 +73,7 @@ export class GuestKeeper {
     const disksMs = await this.#sights.look(desired, guest, held);
     const pausedState: ObservedInstance['state'] = status === 'running' ? 'running' : 'paused';
     if (status === 'io-error') starved ??= 'the guest is paused because its disk could not be written; it is tried again';
-    const problem = runningProblem(starved, differencesOf(record?.launch?.started, desired).length > 0);
+    const problem = runningProblem(starved, await pci.fault(key), differencesOf(record?.launch?.started, desired).length > 0);
     this.#posts.post(desired, { state: pausedState, ...(problem === undefined ? {} : { problem }) });
     const startedAt = Date.parse(this.#store.get(key)?.startedAt ?? '');
     // Whoever waits for it to boot is told at once; one that has booted tells of itself by events.

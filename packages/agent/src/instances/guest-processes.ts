@@ -96,6 +96,7 @@ export class GuestProcesses {
     this.#guests.delete(key);
     this.#sights.forget(key);
     guest?.monitor.close();
+    await this.#context.pci.revoke(key);
     const record = this.#store.get(key);
     const nicKeys = record?.launch?.nicKeys ?? desiredInstance(this.#context, key)?.nics.map((nic) => nic.key) ?? [];
     await dropTaps(this.#context, this.#networks, nicKeys);

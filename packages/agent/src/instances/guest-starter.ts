@@ -75,8 +75,8 @@ async function startProcess(
   record: InstanceRecord,
   networks: GuestNetworks,
 ): Promise<Guest> {
-  const { config, dedicated, hypervisor } = context;
-  const { key } = desired;
+  const { config, dedicated, hypervisor, pci } = context;
+  const { key, pciDevices = [] } = desired;
   await requireMemory(desired);
   const own = dedicated.choose(desired);
   const choice = chooseMachine(desired, record, hypervisor);
@@ -106,6 +106,9 @@ async function startProcess(
     ]),
   ];
   if (user !== undefined) for (const path of owned) await chown(path, user.uid, user.gid);
+  // Before anything of the guest is there: what it cannot have, it does not start without.
+  const hostDevices = await pci.take(key, pciDevices);
+  if (user !== undefined) await pci.grant(key, user.uid);
   const { nics, forwards } = await guestNics(context, networks, desired, record.forwards, user?.uid ?? 0);
   const id = launchName({ instance: desired.instance, epoch: desired.permit?.epoch ?? 0 }, randomUUID());
   const launching: InstanceRecord = {
@@ -143,6 +146,7 @@ async function startProcess(
       ...(rescue === undefined ? {} : { rescue }),
       seed,
       nics,
+      ...(hostDevices.length === 0 ? {} : { hostDevices }),
       ...(firmware === undefined ? {} : { firmware }),
       paths: guestPaths(context, store, key),
     },

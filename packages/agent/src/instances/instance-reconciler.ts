@@ -160,6 +160,7 @@ export class InstanceReconciler {
       }
       return await this.#keeper.keep(desired);
     }
+    await this.#context.pci.trim(key, desired.pciDevices ?? []);
     if (desired.power === 'off') {
       if (record.unasked !== undefined || record.crashes.length > 0) await this.#store.write(withoutEnds(record));
       this.#posts.post(desired, { state: 'stopped' });
@@ -240,6 +241,7 @@ export class InstanceReconciler {
     await this.#processes.quit(key);
     await sweepGuestTaps(this.#context, this.#store, this.#networks);
     await dropPorts(this.#context, key);
+    await this.#context.pci.giveBack(key);
     await this.#store.remove(key);
     board.remove({ type: 'instance', key });
     if (record !== undefined) log.info('an instance was removed from this host', { instance: record.instance, key });

@@ -26,10 +26,11 @@ export interface InstanceFacts {
 
 /** An instance as the control plane hears of it. */
 export function observedInstance(context: HostContext, facts: InstanceFacts, now: InstanceNow): ObservedInstance {
-  const { board, clock, permits } = context;
+  const { board, clock, pci, permits } = context;
   const { record, desired, guest, life, disks, nics, word, cpus } = facts;
   const { key, instance, machine, cpuModel, accelerator, startedAt, restarts } = record;
   const before = board.get('instance', key);
+  const devices = guest === undefined ? [] : pci.of(key);
   const surrender = permits.lastSurrender(instance);
   const permit = desired?.permit;
   const counted = countedEnds(record, clock.wallMs()).length;
@@ -47,6 +48,7 @@ export function observedInstance(context: HostContext, facts: InstanceFacts, now
     ...(accelerator === undefined ? {} : { accelerator }),
     ...(guest === undefined ? {} : { pid: guest.process.pid }),
     ...(guest === undefined || cpus === undefined ? {} : { dedicatedCPUs: [...cpus] }),
+    ...(devices.length === 0 ? {} : { pciDevices: [...devices] }),
     ...(startedAt === undefined ? {} : { startedAt }),
     restarts,
     ...(record.lastEnd === undefined ? {} : { lastEnd: record.lastEnd }),
@@ -63,9 +65,10 @@ export function observedInstance(context: HostContext, facts: InstanceFacts, now
   };
 }
 
-/** What is to be said of a guest that is up; `starved`: why it is paused, `behind`: it runs as it was started. */
-export function runningProblem(starved: string | undefined, behind: boolean): InstanceNow['problem'] {
+/** What is to be said of a guest that is up; `starved`: why it is paused, `lost`: what it had and has no more, `behind`: it runs as it was started. */
+export function runningProblem(starved: string | undefined, lost: string | undefined, behind: boolean): InstanceNow['problem'] {
   if (starved !== undefined) return { code: 'exhausted', message: starved };
+  if (lost !== undefined) return { code: 'unavailable', message: lost };
   if (!behind) return undefined;
   return { code: 'conflict', message: 'the guest runs as it was started; a restart brings it to what is desired now' };
 }

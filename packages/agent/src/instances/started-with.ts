@@ -6,6 +6,8 @@ export interface StartedWith {
   readonly memoryMiB: number;
   readonly cpuPolicy?: string;
   readonly hugePages?: string;
+  /** `ID COUNT`, of each PCI device of the host. */
+  readonly pciDevices?: readonly string[];
   /** `MAC addresses`, of each NIC. */
   readonly nics?: readonly string[];
   readonly exposedPorts?: readonly number[];
@@ -13,12 +15,13 @@ export interface StartedWith {
 }
 
 export function startedWith(desired: DesiredInstance): StartedWith {
-  const { vCPU, memoryMiB, cpuPolicy = 'shared', hugePages = 'none', nics, exposedPorts, firmware } = desired;
+  const { vCPU, memoryMiB, cpuPolicy = 'shared', hugePages = 'none', pciDevices = [], nics, exposedPorts, firmware } = desired;
   return {
     vCPU,
     memoryMiB,
     cpuPolicy,
     hugePages,
+    pciDevices: pciDevices.map(({ id, count }) => `${id} ${count}`).toSorted(),
     nics: nics.map(({ networkKey, mac, addresses }) => [networkKey, mac, ...addresses].join(' ')),
     exposedPorts,
     firmware,
@@ -29,7 +32,7 @@ export function startedWith(desired: DesiredInstance): StartedWith {
 export function differencesOf(started: StartedWith | undefined, desired: DesiredInstance): Difference[] {
   if (started === undefined) return [];
   const wanted = startedWith(desired);
-  const fields = ['vCPU', 'memoryMiB', 'cpuPolicy', 'hugePages', 'nics', 'exposedPorts', 'firmware'] as const;
+  const fields = ['vCPU', 'memoryMiB', 'cpuPolicy', 'hugePages', 'pciDevices', 'nics', 'exposedPorts', 'firmware'] as const;
   return fields.flatMap((field) => {
     const actual = started[field];
     if (actual === undefined || text(actual) === text(wanted[field])) return [];

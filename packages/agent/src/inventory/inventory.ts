@@ -56,6 +56,7 @@ export async function takeInventory(
     dedicatedCPUs: [...dedicatedCPUs],
     hugePages: [...huge],
     gpus: await listGpus(),
+    pci: await context.pci.describe(),
     hypervisor: { qemuVersion, accelerator, reason, machines: [...machines], cpuModels: [...cpuModels] },
     network: {
       mode: networking.mode,

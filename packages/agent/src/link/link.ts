@@ -243,6 +243,7 @@ function openSession(options: LinkOptions, on: SessionListener): Session {
         'huge-pages',
         'rescue',
         'vendor-data',
+        'pci-devices',
         ...options.features,
       ],
     });

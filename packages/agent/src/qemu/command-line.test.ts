@@ -1,6 +1,8 @@
 import { expect, it } from 'vitest';
 import { type GuestPlan, qemuCommand, stableUuid } from './command-line.js';
 import { diskPortCount } from './disk-devices.js';
+import { factsFromCommand } from './guest-process.js';
+import { lockingMemory } from './host-devices.js';
 import { pciAddress } from './pci-address.js';
 
 const plan: GuestPlan = {
@@ -54,6 +56,9 @@ it('gives every possible device a place of its own on the bus', () => {
     pciAddress('bootDisk'),
     ...Array.from({ length: 64 }, (_, index) => pciAddress('port', index)),
     ...Array.from({ length: 17 }, (_, index) => pciAddress('nic', index)),
+    ...Array.from({ length: 16 }, (_, index) => pciAddress('hostDevicePort', index)),
+    pciAddress('balloon'),
+    pciAddress('rescue'),
     pciAddress('rng'),
     pciAddress('channels'),
     pciAddress('screen'),
@@ -82,4 +87,22 @@ it('tells an instance the same UUID wherever it runs', () => {
   expect(stableUuid('res_1')).toMatch(/^[0-9a-f]{8}-[0-9a-f]{4}-8[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$/);
   expect(stableUuid('res_1')).toBe(stableUuid('res_1'));
   expect(stableUuid('res_1')).not.toBe(stableUuid('res_2'));
+});
+
+it('puts each device of the host behind a port of its own, its functions together, and knows them again by the command line', () => {
+  const hostDevices = [
+    { place: 0, functions: ['0000:41:00.0', '0000:41:00.1'] },
+    { place: 9, functions: ['0000:42:00.0'] },
+  ];
+  const command = qemuCommand({ ...plan, hostDevices });
+  const line = command.join(' ');
+  expect(line).toContain(
+    '-device pcie-root-port,id=host0,chassis=101,addr=0x11.0x0,multifunction=on' +
+      ' -device vfio-pci,id=host0f0,host=0000:41:00.0,bus=host0,addr=0x0.0x0,multifunction=on' +
+      ' -device vfio-pci,id=host0f1,host=0000:41:00.1,bus=host0,addr=0x0.0x1 ',
+  );
+  expect(line).toMatch(/id=host9,chassis=110,addr=0x12\.0x1 -device vfio-pci,id=host9f0,host=0000:42:00\.0,bus=host9,addr=0x0\.0x0$/);
+  expect(factsFromCommand(command)?.hostDevices).toEqual(hostDevices);
+  expect(factsFromCommand(qemuCommand(plan))?.hostDevices).toEqual([]);
+  expect(lockingMemory(512, ['setpriv'])).toEqual(['prlimit', '--memlock=1610612736:1610612736', '--', 'setpriv']);
 });

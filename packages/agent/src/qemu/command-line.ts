@@ -1,6 +1,8 @@
 import { createHash } from 'node:crypto';
 import type { HugePageSize } from '@virt8ra/contract';
+import type { HostDevice } from '../pci/passthrough.js';
 import { deviceOptions, diskDeviceAt, diskNodesAt, diskPorts, type GuestDisk } from './disk-devices.js';
+import { hostDeviceArguments } from './host-devices.js';
 import { pciAddress } from './pci-address.js';
 
 export interface GuestNic {
@@ -32,6 +34,8 @@ export interface GuestPlan {
   readonly rescue?: GuestDisk;
   readonly seed: string;
   readonly nics: readonly GuestNic[];
+  /** PCI devices of the host. */
+  readonly hostDevices?: readonly HostDevice[];
   readonly firmware?: { readonly code: string; readonly variables: string };
   readonly paths: GuestPaths;
 }
@@ -113,6 +117,7 @@ export function qemuCommand(plan: GuestPlan): string[] {
       '-device',
       `virtio-net-pci,id=nic${index},netdev=${netdevId(index)},mac=${nic.mac},romfile=,${nic.mtu === undefined ? '' : `host_mtu=${nic.mtu},`}${pciAddress('nic', index)}`,
     ]),
+    ...(plan.hostDevices ?? []).flatMap(hostDeviceArguments),
   ];
 }
 

@@ -1,7 +1,9 @@
 import { readdir, readFile, readlink } from 'node:fs/promises';
 import { basename, join } from 'node:path';
+import type { HostDevice } from '../pci/passthrough.js';
 import { type ProcessIdentity, readProcessIdentity } from '../system/process-identity.js';
 import { diskNode } from './disk-devices.js';
+import { hostDevicesFrom } from './host-devices.js';
 
 /** A QEMU process of this machine, whoever started it. */
 export interface QemuProcess {
@@ -26,6 +28,8 @@ export interface GuestProcessFacts {
   /** It was started to receive a live move: what was put above its disks since does not stand in its command line. */
   readonly receives: boolean;
   readonly macs: readonly string[];
+  /** PCI devices of the host that it has. */
+  readonly hostDevices: readonly HostDevice[];
   /** Where exposed ports are reached in user mode. */
   readonly forwards: readonly { readonly port: number; readonly hostPort: number }[];
 }
@@ -84,6 +88,7 @@ export function factsFromCommand(command: readonly string[]): GuestProcessFacts 
     qmp,
     disks,
     receives: command.includes('-incoming'),
+    hostDevices: hostDevicesFrom(values('-device')),
     macs: values('-device').flatMap((text) => /^virtio-net-pci,.*mac=([0-9a-f:]{17})/.exec(text)?.[1] ?? []),
     forwards: values('-netdev').flatMap((text) =>
       [...text.matchAll(/hostfwd=tcp:[^,]*:(\d+)-[^,]*:(\d+)/g)].map(([, hostPort, port]) => ({

@@ -9,6 +9,7 @@ import { type GuestPaths, type GuestPlan, qemuCommand } from './command-line.js'
 import { deafMonitor } from './deaf-monitor.js';
 import { diskDevice } from './disk-devices.js';
 import { type GuestUser, unprivileged } from './guest-user.js';
+import { lockingMemory } from './host-devices.js';
 import { connectMonitor, type Monitor } from './monitor.js';
 
 /** A QEMU process known to be the one we started, with its monitor. */
@@ -40,7 +41,8 @@ export async function launchGuest(
   if (user !== undefined) await chown(runtime, user.uid, user.gid);
   for (const path of [paths.qmp, paths.moverQmp, paths.pid, paths.log, paths.console, paths.vnc, paths.agent])
     await rm(path, { force: true });
-  const [command = '', ...args] = unprivileged(user, qemuCommand(plan));
+  const confined = unprivileged(user, qemuCommand(plan));
+  const [command = '', ...args] = (plan.hostDevices ?? []).length === 0 ? confined : lockingMemory(plan.memoryMiB, confined);
   // For appending, so that it can be cut under QEMU.
   const log = await open(paths.log, 'a', 0o600);
   const child = spawn(command, args, {

@@ -1,7 +1,7 @@
 /**
  * Where devices sit on the guest's PCI bus. Fixed by kind and position, eight to a slot, so that one more disk renames no network
  * interface and both ends of a move agree. Slots 0, 1 and 31 belong to the chipset. Behind each `port` is one disk that may come and go while the
- * guest runs; only the boot disk is on the bus itself.
+ * guest runs; only the boot disk is on the bus itself. Behind each `hostDevicePort` is one device of the host with all its functions.
  */
 const firstSlot = {
   nic: 0x02,
@@ -10,6 +10,7 @@ const firstSlot = {
   port: 0x07,
   channels: 0x0f,
   balloon: 0x10,
+  hostDevicePort: 0x11,
   rescue: 0x1c,
   screen: 0x1d,
   seed: 0x1e,

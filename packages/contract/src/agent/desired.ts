@@ -3,6 +3,7 @@ import { cpuPolicies, hugePageSizes } from '../kinds/sku.js';
 import { oneOf } from '../shape.js';
 import { DesiredFilter, FilterKey } from './filter.js';
 import { DesiredOverlay } from './overlay.js';
+import { DesiredPciDevice } from './pci-device.js';
 import { Permit } from './permit.js';
 import { DesiredAgentRelease } from './release.js';
 
@@ -205,6 +206,8 @@ export const DesiredInstance = Type.Object(
     cpuPolicy: Type.Optional(oneOf(cpuPolicies)),
     /** Its memory is in huge pages of that size, all of it from the start. Feature `huge-pages`. */
     hugePages: Type.Optional(oneOf(hugePageSizes)),
+    /** Of the host's devices, which it has for itself, each id once. Feature `pci-devices`. */
+    pciDevices: Type.Optional(Type.Array(DesiredPciDevice, { minItems: 1, maxItems: 16 })),
     /** Versioned machine type and named CPU model of the first start; absent before it. */
     machine: Type.Optional(Type.String({ maxLength: 64 })),
     cpuModel: Type.Optional(Type.String({ maxLength: 64 })),

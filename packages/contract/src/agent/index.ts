@@ -6,6 +6,7 @@ export * from './host-object.js';
 export * from './observed.js';
 export * from './overlay.js';
 export * from './path-probe.js';
+export * from './pci-device.js';
 export * from './permit.js';
 export * from './protocol.js';
 export * from './release.js';

@@ -5,6 +5,7 @@ import { oneOf, Sha256 } from '../shape.js';
 import { VolumeLimits } from './desired.js';
 import { GuestFacts } from './guest-facts.js';
 import { OverlayFacts } from './overlay.js';
+import { HostPci, ObservedPciDevice } from './pci-device.js';
 import { Surrender } from './permit.js';
 import { AgentReleaseFacts } from './release.js';
 
@@ -115,6 +116,8 @@ export const ObservedInstance = Type.Object({
   pid: Type.Optional(Type.Integer()),
   /** Hardware thread of each of its processors, as seen, where it has them for itself. */
   dedicatedCPUs: Type.Optional(Type.Array(Type.Integer())),
+  /** Devices of the host that the running guest has. */
+  pciDevices: Type.Optional(Type.Array(ObservedPciDevice)),
   startedAt: Type.Optional(Type.String()),
   restarts: Type.Integer(),
   boot: Type.Optional(GuestBoot),
@@ -245,6 +248,8 @@ export const HostInventory = Type.Object({
   /** Huge pages that the kernel keeps, in MiB; free ones are in nobody's hands. */
   hugePages: Type.Optional(Type.Array(Type.Object({ size: oneOf(hugePageSizes), totalMiB: Type.Integer(), freeMiB: Type.Integer() }))),
   gpus: Type.Array(Type.Object({ address: Type.String(), vendor: Type.String(), model: Type.String() })),
+  /** Absent: an agent that knows nothing of it. */
+  pci: Type.Optional(HostPci),
   hypervisor: Type.Object({
     qemuVersion: Type.Union([Type.String(), Type.Null()]),
     accelerator: oneOf(['kvm', 'tcg']),

@@ -56,6 +56,7 @@ export const agentFeatures = [
   'huge-pages',
   'rescue',
   'vendor-data',
+  'pci-devices',
 ] as const;
 export type AgentFeature = (typeof agentFeatures)[number];
 
