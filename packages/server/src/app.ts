@@ -22,7 +22,7 @@ import type { AdminToken } from './identity/admin-token.js';
 import { openIdentity } from './identity/open-identity.js';
 import { seedSystemRoles } from './kinds/authorization/index.js';
 import { recordBackupProgress } from './kinds/backup/index.js';
-import { seedCatalogue } from './kinds/catalogue/index.js';
+import { readOwnSkus, seedCatalogue } from './kinds/catalogue/index.js';
 import { accessTarget, openInstanceStream } from './kinds/instance/index.js';
 import { recordTransferProgress } from './kinds/migration/index.js';
 import { createStore } from './resources/create-store.js';
@@ -109,7 +109,7 @@ async function build(config: Config, log: Log, stops: (() => Promise<void> | voi
   const access = openAccess({ config, pool, store, sites, log });
   stops.push(async () => await access.stop());
 
-  await seedCatalogue(store, config.tenants);
+  await seedCatalogue(store, config.tenants, await readOwnSkus(config.instanceSkus));
   await seedSystemRoles(store, config.tenants, kinds);
   await offerProviderPresets(store, await readProviderPresets(), new Date(), log);
   const { behaviours, workflows, bindRunner } = composeKinds({

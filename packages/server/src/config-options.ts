@@ -27,6 +27,11 @@ const rows = {
     meaning: 'Directory of the database, the keys and the artifacts. Back it up; never put it on a temporary file system.',
   },
   region: { type: 'text', default: 'virt8ra', meaning: 'Name of the region this control plane runs.' },
+  instanceSkus: {
+    type: 'text',
+    fallback: 'only the catalogue of this release',
+    meaning: 'JSON file with instance SKUs of the operator’s own, such as sizes with GPUs; see docs/operating/hardware.md.',
+  },
   tenants: { type: 'list', default: ['default'], meaning: 'Tenants that exist.' },
   'identity.file': {
     type: 'text',

@@ -25,6 +25,8 @@ export interface Config {
   readonly tenants: readonly string[];
   /** JSON, of issuers and subjects. */
   readonly identity: { readonly file: string | undefined };
+  /** File with instance SKUs of the operator's own. */
+  readonly instanceSkus: string | undefined;
   readonly api: {
     readonly listen: ListenAddress;
     /** PEM files. */
@@ -238,6 +240,7 @@ function build(raw: Raw, environment: Environment, uid: number): Config {
     region: word('region'),
     tenants,
     identity: { file: text('identity.file') },
+    instanceSkus: text('instanceSkus'),
     api: {
       listen,
       tls,

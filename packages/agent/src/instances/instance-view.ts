@@ -68,7 +68,7 @@ export function observedInstance(context: HostContext, facts: InstanceFacts, now
 /** What is to be said of a guest that is up; `starved`: why it is paused, `lost`: what it had and has no more, `behind`: it runs as it was started. */
 export function runningProblem(starved: string | undefined, lost: string | undefined, behind: boolean): InstanceNow['problem'] {
   if (starved !== undefined) return { code: 'exhausted', message: starved };
-  if (lost !== undefined) return { code: 'unavailable', message: lost };
+  if (lost !== undefined) return { code: 'device-lost', message: lost };
   if (!behind) return undefined;
   return { code: 'conflict', message: 'the guest runs as it was started; a restart brings it to what is desired now' };
 }

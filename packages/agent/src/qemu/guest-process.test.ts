@@ -34,6 +34,7 @@ it('reads back from a command line what a guest was started with', () => {
   expect(factsFromCommand(qemuCommand(plan))).toEqual({
     launchId: 'launch.3',
     uuid: stableUuid('res_1'),
+    hostDevices: [],
     machine: 'pc-q35-7.2',
     cpuModel: 'Westmere-v1',
     accelerator: 'tcg',

@@ -59,6 +59,8 @@ export const instance = defineKind({
     /** Stable TCP endpoints: `port` of the guest is reached at `address`. */
     access: Type.Optional(Type.Array(Type.Object({ port: Type.Integer(), address: Type.String() }))),
     accelerator: Type.Optional(Type.String()),
+    /** Ids of the PCI devices of its host that the running guest has for itself, one for each, as seen. */
+    pciDevices: Type.Optional(Type.Array(Type.String())),
     /** What the agent inside its running guest tells of it: the guest's word. Its source ends with `/guest`. */
     guest: Type.Optional(observedShape(GuestFacts)),
     /** It boots, or is about to boot, from an image instead of its boot volume; absent: it does not. */

@@ -10,6 +10,28 @@ export type CpuPolicy = (typeof cpuPolicies)[number];
 export const hugePageSizes = ['2Mi', '1Gi'] as const;
 export type HugePageSize = (typeof hugePageSizes)[number];
 
+/** So many PCI devices of one vendor and device id. */
+export interface PciNeed {
+  readonly id: string;
+  readonly count: number;
+}
+
+/**
+ * Extension `virt8ra.pci` of an instance SKU: PCI devices of its host that a guest has for itself, such as `8086:0d58` or `8086:0d58=2,144d:a80a`.
+ * Raises RangeError for what is no such list.
+ */
+export function pciNeedsFrom(text: string | undefined): readonly PciNeed[] {
+  if (text === undefined || text.trim() === '') return [];
+  const needs = text.split(',').map((part) => {
+    const [, id, count = '1'] = /^([0-9a-f]{4}:[0-9a-f]{4})(?:=(\d{1,2}))?$/.exec(part.trim()) ?? [];
+    if (id === undefined || Number(count) < 1 || Number(count) > 16)
+      throw new RangeError(`a list of vendor:device ids, each with how many of them, such as 8086:0d58=2, not ${part.trim()}`);
+    return { id, count: Number(count) };
+  });
+  if (new Set(needs.map(({ id }) => id)).size < needs.length) throw new RangeError('a list that names each id once');
+  return needs;
+}
+
 export const gpuVendors = ['nvidia', 'amd', 'intel'] as const;
 
 /** Of an instance SKU: GPUs that a guest has for itself, all of one model. In SECA later than v1.7; older clients ignore it. */

@@ -91,6 +91,18 @@ export const site = defineKind({
       }),
     ),
     architectures: Type.Optional(Type.Array(Type.String())),
+    /** PCI devices that hosts give to guests, by vendor and device id, and how many of them nobody has; absent where there are none. */
+    pciDevices: Type.Optional(
+      Type.Array(
+        Type.Object({
+          id: Type.String(),
+          name: Type.Optional(Type.String()),
+          gpu: Type.Optional(Type.Object({ vendor: Type.String(), model: Type.String(), ram: Type.Integer() })),
+          count: Type.Integer(),
+          free: Type.Integer(),
+        }),
+      ),
+    ),
     /** Of its public addresses, those that a public IP holds; absent where it has none to give. */
     publicAddressesTaken: Type.Optional(Type.Integer({ minimum: 0 })),
   }),

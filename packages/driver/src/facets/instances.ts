@@ -1,6 +1,7 @@
 import type {
   CpuPolicy,
   DesiredInstance,
+  DesiredPciDevice,
   DesiredRestart,
   Difference,
   HugePageSize,
@@ -25,6 +26,8 @@ export interface InstanceRealizationSpec {
   readonly cpuPolicy?: CpuPolicy;
   /** Absent: its memory is in whatever pages the host has. */
   readonly hugePages?: HugePageSize;
+  /** PCI devices of its host, which it has for itself, each id once. A site that cannot give them refuses. Absent: none. */
+  readonly pciDevices?: readonly DesiredPciDevice[];
   /** Recorded at the first start; carried along by moves. */
   readonly machine?: string;
   readonly cpuModel?: string;
@@ -74,6 +77,8 @@ export interface InstanceRealizationStatus {
   readonly machine?: string;
   readonly cpuModel?: string;
   readonly accelerator?: string;
+  /** Ids of the PCI devices of its host that the running guest has, one for each. */
+  readonly pciDevices?: readonly string[];
   readonly startedAt?: string;
   readonly restarts?: number;
   /** Why it is not as it should be, where the site can tell; `exhausted`: its guest waits for room on its host’s disk. */

@@ -43,10 +43,11 @@ function instanceFromSpec(spec: InstanceRealizationSpec, { key, host, features }
     throw new Problem('unsupported', `an instance has at most ${capabilities.maxNicsPerInstance} NICs, not ${spec.nics.length}`);
   }
   const { instance, name, architecture, firmware, vCPU, memoryMiB, machine, cpuModel, power, restarts, permit, surrenderEpoch } = spec;
-  const { restart, stopSeconds, cpuPolicy, hugePages, rescue } = spec;
+  const { restart, stopSeconds, cpuPolicy, hugePages, pciDevices, rescue } = spec;
   for (const [wanted, feature] of [
     [cpuPolicy, 'dedicated-cpus'],
     [hugePages, 'huge-pages'],
+    [pciDevices, 'pci-devices'],
     [rescue, 'rescue'],
     [spec.seed.vendorData, 'vendor-data'],
   ] as const) {
@@ -63,6 +64,7 @@ function instanceFromSpec(spec: InstanceRealizationSpec, { key, host, features }
     memoryMiB,
     ...(cpuPolicy === undefined ? {} : { cpuPolicy }),
     ...(hugePages === undefined ? {} : { hugePages }),
+    ...(pciDevices === undefined ? {} : { pciDevices: pciDevices.map(({ id, count }) => ({ id, count })) }),
     ...(machine === undefined ? {} : { machine }),
     ...(cpuModel === undefined ? {} : { cpuModel }),
     power,
@@ -101,7 +103,7 @@ function nicFromSpec(nic: NicRealizationSpec, host: string, features: ReadonlySe
 function statusFromObserved(observed: ObservedInstance, desired: DesiredInstance | undefined, host: string): InstanceRealizationStatus {
   const { since, waitingFor, permitEpoch, surrender, machine, cpuModel, accelerator, startedAt, restarts, boot, disks, guest, access } =
     observed;
-  const { problem: trouble, rescue, lastEnd, differences } = observed;
+  const { problem: trouble, rescue, lastEnd, differences, pciDevices } = observed;
   return {
     activity: activityFromObserved(observed, desired),
     since,
@@ -112,6 +114,7 @@ function statusFromObserved(observed: ObservedInstance, desired: DesiredInstance
     ...(machine === undefined ? {} : { machine }),
     ...(cpuModel === undefined ? {} : { cpuModel }),
     ...(accelerator === undefined ? {} : { accelerator }),
+    ...(pciDevices === undefined ? {} : { pciDevices: pciDevices.map(({ id }) => id) }),
     ...(startedAt === undefined ? {} : { startedAt }),
     restarts,
     ...(trouble === undefined ? {} : { trouble }),

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { type Candidate, explainRefusals, type Requirement, rankCandidates } from './placement.js';
+import { type Candidate, explainRefusals, type HostCapacity, type Requirement, rankCandidates } from './placement.js';
 
 const host: Candidate = {
   site: 'alpha',
@@ -33,6 +33,41 @@ describe('placement', () => {
       ['a1', false],
     ]);
     expect(explainRefusals(ranked.slice(1))).toContain('alpha/a1: the host cannot route out of networks (take the route table');
+  });
+
+  it('gives PCI devices only where there are equal ones that nobody has, and says what a host lacks', () => {
+    const l4 = { vendor: 'nvidia', model: 'L4', ram: 24 } as const;
+    const gpus = { need: 'gpu nvidia L4 24', by: 'gpu', ...l4, count: 2 } as const;
+    const nvme = { need: 'pci 144d:a80a', by: 'id', id: '144d:a80a', count: 1 } as const;
+    const withDevices = (name: string, devices: HostCapacity['devices'], deviceCounts = {}): Candidate => ({
+      ...host,
+      host: name,
+      capacity: { ...host.capacity, ...(devices === undefined ? {} : { devices }) },
+      claimed: { ...host.claimed, deviceCounts },
+    });
+    const able = withDevices('a2', [
+      { id: '10de:27b8', gpu: l4, count: 3 },
+      { id: '144d:a80a', name: 'Samsung NVMe', count: 1 },
+    ]);
+    const taken = { ...withDevices('a3', able.capacity.devices, { '10de:27b8': 2 }) };
+    const unnamed = withDevices('a4', [{ id: '10de:27b8', count: 4 }]);
+
+    const ranked = rankCandidates([host, able, taken, unnamed], { ...need, devices: [gpus, nvme] });
+
+    expect(ranked[0]).toMatchObject({
+      host: 'a2',
+      devices: [
+        { need: gpus.need, id: '10de:27b8', count: 2 },
+        { need: nvme.need, id: '144d:a80a', count: 1 },
+      ],
+    });
+    const said = explainRefusals(ranked.slice(1));
+    expect(said).toContain(
+      'alpha/a1: the host offers no PCI device to guests, 2 GPUs nvidia L4 of 24 GB needed (offer one with the agent’s --pci-devices ID=L4/24 on a1)',
+    );
+    expect(said).toContain('alpha/a3: 1 free of 3 of that kind, 2 GPUs nvidia L4 of 24 GB needed (free 1 of them on a3)');
+    expect(said).toContain('alpha/a4: the host offers 10de:27b8, 2 GPUs nvidia L4 of 24 GB needed (say which GPU it is with');
+    expect(rankCandidates([taken], need)[0]).not.toHaveProperty('devices');
   });
 
   it('takes dedicated CPUs and huge pages only where there are some, and judges by them only what asks for them', () => {

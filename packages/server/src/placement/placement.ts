@@ -3,6 +3,8 @@
  * the smallest change that would make it fit.
  */
 
+import { chooseDevices, type DeviceClaim, type DeviceCounts, type DeviceNeed, type DeviceOffer } from './devices.js';
+
 export interface Capacity {
   readonly vCPU: number;
   readonly memoryMiB: number;
@@ -12,6 +14,16 @@ export interface Capacity {
   /** MiB in huge pages of that size. Absent: none. */
   readonly huge2Mi?: number;
   readonly huge1Gi?: number;
+}
+
+/** What a host has for instances, PCI devices included. */
+export interface HostCapacity extends Capacity {
+  readonly devices?: readonly DeviceOffer[];
+}
+
+/** What is taken of it. */
+export interface Claimed extends Capacity {
+  readonly deviceCounts?: DeviceCounts;
 }
 
 export interface Candidate {
@@ -25,8 +37,8 @@ export interface Candidate {
   readonly firmwares: readonly string[];
   /** What it can do for NICs, of what not every host can. */
   readonly networking: readonly Networking[];
-  readonly capacity: Capacity;
-  readonly claimed: Capacity;
+  readonly capacity: HostCapacity;
+  readonly claimed: Claimed;
 }
 
 export type Networking = 'security-groups' | 'routes' | 'ipv6-routes' | 'public-addresses';
@@ -37,6 +49,8 @@ export interface Requirement extends Capacity {
   readonly architecture: string;
   readonly firmware: string;
   readonly networking: readonly Networking[];
+  /** PCI devices that it must have for itself. Absent: none. */
+  readonly devices?: readonly DeviceNeed[];
   /** Set when something already lives on one host, such as a block storage. */
   readonly host?: string;
   /** Its anti-affinity group, and by host the name of another instance of it there. */
@@ -53,6 +67,8 @@ export interface Verdict {
   readonly mend?: string;
   /** Share of the host's tightest resource left free afterwards, 0–1; higher is better. */
   readonly score: number;
+  /** Of a host that fits: the PCI devices it would get there. */
+  readonly devices?: readonly DeviceClaim[];
 }
 
 /** Ranks candidates, fitting ones first, then by free share, then by name so that equal inputs give equal answers. */
@@ -102,6 +118,9 @@ function judge(candidate: Candidate, requirement: Requirement): Verdict {
   }
   const lacking = requirement.networking.find((needed) => !candidate.networking.includes(needed));
   if (lacking !== undefined) return refuse(...networkingRefusals[lacking]);
+  const { devices: needs = [] } = requirement;
+  const choice = chooseDevices(candidate.host, candidate.capacity.devices ?? [], candidate.claimed.deviceCounts ?? {}, needs);
+  if (choice.type === 'lacking') return refuse(choice.reason, choice.mend);
   const free = subtract(candidate.capacity, candidate.claimed);
   for (const [resource, unit, provide] of capacityUnits) {
     const [needed, left, whole] = [requirement, free, candidate.capacity].map((each) => each[resource] ?? 0) as [number, number, number];
@@ -127,6 +146,7 @@ function judge(candidate: Candidate, requirement: Requirement): Verdict {
     fits: true,
     reason: `fits, ${Math.round(score * 100)} % of its tightest resource stays free`,
     score,
+    ...(choice.devices.length === 0 ? {} : { devices: choice.devices }),
   };
 }
 

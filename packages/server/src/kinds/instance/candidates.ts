@@ -1,9 +1,11 @@
 import { type HostInventory, type HostSpec, host as hostKind, type InstanceSpec, Problem, site as siteKind } from '@virt8ra/contract';
 import { claimedOn } from '../../capacity/claims.js';
+import type { DeviceOffer } from '../../placement/devices.js';
 import {
   type Candidate,
-  type Capacity,
+  type Claimed,
   explainRefusals,
+  type HostCapacity,
   type Requirement,
   rankCandidates,
   type Verdict,
@@ -62,10 +64,21 @@ export async function hostCandidates(context: KindContext, sites: readonly strin
   }));
 }
 
-const nothing: Capacity = { vCPU: 0, memoryMiB: 0, storageBytes: 0 };
+const nothing: Claimed = { vCPU: 0, memoryMiB: 0, storageBytes: 0 };
 
-export function capacityOf(inventory: HostInventory | undefined): Capacity {
-  return inventory?.capacity ?? nothing;
+export function capacityOf(inventory: HostInventory | undefined): HostCapacity {
+  return { ...(inventory?.capacity ?? nothing), devices: devicesOf(inventory) };
+}
+
+/** The PCI devices that guests of a host may have, or have, by id; a host that says nothing has none. */
+export function devicesOf(inventory: Pick<HostInventory, 'pci'> | undefined): readonly DeviceOffer[] {
+  const found = new Map<string, DeviceOffer>();
+  for (const { id, name, gpu, state } of inventory?.pci?.devices ?? []) {
+    if (state !== 'offered' && state !== 'held') continue;
+    const known = found.get(id);
+    found.set(id, { id, name: known?.name ?? name, gpu: known?.gpu ?? gpu, count: (known?.count ?? 0) + 1 });
+  }
+  return [...found.values()];
 }
 
 interface Cordon {
@@ -107,6 +120,7 @@ export function requirementOf(
     networking,
     apart,
     ...roomOf(parts.size),
+    ...(parts.size.devices === undefined ? {} : { devices: parts.size.devices }),
     storageBytes: parts.storageBytes - (pinned?.storageBytes ?? 0),
     ...(pinned === undefined ? {} : { host: pinned.host }),
   };
@@ -119,7 +133,7 @@ export async function placementFor(
   parts: InstanceParts,
   zone: string,
   pinned: Pin | undefined,
-): Promise<{ readonly best: Verdict | undefined; readonly capacity: Capacity; readonly refusal: string }> {
+): Promise<{ readonly best: Verdict | undefined; readonly capacity: HostCapacity; readonly refusal: string }> {
   const sites = zone === 'any' ? await siteNames(context) : [zone];
   const candidates = await hostCandidates(context, sites);
   const networking = await networkingNeeds(context.store, resource, parts.nicUids, zone);

@@ -7,7 +7,7 @@ import type { InstanceStatus } from './status.js';
 /** Reason of the condition that says what is in the way. */
 export const blocked = 'Blocked';
 /** Reasons that are over as soon as the instance is seen as it should be. */
-const passing: readonly (string | undefined)[] = ['Unknown', 'Differs', 'SwitchedItselfOff', 'Paused'];
+const passing: readonly (string | undefined)[] = ['Unknown', 'Differs', 'SwitchedItselfOff', 'Paused', 'DeviceLost'];
 
 /** The history entry an observation calls for, if any. */
 export function conditionFrom(
@@ -37,6 +37,8 @@ export function conditionFrom(
     if (!isSettled(activity, wanted)) {
       const down = troubled(seen.status);
       if (down !== undefined) return down;
+    } else if (wanted === 'on' && trouble?.code === 'device-lost') {
+      return { state: 'error', type: 'Observed', reason: 'DeviceLost', message: trouble.message };
     } else if (wanted === 'on' && differences.length > 0) {
       return { state: 'active', type: 'Observed', reason: 'Differs', message: differencesText(differences) };
     } else if (current.state !== 'active' || passing.includes(newest)) {

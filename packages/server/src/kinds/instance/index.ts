@@ -14,7 +14,7 @@ import type { InstanceStatus } from './status.js';
 
 export { accessTarget } from './access.js';
 export { assertApart, readApart, sharesHost } from './anti-affinity.js';
-export { assertOpenHost, hostCandidates, placementFor, requirementOf, siteNames } from './candidates.js';
+export { assertOpenHost, devicesOf, hostCandidates, placementFor, requirementOf, siteNames } from './candidates.js';
 export { assertDisksSettled } from './data-volumes.js';
 export type { InstanceContext } from './instance-context.js';
 export { instanceGroup, networkingNeeds, publicIpsOfInstance } from './networking.js';

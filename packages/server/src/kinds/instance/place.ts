@@ -51,6 +51,7 @@ export async function placeInstance(
         host: best.host,
         ...roomOf(parts.size),
         storageBytes: 0,
+        devices: best.devices ?? [],
       },
       ...parts.volumes.map((volume) => ({
         resourceUid: volume.uid,

@@ -1,6 +1,7 @@
 import { type InstanceSpec, Problem } from '@virt8ra/contract';
 import type { InstanceRealizationStatus, Observation } from '@virt8ra/driver';
-import { claimOfResource, claimOnHost, shrinkClaim } from '../../capacity/claims.js';
+import { claimedOn, claimOfResource, claimOnHost, keepDevices, shrinkClaim } from '../../capacity/claims.js';
+import { chooseDevices, devicesFor, joinDevices, sayNeed } from '../../placement/devices.js';
 import type { StoreTransaction } from '../../resources/store.js';
 import type { StoredResource } from '../../resources/stored-resource.js';
 import type { KindContext } from '../context.js';
@@ -30,6 +31,17 @@ export async function admitResize(
   if (inventory === undefined)
     throw new Problem('unavailable', `it is not known how large host ${host} is; try again when it is connected`);
   const room = roomOf(size);
+  const capacity = capacityOf(inventory);
+  const taken = (await claimedOn(tx.client, [host])).get(host)?.deviceCounts ?? {};
+  const choice = chooseDevices(host, capacity.devices ?? [], taken, size.devices ?? [], held.devices);
+  if (choice.type === 'lacking')
+    throw new Problem(
+      'exhausted',
+      `host ${host} cannot give it that: ${choice.reason} (${choice.mend}); nothing was changed. ${moveFirst(name)}`,
+      {
+        sources: [{ pointer: '/spec/skuRef' }],
+      },
+    );
   const wanted = {
     ...held,
     vCPU: Math.max(held.vCPU, room.vCPU),
@@ -37,16 +49,16 @@ export async function admitResize(
     dedicatedCPU: Math.max(held.dedicatedCPU, room.dedicatedCPU),
     huge2Mi: Math.max(held.huge2Mi, room.huge2Mi),
     huge1Gi: Math.max(held.huge1Gi, room.huge1Gi),
+    devices: joinDevices(held.devices, choice.devices),
   };
   try {
-    await claimOnHost(tx.client, host, capacityOf(inventory), [wanted]);
+    await claimOnHost(tx.client, host, capacity, [wanted]);
   } catch (error) {
     if (!(error instanceof Problem) || error.kind !== 'exhausted') throw error;
-    throw new Problem(
-      'exhausted',
-      `host ${host} has no room for ${sayRoom(size)}; nothing was changed. Move it first: virt8ra migrate ${name} --to SITE`,
-      { sources: [{ pointer: '/spec/skuRef' }], facts: error.facts },
-    );
+    throw new Problem('exhausted', `host ${host} has no room for ${sayRoom(size)}; nothing was changed. ${moveFirst(name)}`, {
+      sources: [{ pointer: '/spec/skuRef' }],
+      facts: error.facts,
+    });
   }
 }
 
@@ -61,10 +73,18 @@ export async function settleSize(
   const { activity, differences = [], trouble } = seen.status;
   const fits = activity === 'stopped' || (activity === 'running' && differences.length === 0 && trouble === undefined);
   if (!fits) return;
-  await context.store.transaction(async (tx) => await shrinkClaim(tx.client, resource.uid, roomOf(size)));
+  await context.store.transaction(async (tx) => {
+    await shrinkClaim(tx.client, resource.uid, roomOf(size));
+    const held = (await claimOfResource(tx.client, resource.uid))?.devices ?? [];
+    if (held.length > 0) await keepDevices(tx.client, resource.uid, devicesFor(held, size.devices ?? []));
+  });
 }
 
-function sayRoom({ vCPU, memoryMiB, cpuPolicy, hugePages }: InstanceSize): string {
+function moveFirst(name: string): string {
+  return `Move it first: virt8ra migrate ${name} --to SITE`;
+}
+
+function sayRoom({ vCPU, memoryMiB, cpuPolicy, hugePages, devices = [] }: InstanceSize): string {
   const processors = cpuPolicy === 'dedicated' ? `${vCPU} dedicated CPU${vCPU === 1 ? '' : 's'}` : `${vCPU} vCPU`;
-  return `${processors} and ${memoryMiB / 1024} GiB of memory${hugePages === undefined ? '' : ` in pages of ${hugePages === '2Mi' ? '2 MiB' : '1 GiB'}`}`;
+  return `${processors} and ${memoryMiB / 1024} GiB of memory${hugePages === undefined ? '' : ` in pages of ${hugePages === '2Mi' ? '2 MiB' : '1 GiB'}`}${devices.map((each) => `, ${sayNeed(each)}`).join('')}`;
 }

@@ -1,5 +1,14 @@
-import { type CpuPolicy, cpuPolicies, type HugePageSize, hugePageSizes, type instanceSku } from '@virt8ra/contract';
+import {
+  type CpuPolicy,
+  cpuPolicies,
+  type HugePageSize,
+  hugePageSizes,
+  type instanceSku,
+  type PciNeed,
+  pciNeedsFrom,
+} from '@virt8ra/contract';
 import type { Static } from 'typebox';
+import type { DeviceNeed } from '../../placement/devices.js';
 import type { Capacity } from '../../placement/placement.js';
 import type { StoredResource } from '../../resources/stored-resource.js';
 
@@ -11,6 +20,8 @@ export interface InstanceSize {
   readonly cpuPolicy?: CpuPolicy;
   /** Absent: memory is in whatever pages the host has. */
   readonly hugePages?: HugePageSize;
+  /** PCI devices of its host, which it has for itself. Absent: none. */
+  readonly devices?: readonly DeviceNeed[];
 }
 
 type Sku = Pick<StoredResource<Static<typeof instanceSku.spec>>, 'spec' | 'extensions'>;
@@ -19,12 +30,24 @@ type Sku = Pick<StoredResource<Static<typeof instanceSku.spec>>, 'spec' | 'exten
 export function sizeOf({ spec, extensions }: Sku): InstanceSize {
   const cpuPolicy = cpuPolicies.find((known) => known === extensions['virt8ra.cpu-policy']);
   const hugePages = hugePageSizes.find((known) => known === extensions['virt8ra.huge-pages']);
+  const devices = [...gpuNeeds(spec), ...pciNeedsFrom(extensions['virt8ra.pci']).map(pciNeed)];
   return {
     vCPU: spec.vCPU,
     memoryMiB: spec.ram * 1024,
     ...(cpuPolicy === undefined ? {} : { cpuPolicy }),
     ...(hugePages === undefined ? {} : { hugePages }),
+    ...(devices.length === 0 ? {} : { devices }),
   };
+}
+
+function gpuNeeds({ gpu }: Sku['spec']): readonly DeviceNeed[] {
+  if (gpu === undefined) return [];
+  const { count, vendor, model, ram } = gpu;
+  return [{ need: `gpu ${vendor} ${model} ${ram}`, count, by: 'gpu', vendor, model, ram }];
+}
+
+function pciNeed({ id, count }: PciNeed): DeviceNeed {
+  return { need: `pci ${id}`, count, by: 'id', id };
 }
 
 /** The room that it takes on a host. Dedicated processors and huge pages are none of those that others share. */

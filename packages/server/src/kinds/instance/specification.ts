@@ -1,6 +1,8 @@
 import type { Id, InstanceSpec, Permit, SiteSpec } from '@virt8ra/contract';
 import { Problem, site } from '@virt8ra/contract';
 import type { Handle, InstanceRealizationSpec } from '@virt8ra/driver';
+import { claimedDevices } from '../../capacity/claims.js';
+import { countDevices, devicesFor, sayNeed } from '../../placement/devices.js';
 import type { StoredResource } from '../../resources/stored-resource.js';
 import type { KindContext } from '../context.js';
 import { ensureNetworkOnHost } from '../network/index.js';
@@ -10,6 +12,7 @@ import { guestCare } from './guest-care.js';
 import { instanceGroup } from './networking.js';
 import { partsOfInstance } from './parts.js';
 import type { PowerIntent } from './power.js';
+import type { InstanceSize } from './size.js';
 
 /** What a site is asked for: everything but where it is and whether it may run. */
 export interface RealizationOverrides extends PowerIntent {
@@ -44,6 +47,8 @@ export async function realizationSpecOf(
   }
   const vendorData = (await context.store.get<SiteSpec>(site, { name: at.site }))?.spec.vendorData;
   const groups = await securityGroupsOf(context, resource, nics, at, handles);
+  const { devices: needs = [], ...size } = parts.size;
+  const pciDevices = await pciDevicesOf(context, resource, at.host, needs);
   const { rescue, permit, surrenderEpoch, machine, cpuModel, volumes, power, restarts } = overrides;
   return {
     instance: resource.uid,
@@ -51,7 +56,8 @@ export async function realizationSpecOf(
     host: at.host,
     architecture: parts.architecture,
     firmware: parts.firmware,
-    ...parts.size,
+    ...size,
+    ...(pciDevices.length === 0 ? {} : { pciDevices }),
     power,
     restarts,
     volumes,
@@ -82,6 +88,22 @@ export async function realizationSpecOf(
     ...(machine === undefined ? {} : { machine }),
     ...(cpuModel === undefined ? {} : { cpuModel }),
   };
+}
+
+/** What its claim on that host has for it. Raises `exhausted` when that is less than it needs: without its devices it is not the same instance. */
+async function pciDevicesOf(
+  context: KindContext,
+  { uid, address }: StoredResource<InstanceSpec>,
+  host: string,
+  needs: NonNullable<InstanceSize['devices']>,
+): Promise<NonNullable<InstanceRealizationSpec['pciDevices']>> {
+  if (needs.length === 0) return [];
+  const claimed = await context.store.transaction(async (tx) => await claimedDevices(tx.client, uid, host));
+  const devices = devicesFor(claimed, needs);
+  const missing = needs.find(({ need }) => !devices.some((each) => each.need === need));
+  if (missing !== undefined)
+    throw new Problem('exhausted', `instance ${address.name} has no claim to ${sayNeed(missing)} on host ${host}; move it to one that has`);
+  return Object.entries(countDevices(devices)).map(([id, count]) => ({ id, count }));
 }
 
 /** Makes the groups of each NIC on the host, those of its instance included. Raises `unavailable` while one cannot be made there. */

@@ -25,6 +25,8 @@ export interface InstanceStatus {
   placement?: Placement;
   addresses?: string[];
   accelerator?: string;
+  /** Ids of PCI devices of its host that the running guest has. Undefined in a patch: taken out. */
+  pciDevices?: readonly string[] | undefined;
   /** Undefined in a patch: taken out. */
   guest?: Observed<GuestFacts> | undefined;
   rescue?: Rescue | undefined;
@@ -53,7 +55,7 @@ export function statusFromObservation(
       activity: { value: 'stopped', source: observation.source, observedAt: observation.at },
     };
   }
-  const { activity, accelerator, lastEnd, differences, guest } = observation.status;
+  const { activity, accelerator, lastEnd, differences, guest, pciDevices } = observation.status;
   const on = activity === 'running' || activity === 'paused' || activity === 'stopping';
   return {
     ...power(on ? 'on' : 'off', previous, observation.status.since ?? observation.at),
@@ -63,6 +65,7 @@ export function statusFromObservation(
       previous,
     ),
     ...(accelerator === undefined ? {} : { accelerator }),
+    ...(pciDevices === undefined && previous.pciDevices === undefined ? {} : { pciDevices }),
     ...(lastEnd === undefined ? {} : { lastEnd }),
     ...(differences === undefined && previous.differences === undefined ? {} : { differences: differences ?? [] }),
   };

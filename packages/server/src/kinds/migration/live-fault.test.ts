@@ -39,6 +39,10 @@ it('says what is in the way', () => {
   expect(ask({ qemuVersion: '7.2.3' })).toContain('older (7.2.3)');
   expect(ask({ mode: 'user' })).toContain('networks differently');
   expect(ask({}, {}, { parts: { firmware: 'UEFI' } })).toContain('UEFI');
+  const started = { machine: 'pc-q35-7.2', cpuModel: 'Westmere-v1', accelerator: 'tcg' };
+  expect(ask({}, {}, { status: { ...started, pciDevices: ['10de:27b8'] } })).toContain('PCI devices of its host');
+  const devices = [{ need: 'pci 144d:a80a', by: 'id', id: '144d:a80a', count: 1 }] as const;
+  expect(ask({}, {}, { parts: { firmware: 'BIOS', size: { devices } } })).toContain('warm or cold');
   expect(ask({}, {}, { status: {} })).toContain('not known yet');
   expect(ask({}, {}, { target: undefined })).toContain('has not told');
 });

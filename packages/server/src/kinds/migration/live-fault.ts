@@ -3,8 +3,8 @@ import type { InstanceParts } from '../instance/index.js';
 
 /** What decides whether a guest's memory means the same on another host. */
 export interface LiveQuestion {
-  readonly parts: Pick<InstanceParts, 'firmware'>;
-  readonly status: Pick<InstanceRealizationStatus, 'machine' | 'cpuModel' | 'accelerator'>;
+  readonly parts: Pick<InstanceParts, 'firmware'> & { readonly size?: Pick<InstanceParts['size'], 'devices'> };
+  readonly status: Pick<InstanceRealizationStatus, 'machine' | 'cpuModel' | 'accelerator' | 'pciDevices'>;
   readonly source: HostObservation | undefined;
   readonly target: HostObservation | undefined;
 }
@@ -19,7 +19,10 @@ export function liveFault({ parts, status, source, target }: LiveQuestion): stri
   const to = target?.inventory;
   if (source === undefined || target === undefined || from === undefined || to === undefined) return 'one of the hosts is not known';
   if (parts.firmware !== 'BIOS') return `guests with ${parts.firmware} firmware can only be moved warm or cold`;
-  const { machine, cpuModel, accelerator } = status;
+  const { machine, cpuModel, accelerator, pciDevices = [] } = status;
+  // As its guest was started, and as it would be at the target.
+  if (pciDevices.length > 0 || (parts.size?.devices ?? []).length > 0)
+    return 'it has PCI devices of its host, whose state cannot be carried to others; a warm or cold move boots it with equal ones';
   if (machine === undefined || cpuModel === undefined) return 'its machine type and CPU model are not known yet';
   const { hypervisor } = to;
   if ((accelerator ?? from.hypervisor.accelerator) !== hypervisor.accelerator)

@@ -3,7 +3,7 @@ import type { HostObservation, InstanceRealizationStatus } from '@virt8ra/driver
 import type { Realization } from '../../resources/ledger-types.js';
 import type { StoredResource } from '../../resources/stored-resource.js';
 import type { KindContext } from '../context.js';
-import type { InstanceParts, InstanceStatus } from '../instance/index.js';
+import type { InstanceStatus } from '../instance/index.js';
 import { type LiveQuestion, liveFault } from './live-fault.js';
 import type { Place } from './plan.js';
 
@@ -13,9 +13,9 @@ export type LiveOutlook = (to: Place) => Promise<string | undefined>;
 /** What a guest began as: as its site sees it now, else as it was recorded. */
 export function startedAs(
   { facts }: Pick<Realization, 'facts'>,
-  { machine, cpuModel, accelerator }: Partial<InstanceRealizationStatus>,
+  { machine, cpuModel, accelerator, pciDevices }: Partial<InstanceRealizationStatus>,
 ): LiveQuestion['status'] {
-  const known = { machine: machine ?? textOf(facts['machine']), cpuModel: cpuModel ?? textOf(facts['cpuModel']), accelerator };
+  const known = { machine: machine ?? textOf(facts['machine']), cpuModel: cpuModel ?? textOf(facts['cpuModel']), accelerator, pciDevices };
   return Object.fromEntries(Object.entries(known).filter(([, value]) => value !== undefined));
 }
 
@@ -32,7 +32,7 @@ export async function hostsAt(context: KindContext, sites: readonly string[]): P
 export async function liveOutlookOf(
   context: KindContext,
   { uid }: Pick<StoredResource<InstanceSpec, InstanceStatus>, 'uid'>,
-  parts: Pick<InstanceParts, 'firmware'>,
+  parts: LiveQuestion['parts'],
   from: Place,
 ): Promise<LiveOutlook> {
   const { instances } = await context.sites.connectionOf(from.site);

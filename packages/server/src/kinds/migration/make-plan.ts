@@ -83,7 +83,7 @@ export async function makePlan(context: KindContext, step: StepContext, input: M
     assertNotInRescue(moved);
     await assertApart(tx, moved, to.host);
     await assertOpenHost(tx, to.host);
-    await claimOnHost(tx.client, to.host, capacity, incomingClaims(input.instance, survey.parts, to));
+    await claimOnHost(tx.client, to.host, capacity, incomingClaims(input.instance, survey.parts, { ...to, devices: best.devices ?? [] }));
     const plan = await intendMove(tx, {
       input,
       name: moved.address.name,
@@ -186,10 +186,14 @@ async function primaryOf(
   return { ...primary, handle: primary.handle };
 }
 
-function incomingClaims(instance: Id<'resource'>, parts: InstanceParts, { site, host }: Place): Parameters<typeof claimOnHost>[3] {
+function incomingClaims(
+  instance: Id<'resource'>,
+  parts: InstanceParts,
+  { site, host, devices }: Place & Required<Pick<Verdict, 'devices'>>,
+): Parameters<typeof claimOnHost>[3] {
   const at = { role: 'incoming', site, host } as const;
   return [
-    { ...at, resourceUid: instance, ...roomOf(parts.size), storageBytes: 0 },
+    { ...at, resourceUid: instance, ...roomOf(parts.size), storageBytes: 0, devices },
     ...parts.volumes.map(({ uid, spec }) => ({
       ...at,
       resourceUid: uid,

@@ -1,11 +1,14 @@
 import { account, host, type Observed, Problem, publicIp, type SiteSpec, site } from '@virt8ra/contract';
+import type { HostObservation } from '@virt8ra/driver';
 import type { Pool } from 'pg';
 import { claimedOn } from '../../capacity/claims.js';
-import type { Capacity } from '../../placement/placement.js';
+import type { DeviceOffer } from '../../placement/devices.js';
+import type { Capacity, Claimed } from '../../placement/placement.js';
 import type { StoredResource } from '../../resources/stored-resource.js';
 import type { KindBehaviour } from '../behaviour.js';
 import { blockStorageBoundTo } from '../block-storage/index.js';
 import type { KindContext } from '../context.js';
+import { devicesOf } from '../instance/index.js';
 import { addressesTaken, assertPool, lockPool, poolOf, sitesWithPool } from '../public-ip/index.js';
 import { assertVendorData } from './vendor-data.js';
 
@@ -25,6 +28,8 @@ export interface SiteStatus {
     readonly storageGBFree: number;
   } & SetApart;
   architectures?: readonly string[];
+  /** PCI devices that hosts offer to guests; absent where there are none. */
+  pciDevices?: readonly (DeviceOffer & { readonly free: number })[];
   publicAddressesTaken?: number;
 }
 
@@ -106,6 +111,7 @@ async function presentSite(
     );
     const total = sum(hosts.flatMap(({ inventory }) => (inventory === undefined ? [] : [inventory.capacity])));
     const taken = sum([...claimed.values()]);
+    const pciDevices = devicesAt(hosts, claimed);
     return {
       reachable: observed(hosts.some(({ connected }) => connected)),
       hosts: hosts.length,
@@ -121,11 +127,27 @@ async function presentSite(
         ...setApart('huge1Gi', total, taken),
       },
       architectures: [...new Set(hosts.flatMap(({ inventory }) => (inventory === undefined ? [] : [inventory.architecture])))].sort(),
+      ...(pciDevices.length === 0 ? {} : { pciDevices }),
     };
   } catch (error) {
     context.log.debug('a site cannot be asked', { site: name, error });
     return { reachable: observed(false) };
   }
+}
+
+function devicesAt(
+  hosts: readonly Pick<HostObservation, 'host' | 'inventory'>[],
+  claimed: ReadonlyMap<string, Claimed>,
+): NonNullable<SiteStatus['pciDevices']> {
+  const found = new Map<string, DeviceOffer & { readonly free: number }>();
+  for (const { host: name, inventory } of hosts) {
+    for (const { id, count, ...what } of devicesOf(inventory)) {
+      const free = Math.max(count - (claimed.get(name)?.deviceCounts?.[id] ?? 0), 0);
+      const before = found.get(id);
+      found.set(id, { id, ...what, ...before, count: (before?.count ?? 0) + count, free: (before?.free ?? 0) + free });
+    }
+  }
+  return [...found.values()];
 }
 
 const bytesPerGB = 1_000_000_000;
