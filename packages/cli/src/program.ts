@@ -13,6 +13,7 @@ import type { GetFlags } from './commands/resource-get.js';
 import type { WaitFlags } from './commands/resource-wait.js';
 import type { WatchFlags } from './commands/resource-watch.js';
 import type { CommandWords } from './completion/complete-words.js';
+import { addContextCommands } from './context-commands.js';
 import { formats } from './output/format.js';
 import type { GlobalFlags, Session } from './session.js';
 import { addStreamCommands } from './stream-commands.js';
@@ -99,7 +100,7 @@ function buildProgram(terminal: Terminal, surroundings: Surroundings): Command {
   addVolumeCommands(program, withSession);
   addTopologyCommands(program, withSession);
   addUpdateCommands(program, withSession);
-  addContextCommands(program, terminal);
+  addContextCommands(program, terminal, withSession);
   addSelfCommands(program, terminal);
   return program;
 }
@@ -306,44 +307,6 @@ function addTopologyCommands(program: Command, withSession: WithSession): void {
     .action((name: string, options: DrainFlags, command: Command) =>
       withSession(command, async (session) => (await import('./commands/host-drain.js')).hostDrain(session, name, options)),
     );
-}
-
-function addContextCommands(program: Command, terminal: Terminal): void {
-  program
-    .command('login')
-    .description('save a control plane and a token as a context; the token comes from a file, VIRT8RA_TOKEN or standard input')
-    .option('--server <url>', 'URL of the control plane')
-    .option('--token-file <path>', 'file with the token; - is standard input')
-    .option('--ca-file <path>', 'PEM certificates to trust')
-    .option('--name <name>', 'name of the context; default is the host of the URL')
-    .action(async (_options: unknown, command: Command) =>
-      (await import('./commands/context-login.js')).contextLogin(terminal, command.optsWithGlobals()),
-    );
-  const context = program.command('context').description('contexts: which control plane, tenant and workspace');
-  context
-    .command('list')
-    .description('print contexts')
-    .action(async (_options: unknown, command: Command) =>
-      (await import('./commands/context-list.js')).contextList(terminal, command.optsWithGlobals()),
-    );
-  context
-    .command('use')
-    .description('make a context the current one; --tenant and --workspace change it')
-    .argument('<name>')
-    .action(async (name: string, _options: unknown, command: Command) =>
-      (await import('./commands/context-use.js')).contextUse(terminal, name, command.optsWithGlobals()),
-    );
-  context
-    .command('show')
-    .description('print what is in use now')
-    .action(async (_options: unknown, command: Command) =>
-      (await import('./commands/context-show.js')).contextShow(terminal, command.optsWithGlobals()),
-    );
-  context
-    .command('delete')
-    .description('forget a context and its token')
-    .argument('<name>')
-    .action(async (name: string) => (await import('./commands/context-delete.js')).contextDelete(terminal, name));
 }
 
 function addSelfCommands(program: Command, terminal: Terminal): void {

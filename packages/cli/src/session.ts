@@ -9,6 +9,7 @@ import {
 } from '@virt8ra/contract';
 import { type Client, createClient, kindFromNoun, partsOf } from './client/index.js';
 import { type Context, readContexts } from './context/context-file.js';
+import { freshToken } from './login/fresh-token.js';
 import type { Format } from './output/format.js';
 import type { Terminal } from './terminal.js';
 
@@ -57,9 +58,12 @@ export async function openSession(terminal: Terminal, flags: GlobalFlags): Promi
     );
   }
   const server = flags.context === undefined ? (environment.server ?? context.server) : context.server;
-  const token = flags.context === undefined ? (environment.token ?? context.token) : context.token;
+  const given = flags.context === undefined ? environment.token : undefined;
   if (server === undefined) throw new Problem('unauthorized', 'no control plane is known yet');
-  if (token === undefined) throw new Problem('unauthorized', `no token for ${server} is known`);
+  // What was kept for one server is not shown to another, not even to be renewed.
+  const kept = contextName === undefined || given !== undefined ? undefined : file.contexts[contextName];
+  const token = given ?? (kept === undefined || contextName === undefined ? context.token : await freshToken(terminal, contextName, kept));
+  if (token === undefined || token === '') throw new Problem('unauthorized', `no token for ${server} is known`);
   const options = { server, token, ca: context.ca, signal: terminal.signal };
   return {
     terminal,

@@ -1,13 +1,18 @@
 import { readFile } from 'node:fs/promises';
 import { Problem, region } from '@virt8ra/contract';
 import { createClient } from '../client/index.js';
+import { createTransport } from '../client/transport.js';
 import { type Context, contextPath, readContexts, writeContexts } from '../context/context-file.js';
+import { loginOf } from '../login/fresh-token.js';
+import { type LoginIssuer, loginByDevice } from '../login/oidc-login.js';
 import type { GlobalFlags } from '../session.js';
 import type { Terminal } from '../terminal.js';
 
 export interface LoginFlags extends GlobalFlags {
   readonly server?: string;
   readonly tokenFile?: string;
+  readonly device?: boolean;
+  readonly issuer?: string;
   readonly caFile?: string;
   readonly name?: string;
 }
@@ -20,7 +25,8 @@ export async function contextLogin(terminal: Terminal, flags: LoginFlags): Promi
   const server = flags.server ?? environment.server ?? previous?.server;
   if (server === undefined) throw new Problem('invalid-request', 'name the control plane: --server https://HOST[:PORT]');
   const ca = flags.caFile === undefined ? previous?.ca : await readText(flags.caFile);
-  const token = await readToken(terminal, flags);
+  const came = flags.device === true ? await tokenByDevice(terminal, flags, { server, ca }) : { token: await readToken(terminal, flags) };
+  const { token } = came;
   const client = createClient({ server, token, ca, patienceSeconds: 5, signal: terminal.signal });
   const regions: string[] = [];
   for await (const item of client.list(region, {})) regions.push(item.metadata.name);
@@ -30,7 +36,7 @@ export async function contextLogin(terminal: Terminal, flags: LoginFlags): Promi
   const name = flags.name ?? new URL(server).host;
   const context: Context = {
     server: client.server,
-    token,
+    ...came,
     ...(tenant === undefined ? {} : { tenant }),
     ...(workspace === undefined ? {} : { workspace }),
     ...(ca === undefined ? {} : { ca }),
@@ -42,6 +48,25 @@ export async function contextLogin(terminal: Terminal, flags: LoginFlags): Promi
   terminal.out(
     `logged in to ${client.server} (region ${regions.join(', ') || 'unnamed'}); context ${name} saved in ${contextPath(environment.configFolder)}\n`,
   );
+}
+
+/** By the issuer that the control plane names, or the one of several that the flags do. */
+async function tokenByDevice(
+  terminal: Terminal,
+  flags: LoginFlags,
+  { server, ca }: { readonly server: string; readonly ca: string | undefined },
+): Promise<Pick<Context, 'token' | 'login'>> {
+  const transport = createTransport({ server, ca, patienceSeconds: 5, signal: terminal.signal });
+  const { text } = await transport.call({ method: 'GET', path: 'providers/virt8ra.identity/v1beta1/login' });
+  const { issuers } = JSON.parse(text) as { readonly issuers: readonly LoginIssuer[] };
+  const names = issuers.map(({ name }) => name).join(', ');
+  if (issuers.length === 0) throw new Problem('unsupported', `${server} names no issuer to log in at; use --token-file`);
+  const chosen = issuers.filter(({ name }) => flags.issuer === undefined || name === flags.issuer);
+  const [issuer] = chosen;
+  if (issuer === undefined) throw new Problem('not-found', `there is no issuer ${flags.issuer}; there are ${names}`);
+  if (chosen.length > 1) throw new Problem('invalid-request', `name one of the issuers by --issuer: ${names}`);
+  const tokens = await loginByDevice(issuer, { tell: terminal.err, signal: terminal.signal, now: terminal.now });
+  return { token: tokens.token, login: loginOf({ ...issuer, ...tokens }) };
 }
 
 function travelsInTheOpen(server: string): boolean {

@@ -5,7 +5,16 @@ import { Problem } from '@virt8ra/contract';
 /** A control plane with the right to speak to it and the place to work in. */
 export interface Context {
   readonly server: string;
+  /** Empty: logged out. */
   readonly token: string;
+  /** Where the token came from, and what renews it. */
+  readonly login?: {
+    readonly name: string;
+    readonly issuer: string;
+    readonly clientId: string;
+    readonly expiresAtMs: number;
+    readonly refreshToken?: string;
+  };
   readonly tenant?: string;
   readonly workspace?: string;
   /** PEM text of the certificates to trust, when the system does not know them. */
