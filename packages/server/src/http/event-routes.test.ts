@@ -154,6 +154,26 @@ describe('the change feed over HTTP', () => {
     expect(names(await stranger.reached(1))).toEqual(['put gdansk']);
   });
 
+  it('shows only what the subject may get at that moment', async () => {
+    const stream = await watch(`${eventsPath}?kinds=block-storage,site`, { token: 'roleless-token' });
+    const changed = async (name: string): Promise<void> => {
+      await putDisk(name);
+      await server.call('PUT', `${sitesPath}/after-${name}`, { body: { spec: siteSpec }, token: 'operator-token' });
+    };
+    await changed('unseen');
+    await stream.reached(1);
+    await server.assign('dan', 'seca.workspace-viewer');
+    await expect.poll(async () => (await server.call('GET', `${disksPath}/unseen`, { token: 'roleless-token' })).statusCode).toBe(200);
+    await changed('seen');
+    await stream.reached(3);
+    await server.assign('dan', undefined);
+    await expect
+      .poll(async () => (await server.call('GET', `${disksPath}/seen`, { token: 'roleless-token' })).statusCode, { timeout: 3000 })
+      .toBe(404);
+    await changed('gone');
+    expect(names(await stream.reached(4))).toEqual(['put after-unseen', 'put seen', 'put after-seen', 'put after-gone']);
+  });
+
   it.each([
     ['?since=yesterday', 400],
     ['?labels=env', 400],

@@ -144,6 +144,17 @@ describe.skipIf(!(await postgresIsThere()))('streams over HTTP', () => {
     expect(JSON.parse(close?.after ?? '')).toEqual({ seconds: expect.any(Number), toInstance: 5, fromInstance: 4, ended: 'done' });
   });
 
+  it('end when what allowed them is taken away', async () => {
+    const headers = { authorization: 'Bearer roleless-token' };
+    expect((await refused(`${web}/console`, headers)).status).toBe(404);
+    await server.assign('dan', 'seca.workspace-editor');
+    await expect.poll(async () => (await server.call('GET', web, { token: 'roleless-token' })).statusCode, { timeout: 3000 }).toBe(200);
+    const { socket, frames } = await opened(`${web}/console`, headers);
+    await server.assign('dan', undefined);
+    await once(socket, 'close');
+    expect(JSON.parse(frames.at(-1)?.octets ?? '')).toMatchObject({ type: 'ended', code: 'closed' });
+  });
+
   it('take how a console is wanted from the query', async () => {
     await opened(`${web}/console?write=take&scrollback=100`);
     await opened(`${web}/vnc`);

@@ -9,6 +9,7 @@ import {
   network,
   Problem,
   region,
+  roleAssignment,
   site,
   storageSku,
   subnet,
@@ -30,6 +31,7 @@ import type { OpenStream, StreamRoutesOptions } from '../stream-routes.js';
 const subjects: Readonly<Record<string, Omit<Subject, 'remote'>>> = {
   'operator-token': { name: 'operator', operator: true, tenants: 'all' },
   'acme-token': { name: 'ann', operator: false, tenants: ['acme', 'second'], roles: ['seca.admin'] },
+  'roleless-token': { name: 'dan', operator: false, tenants: ['acme'] },
   'other-token': { name: 'bob', operator: false, tenants: ['other'], roles: ['seca.admin'] },
 };
 
@@ -48,6 +50,8 @@ export interface TestServer {
   readonly nudged: string[];
   readonly content: { bytes: Buffer };
   call(method: 'GET' | 'PUT' | 'POST' | 'DELETE' | 'PATCH' | 'HEAD', path: string, call?: Call): Promise<LightMyRequestResponse>;
+  /** Gives a role in tenant acme, or takes all of the subject's away, as another replica would. */
+  assign(sub: string, role: string | undefined): Promise<void>;
   stop(): Promise<void>;
 }
 
@@ -112,6 +116,14 @@ export async function startTestServer({ openStream, streamLimits, ...options }: 
           ...headers,
         },
         ...(body === undefined ? {} : { payload: typeof body === 'string' || Buffer.isBuffer(body) ? body : JSON.stringify(body) }),
+      });
+    },
+    async assign(sub, role) {
+      const address = { tenant: 'acme', name: `of-${sub}` };
+      await store.transaction(async (tx) => {
+        const spec = { subs: [sub], roles: [role], scopes: [{}] };
+        if (role !== undefined) await tx.put({ kind: roleAssignment, address, spec, state: 'active', conditions: [] });
+        else await tx.remove((await tx.lockAt(roleAssignment, address))?.uid ?? 'res_');
       });
     },
     async stop() {
