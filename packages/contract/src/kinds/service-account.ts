@@ -18,6 +18,7 @@ export const serviceAccount = defineKind({
   regional: false,
   aliases: ['sa'],
   actions: ['token'],
+  answering: ['token'],
   actionBodies: {
     token: Type.Object(
       { lifetimeSeconds: Type.Optional(Type.Integer({ minimum: accountTokenSeconds.least, maximum: accountTokenSeconds.most })) },

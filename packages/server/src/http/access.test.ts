@@ -1,4 +1,14 @@
-import { type Address, type Kind, kinds, role, roleAssignment, urnFromAddress, workspace } from '@virt8ra/contract';
+import {
+  type Address,
+  type Kind,
+  kinds,
+  type PlacePart,
+  partsOfScope,
+  role,
+  roleAssignment,
+  urnFromAddress,
+  workspace,
+} from '@virt8ra/contract';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { createRoleAssignmentBehaviour, createRoleBehaviour, seedSystemRoles } from '../kinds/authorization/index.js';
 import type { KindBehaviour, Subject } from '../kinds/behaviour.js';
@@ -42,22 +52,24 @@ beforeAll(async () => {
   } as Parameters<typeof startTestServer>[0]);
   await seedSystemRoles(server.store, ['acme', 'other'], kinds);
   for (const tenant of ['acme', 'other']) {
-    for (const kind of [
-      workspace,
-      ...governed.filter((each) => each.kind !== workspace.kind && each.scope !== 'network'),
-      ...governed.filter((each) => each.scope === 'network'),
-    ])
-      for (const within of kind.scope === 'tenant' ? ['prod'] : ['prod', 'test']) await seed(kind, addressIn(kind, tenant, within));
+    // What lies in something comes after it.
+    const ordered = [workspace, ...governed.filter((each) => each.kind !== workspace.kind)].sort(
+      (one, other) => partsOfScope[one.scope].length - partsOfScope[other.scope].length,
+    );
+    for (const kind of ordered)
+      for (const within of isInside(kind) ? ['prod', 'test'] : ['prod']) await seed(kind, addressIn(kind, tenant, within));
     await seed(workspace, { tenant, name: 'test' });
   }
 }, 120_000);
 afterAll(async () => await server.stop());
 
 function addressIn(kind: Kind, tenant: string, within: string): Address {
-  const name = kind.kind === workspace.kind ? within : 'x';
-  if (kind.scope === 'tenant') return { tenant, name };
-  return kind.scope === 'workspace' ? { tenant, workspace: within, name } : { tenant, workspace: within, network: 'x', name };
+  const all: Readonly<Record<PlacePart, string>> = { tenant, workspace: within, network: 'x', cluster: 'x' };
+  const place = Object.fromEntries(partsOfScope[kind.scope].map((part) => [part, all[part]]));
+  return { ...place, name: kind.kind === workspace.kind ? within : 'x' };
 }
+
+const isInside = (kind: Kind): boolean => partsOfScope[kind.scope].includes('workspace');
 
 async function seed(kind: Kind, address: Address): Promise<void> {
   await server.store.transaction(
@@ -143,7 +155,7 @@ describe('every route below a tenant', () => {
 
   it('is for reading only to a viewer, in its workspace only', async () => {
     expect(await assign('view', { subs: ['bob'], roles: ['seca.workspace-viewer'], scopes: [{ workspaces: ['prod'] }] })).toBe(201);
-    for (const kind of governed.filter((each) => each.scope === 'workspace' || each.scope === 'network')) {
+    for (const kind of governed.filter(isInside)) {
       const at = (within: string): string => `/providers/${urnFromAddress(kind, addressIn(kind, 'acme', within))}`;
       expect((await call('bob', 'GET', at('prod'))).status, kind.kind).toBe(200);
       expect((await call('bob', 'GET', at('prod').replace(/\/x$/, ''))).status, kind.kind).toBe(200);
