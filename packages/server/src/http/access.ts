@@ -53,8 +53,9 @@ export function addAccess(app: FastifyInstance, { pool, kinds, region, staleMs }
     if (tenant === undefined || subject.operator) return { names: undefined };
     const ask = (given: Sight['grants']) => answer(sightOf(subject, given), question);
     // Most tokens are allowed by a role of their own, which needs no look at the database.
-    const early = ask(grants.ofToken(subject));
-    return early.names === undefined ? early : ask(await grants.of(subject, tenant));
+    const own = grants.ofToken(subject);
+    const early = own.length === 0 ? undefined : ask(own);
+    return early !== undefined && early.names === undefined ? early : ask(await grants.of(subject, tenant));
   };
 
   const routes: { method: string; path: string }[] = [];

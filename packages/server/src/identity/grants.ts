@@ -85,7 +85,9 @@ export function createGrants({ pool, kinds, staleMs = 1000, now = () => performa
     async of(subject, tenant) {
       const subjects = tenants.get(tenant) ?? new Map<string, Entry>();
       tenants.set(tenant, subjects);
-      const key = JSON.stringify([subject.name, subject.subs, subject.roles]);
+      const { name, subs, roles } = subject;
+      // No name is a list, so that the short key is nobody else's.
+      const key = subs === undefined && roles === undefined ? name : JSON.stringify([name, subs, roles]);
       const known = subjects.get(key);
       // Counted from before it was read: what was changed since then may not be in it.
       if (known !== undefined && now() - known.readAt < staleMs) return await known.grants;
