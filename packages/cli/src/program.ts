@@ -1,7 +1,6 @@
 import { Command, CommanderError, Option } from 'commander';
+import { addAuditCommands } from './audit-commands.js';
 import type { EventFlags } from './commands/event-list.js';
-import type { DrainFlags } from './commands/host-drain.js';
-import type { EnrolFlags } from './commands/host-enrol.js';
 import type { ImportFlags } from './commands/image-import.js';
 import type { PowerFlags } from './commands/instance-power.js';
 import type { RescueFlags } from './commands/instance-rescue.js';
@@ -18,6 +17,7 @@ import { formats } from './output/format.js';
 import type { GlobalFlags, Session } from './session.js';
 import { addStreamCommands } from './stream-commands.js';
 import type { Terminal } from './terminal.js';
+import { addTopologyCommands } from './topology-commands.js';
 import { addUpdateCommands } from './update-commands.js';
 import { cliVersion } from './version.js';
 import { addVolumeCommands } from './volume-commands.js';
@@ -94,9 +94,11 @@ function buildProgram(terminal: Terminal, surroundings: Surroundings): Command {
 
   addResourceCommands(program, withSession);
   addWorkCommands(program, withSession);
-  addStreamCommands(program, withSession, (code) => {
+  const exitWith = (code: number): void => {
     surroundings.exitCode = code;
-  });
+  };
+  addStreamCommands(program, withSession, exitWith);
+  addAuditCommands(program, withSession, exitWith);
   addVolumeCommands(program, withSession);
   addTopologyCommands(program, withSession);
   addUpdateCommands(program, withSession);
@@ -252,60 +254,6 @@ function addWorkCommands(program: Command, withSession: WithSession): void {
     .option('--timeout <duration>', 'time limit of the wait')
     .action((name: string, options: ImportFlags, command: Command) =>
       withSession(command, async (session) => (await import('./commands/image-import.js')).imageImportRun(session, name, options)),
-    );
-}
-
-function addTopologyCommands(program: Command, withSession: WithSession): void {
-  for (const noun of ['sites', 'hosts'] as const) {
-    program
-      .command(noun)
-      .description(`print ${noun}`)
-      .option('-l, --selector <labels>', 'label selector')
-      .action((options: GetFlags, command: Command) =>
-        withSession(command, async (session) => (await import('./commands/resource-get.js')).resourceGet(session, [noun], options)),
-      );
-  }
-  program
-    .command('top')
-    .description('print what hosts or instances use now, those with most processor first; or what paths between hosts carry')
-    .argument('<noun>', 'hosts, instances or paths')
-    .option('--limit <count>', 'print no more than this many')
-    .action((noun: string, options: { readonly limit?: string }, command: Command) =>
-      withSession(command, async (session) => (await import('./commands/usage-top.js')).usageTop(session, noun, options)),
-    );
-  program
-    .command('enrol')
-    .description("make a host known and print its agent's one-line command")
-    .argument('<host>')
-    .option('--site <site>', 'where it stands; required for a host not known yet')
-    .action((name: string, options: EnrolFlags, command: Command) =>
-      withSession(command, async (session) => (await import('./commands/host-enrol.js')).hostEnrol(session, name, options)),
-    );
-  for (const [verb, text] of [
-    ['cordon', 'place nothing new on hosts'],
-    ['uncordon', 'place on hosts again; ends maintenance'],
-    ['maintenance', 'have hosts without instances start none'],
-    ['rekey', 'have hosts change the keys of their tunnels'],
-  ] as const) {
-    const command = program.command(verb).description(text).argument('<hosts...>');
-    if (verb === 'cordon') command.option('--reason <text>', 'shown wherever placement passes the host by');
-    command.action((names: string[], options: { readonly reason?: string }, self: Command) =>
-      withSession(self, async (session) => (await import('./commands/host-cordon.js')).hostCordon(session, verb, names, options)),
-    );
-  }
-  program
-    .command('drain')
-    .description('cordon a host and move every instance off it; an interrupt leaves it running')
-    .argument('<host>')
-    .addOption(new Option('--mode <mode>', 'auto: as gently as both ends can').choices(['auto', 'live', 'warm', 'cold']))
-    .option('--allow-cold', 'stop instances that cannot be moved while they run')
-    .option('--parallel <count>', 'moves at once')
-    .option('--reason <text>', 'shown wherever placement passes the host by')
-    .option('--dry-run', 'print what would become of each instance')
-    .option('--wait', 'show how it goes; end when it has')
-    .option('--timeout <duration>', 'time limit of the wait')
-    .action((name: string, options: DrainFlags, command: Command) =>
-      withSession(command, async (session) => (await import('./commands/host-drain.js')).hostDrain(session, name, options)),
     );
 }
 

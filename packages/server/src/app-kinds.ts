@@ -26,6 +26,7 @@ import { createNetworkLoadBalancerBehaviour } from './kinds/network-load-balance
 import { createNicBehaviour } from './kinds/nic/index.js';
 import { createObjectStorageAccountBehaviour } from './kinds/object-storage-account/index.js';
 import { publicIpBehaviour } from './kinds/public-ip/index.js';
+import { createQuotaBehaviour } from './kinds/quota/index.js';
 import { createRouteTableBehaviour } from './kinds/route-table/index.js';
 import { createSecurityGroupBehaviour, securityGroupRuleBehaviour } from './kinds/security-group/index.js';
 import { createServiceAccountBehaviour } from './kinds/service-account/index.js';
@@ -103,6 +104,7 @@ export function composeKinds(parts: {
       createInternetNatGatewayInstanceBehaviour(context) as KindBehaviour,
       ...(createKubernetesBehaviours(context) as readonly KindBehaviour[]),
       createObjectStorageAccountBehaviour(context),
+      createQuotaBehaviour(pool) as KindBehaviour,
     ],
     workflows: [acceptWorkflow as Workflow, migrationWorkflow as Workflow, drainWorkflow as Workflow, backupWorkflow as Workflow],
     bindRunner(runner) {

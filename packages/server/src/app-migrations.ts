@@ -1,6 +1,7 @@
 import { engineMigrations } from '@virt8ra/engine';
 import { accessMigrations } from './access/migrations.js';
 import { presetMigrations } from './accounts/provider-presets.js';
+import { auditMigrations } from './audit/migrations.js';
 import { capacityMigrations } from './capacity/claims.js';
 import type { MigrationList } from './database/migrations.js';
 import { fleetMigrations } from './fleet/migrations.js';
@@ -10,9 +11,11 @@ import { networkMigrations } from './kinds/network/index.js';
 import { nicMigrations } from './kinds/nic/index.js';
 import { publicIpMigrations } from './kinds/public-ip/index.js';
 import { drainMigrations } from './kinds/topology/index.js';
+import { quotaMigrations } from './quotas/migrations.js';
 import { resourceMigrations } from './resources/migrations.js';
 import { sampleMigrations } from './samples/sample-store.js';
 import { streamMigrations } from './streams/migrations.js';
+import { usageMigrations } from './usage/migrations.js';
 
 /** The migrations of every part, by hand, in the order in which they are applied. */
 export const migrations: readonly MigrationList[] = [
@@ -30,4 +33,7 @@ export const migrations: readonly MigrationList[] = [
   { area: 'preset', migrations: presetMigrations },
   { area: 'stream', migrations: streamMigrations },
   { area: 'identity', migrations: identityMigrations },
+  { area: 'audit', migrations: auditMigrations },
+  { area: 'quota', migrations: quotaMigrations },
+  { area: 'usage', migrations: usageMigrations },
 ];

@@ -1,7 +1,7 @@
 import { readFile } from 'node:fs/promises';
-import { agentRelease, type Id, imageImport, kinds, Problem } from '@virt8ra/contract';
+import { activityLog, agentRelease, type Id, imageImport, kinds, Problem } from '@virt8ra/contract';
 import { createDrivers } from '@virt8ra/drivers';
-import { createReconciler, createRunner, createWorkQueue, type Log } from '@virt8ra/engine';
+import { createLeases, createReconciler, createRunner, createWorkQueue, inTransaction, type Log } from '@virt8ra/engine';
 import type { Pool } from 'pg';
 import { type AccessEndpoints, createAccessEndpoints } from './access/access-endpoints.js';
 import { offerProviderPresets, readProviderPresets } from './accounts/provider-presets.js';
@@ -12,6 +12,10 @@ import { type ArtifactStore, openArtifactStore } from './artifacts/artifact-stor
 import { startCollector, usedArtifacts } from './artifacts/collector.js';
 import { createEgress } from './artifacts/egress.js';
 import { awaitedImage, awaitedRelease, createUploadedContent } from './artifacts/uploaded-content.js';
+import { addAuditRoutes } from './audit/audit-routes.js';
+import { pruneAudit } from './audit/prune-audit.js';
+import { keepRefusals } from './audit/refusals.js';
+import { beginAuditEra, createSealer } from './audit/sealer.js';
 import type { Config } from './config.js';
 import { databaseEpoch, migrate } from './database/migrations.js';
 import { closePool, createPool } from './database/pool.js';
@@ -25,6 +29,8 @@ import { recordBackupProgress } from './kinds/backup/index.js';
 import { readOwnSkus, seedCatalogue } from './kinds/catalogue/index.js';
 import { accessTarget, openInstanceStream } from './kinds/instance/index.js';
 import { recordTransferProgress } from './kinds/migration/index.js';
+import { countQuota } from './quotas/count-quota.js';
+import { mendQuotaUse } from './quotas/mend-quota-use.js';
 import { createStore } from './resources/create-store.js';
 import { startHousekeeping } from './resources/housekeeping.js';
 import { reconcileHandlers, workKeysOfRealizations, workKeysOnHost } from './resources/reconcile-handlers.js';
@@ -39,6 +45,8 @@ import { prepareStateDirectory, takeReplicaName } from './state-directory.js';
 import { createStreamTickets } from './streams/tickets.js';
 import { createMetrics } from './telemetry/metrics.js';
 import { addServerGauges } from './telemetry/server-gauges.js';
+import { meterUsage, pruneUsage } from './usage/meter.js';
+import { addUsageRoutes } from './usage/usage-routes.js';
 import { serverVersion } from './version.js';
 
 /** The running control plane. */
@@ -77,7 +85,7 @@ async function build(config: Config, log: Log, stops: (() => Promise<void> | voi
   const replica = await takeReplicaName(stateDirectory);
   stops.push(async () => await replica.release());
   const identity = await openIdentity(config, log);
-  const { issuer, adminToken, subjects } = identity;
+  const { issuer, adminToken, subjects, signer } = identity;
 
   const database = await startDatabase({ config, log });
   stops.push(async () => await database.stop());
@@ -85,6 +93,7 @@ async function build(config: Config, log: Log, stops: (() => Promise<void> | voi
   stops.push(async () => await closePool(pool));
   await migrate(pool, migrations, log);
   const epoch = await databaseEpoch(pool);
+  if (await inTransaction(pool, beginAuditEra)) log.warn('the database was restored: the audit goes on in a new era');
 
   const metrics = createMetrics({ version: serverVersion() });
   addServerGauges(metrics, pool);
@@ -99,7 +108,7 @@ async function build(config: Config, log: Log, stops: (() => Promise<void> | voi
   stops.push(startCollector({ artifacts, used: async () => await usedArtifacts(pool), log }));
 
   const queue = createWorkQueue({ pool, log, owner: replica.name, metrics: metrics.engine });
-  const store = createStore({ pool, queue });
+  const store = createStore({ pool, queue, onPut: countQuota });
 
   const fleet = await openFleet({ config, pool, epoch, replica: replica.name, artifacts, queue, store, samples, log });
   addPathGauges(metrics.registry, fleet);
@@ -128,7 +137,12 @@ async function build(config: Config, log: Log, stops: (() => Promise<void> | voi
   const runner = createRunner({ pool, queue, workflows, log, owner: replica.name, metrics: metrics.engine });
   bindRunner(runner);
   await runner.assertRunnable();
-  stops.push(startHousekeeping({ pool, runner, samples, log }));
+  const auditAge = { signer, log, keepSeconds: config.audit.keepDays * 24 * 3600 };
+  const prunesAudit = async (): Promise<number> => await pruneAudit(pool, new Date(), auditAge);
+  stops.push(startHousekeeping({ pool, runner, samples, more: [prunesAudit, ...counting({ pool, store, log })], log }));
+  const sealer = createSealer({ pool, leases: createLeases({ pool }), owner: replica.name, signer, log });
+  stops.push(async () => await sealer.stop());
+  sealer.start();
   createReconciler({ queue, handlers: reconcileHandlers(store, behaviours), log });
 
   stops.push(async () => await fleet.stop());
@@ -149,7 +163,14 @@ async function build(config: Config, log: Log, stops: (() => Promise<void> | voi
     profile: config.api.profile,
     log,
     metrics: metrics.registry,
-    extraRoutes: [(app) => addSampleRoutes(app, { store, samples }), (app) => addPathRoutes(app, { store, fleet })],
+    extraRoutes: [
+      (app) => keepRefusals(app, { store, log }),
+      (app) => addSampleRoutes(app, { store, samples }),
+      (app) => addPathRoutes(app, { store, fleet }),
+      (app) => addAuditRoutes(app, { pool, signer }),
+      (app) => addUsageRoutes(app, pool),
+    ],
+    extraKinds: [activityLog],
     contents: {
       [imageImport.kind]: createUploadedContent({ noun: 'image import', awaited: awaitedImage, artifacts, onComplete: nudge }),
       [agentRelease.kind]: createUploadedContent({ noun: 'agent release', awaited: awaitedRelease, artifacts, onComplete: nudge }),
@@ -165,6 +186,35 @@ async function build(config: Config, log: Log, stops: (() => Promise<void> | voi
   const url = await listenOn(http, config.api.listen);
   log.info('the control plane is up', { region: config.region, epoch, replica: replica.name, agents: fleet.url });
   return { url, adminToken, stop };
+}
+
+/** Often enough that no hour's samples are gone before they are recorded, and seldom enough to cost nothing. */
+const countEverySeconds = 300;
+
+function counting({
+  pool,
+  store,
+  log,
+}: {
+  readonly pool: Pool;
+  readonly store: Store;
+  readonly log: Log;
+}): readonly (() => Promise<number>)[] {
+  let last = Number.NEGATIVE_INFINITY;
+  const due = (): boolean => {
+    if (performance.now() - last < countEverySeconds * 1000) return false;
+    last = performance.now();
+    return true;
+  };
+  return [
+    async () => {
+      if (!due()) return 0;
+      // Whoever was there before quotas were counts for its size first.
+      await mendQuotaUse(pool, store, log);
+      await meterUsage(pool);
+      return await pruneUsage(pool);
+    },
+  ];
 }
 
 async function openFleet(parts: {

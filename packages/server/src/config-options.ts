@@ -125,6 +125,12 @@ const rows = {
     least: 1,
     meaning: 'Largest disk that an image or a backup may describe, in GB (10^9 bytes).',
   },
+  'audit.keepDays': {
+    type: 'number',
+    default: 400,
+    least: 1,
+    meaning: 'Days that rows of the audit are kept; what goes is cut off under signature, so that the rest can be verified as before.',
+  },
   'paths.probes': {
     type: 'switch',
     default: true,
@@ -168,6 +174,8 @@ export const helpText = `virt8ra-server: the control plane
   virt8ra-server token create --subject NAME [--tenants a,b|all] [--operator]
                               [--roles a,b|none] [--workspaces a,b] [--days N] [OPTIONS]
                                            prints a token of the local issuer
+  virt8ra-server audit verify [-o json] [--head POSITION:HASH] [OPTIONS]
+                                           verifies the audit on the database itself; ends with 1 when something does not hold
   virt8ra-server doctor [-o json] [OPTIONS]
                                            looks at this machine for the server, and changes nothing; ends with 1 when something fails
 

@@ -47,6 +47,7 @@ export interface Config {
     readonly publicHost: string | undefined;
     readonly ports: { readonly first: number; readonly last: number };
   };
+  readonly audit: { readonly keepDays: number };
   /** Whether hosts are had to measure the paths between them. */
   readonly paths: { readonly probes: boolean };
   readonly log: { readonly level: LogLevel };
@@ -269,6 +270,7 @@ function build(raw: Raw, environment: Environment, uid: number): Config {
       maxImageBytes: number('artifacts.maxImageGB') * 1e9,
       maxVirtualBytes: number('artifacts.maxVirtualGB') * 1e9,
     },
+    audit: { keepDays: number('audit.keepDays') },
     paths: { probes: (raw.get('paths.probes')?.value ?? true) as boolean },
     imports: {
       allowPrivate: (raw.get('imports.allowPrivate')?.value ?? false) as boolean,

@@ -62,6 +62,9 @@ describe('server process', { timeout: 120_000 }, () => {
     expect(second.log()).toContain('the database was found running');
     const replica = (server: ServerProcess): string => /"replica":"([^"]+)"/.exec(server.log())?.[1] ?? '';
     expect(replica(second)).toBe(replica(first));
+    const audit = runServer(['audit', 'verify', '--state', state]);
+    expect(await audit.ended).toEqual({ code: 0, signal: null });
+    expect(audit.out()).toMatch(/^pass {2}\d+ rows are what was sealed$/m);
     second.child.kill('SIGTERM');
     await second.ended;
     expect(await databasePids()).toEqual([]);

@@ -40,6 +40,11 @@ async function run(argv: readonly string[]): Promise<void> {
     return;
   }
   if (argv[0] === 'token' && argv[1] === 'create') return print(await createToken(argv.slice(2), process.env, uid));
+  if (argv[0] === 'audit' && argv[1] === 'verify') {
+    const { runAuditVerify } = await import('./audit/verify-command.js');
+    process.exitCode = await runAuditVerify(argv.slice(2), process.env, uid, print);
+    return;
+  }
   const config = parseConfig(
     argv.filter((argument) => argument !== '--print-config'),
     process.env,

@@ -1,5 +1,7 @@
 import {
   type Address,
+  type AuditRecord,
+  type AuditVerification,
   type Enrolment,
   type GuestSample,
   type HostPath,
@@ -13,6 +15,7 @@ import {
   type Progress,
   type Resource,
   type ResourceList,
+  type UsageRecord,
 } from '@virt8ra/contract';
 import type { Static } from 'typebox';
 import type { Answer } from './exchange.js';
@@ -60,6 +63,7 @@ export type GuestUsage = Omit<GuestSample, 'key' | 'disks' | 'nics'> & {
 };
 
 const metricsPath = 'providers/virt8ra.metrics/v1beta1';
+const auditPath = 'providers/virt8ra.audit/v1beta1';
 
 export interface WellKnown {
   readonly version: string;
@@ -107,6 +111,21 @@ export interface Client {
   instanceUsage(within: { readonly tenant: string; readonly workspace: string }): Promise<readonly GuestUsage[]>;
   /** What is known of how octets get from host to host. */
   paths(): Promise<readonly HostPath[]>;
+  /** The audit, newest first: of one resource, of a tenant, or (the operator may) of all. */
+  audit(of: {
+    readonly tenant?: string | undefined;
+    readonly resource?: string | undefined;
+    readonly pageSize?: number;
+  }): AsyncIterable<AuditRecord>;
+  /** Whether a part of the audit holds; `next` of the answer says where the next part begins. */
+  auditVerification(part: { readonly after?: number | undefined; readonly head?: string | undefined }): Promise<AuditVerification>;
+  /** What was used, hour by hour, of a workspace or of a whole tenant. */
+  usageRecords(of: {
+    readonly tenant: string;
+    readonly workspace?: string | undefined;
+    readonly from?: string | undefined;
+    readonly to?: string | undefined;
+  }): AsyncIterable<UsageRecord>;
   wellKnown(): Promise<WellKnown>;
   /** Whether the server says that it is ready; raises only when it cannot be reached. */
   ready(): Promise<boolean>;
@@ -121,6 +140,19 @@ export function createClient(options: ClientOptions): Client {
     const answer = await transport.call({ method: 'GET', path: pathOf(kind, address), signal, accept: [404] });
     return answer.status === 404 ? undefined : (bodyOf(answer) as ResourceOf<K>);
   };
+
+  /** What is no resource, page by page. */
+  async function* pages<Item>(path: string, query: Readonly<Record<string, string | number | undefined>>): AsyncGenerator<Item> {
+    let skipToken: string | undefined;
+    do {
+      const page = bodyOf(await transport.call({ method: 'GET', path, query: { ...query, skipToken } })) as {
+        readonly items: readonly Item[];
+        readonly metadata?: { readonly skipToken?: string };
+      };
+      yield* page.items;
+      skipToken = page.metadata?.skipToken;
+    } while (skipToken !== undefined);
+  }
 
   return {
     server: transport.server,
@@ -195,6 +227,20 @@ export function createClient(options: ClientOptions): Client {
     async paths() {
       const answer = await transport.call({ method: 'GET', path: `${metricsPath}/paths` });
       return (bodyOf(answer) as { items: HostPath[] }).items;
+    },
+    async *audit({ tenant, resource, pageSize = 1000 }) {
+      const path = tenant === undefined ? `${auditPath}/entries` : `${auditPath}/tenants/${encodeURIComponent(tenant)}/entries`;
+      yield* pages<AuditRecord>(path, { resource, limit: pageSize });
+    },
+    async auditVerification({ after, head }) {
+      return bodyOf(
+        await transport.call({ method: 'GET', path: `${auditPath}/verification`, query: { after, head } }),
+      ) as AuditVerification;
+    },
+    async *usageRecords({ tenant, workspace, from, to }) {
+      const within = workspace === undefined ? '' : `/workspaces/${encodeURIComponent(workspace)}`;
+      const path = `providers/virt8ra.usage/v1beta1/tenants/${encodeURIComponent(tenant)}${within}/usage-records`;
+      yield* pages<UsageRecord>(path, { from, to, limit: 1000 });
     },
     async wellKnown() {
       return bodyOf(await transport.call({ method: 'GET', path: '.wellknown/secapi' })) as WellKnown;

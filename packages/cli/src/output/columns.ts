@@ -1,5 +1,6 @@
 import type {
   account,
+  activityLog,
   agentRelease,
   backup,
   backupSchedule,
@@ -18,6 +19,7 @@ import type {
   Observed,
   provider,
   publicIp,
+  quota,
   Reference,
   Resource,
   region,
@@ -105,6 +107,21 @@ const percent = (part: number | undefined, whole: number | undefined) =>
   part === undefined || !whole ? undefined : `${Math.floor((part / whole) * 100)}%`;
 
 const columnsOfKind: Readonly<Record<string, readonly Column[]>> = {
+  quota: [
+    state,
+    column<typeof quota>('WORKSPACE', (spec) => spec.workspace ?? 'all'),
+    column<typeof quota>('USED/LIMIT', (spec, status) =>
+      Object.entries(spec.limits).map(
+        ([unit, limit]) => `${unit} ${(status.used as Record<string, number> | undefined)?.[unit] ?? '?'}/${limit}`,
+      ),
+    ),
+  ],
+  'activity-log': [
+    column<typeof activityLog>('WHO', (spec) => spec.subject),
+    column<typeof activityLog>('WHAT', (spec) => spec.request?.verb),
+    column<typeof activityLog>('RESOURCE', (spec) => spec.request?.resource),
+    column<typeof activityLog>('CODE', (spec) => spec.response?.code),
+  ],
   region: [
     column<typeof region>('ZONES', (spec) => spec.availableZones),
     column<typeof region>('APIS', (spec) => spec.providers.map((each) => each.name), true),

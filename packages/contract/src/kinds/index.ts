@@ -1,5 +1,6 @@
 /** The catalogue of kinds, by hand. */
 import type { Kind } from '../kind.js';
+import { activityLog } from './activity-log.js';
 import { agentRelease } from './agent-release.js';
 import { backup, backupSchedule } from './backup.js';
 import { blockStorage } from './block-storage.js';
@@ -13,6 +14,7 @@ import { network, nic, subnet } from './network.js';
 import { networkLoadBalancer } from './network-load-balancer.js';
 import { objectStorageAccount } from './object-storage-account.js';
 import { publicIp } from './public-ip.js';
+import { quota } from './quota.js';
 import { region } from './region.js';
 import { role, roleAssignment } from './role.js';
 import { routeTable } from './route-table.js';
@@ -58,8 +60,11 @@ export const kinds: readonly Kind[] = [
   backup,
   backupSchedule,
   snapshot,
+  activityLog,
+  quota,
 ];
 
+export * from './activity-log.js';
 export * from './agent-release.js';
 export * from './backup.js';
 export * from './block-storage.js';
@@ -73,6 +78,7 @@ export * from './network.js';
 export * from './network-load-balancer.js';
 export * from './object-storage-account.js';
 export * from './public-ip.js';
+export * from './quota.js';
 export * from './region.js';
 export * from './role.js';
 export * from './route-table.js';

@@ -1,5 +1,6 @@
 import { type Kind, Problem, urnFromAddress } from '@virt8ra/contract';
 import type { KindBehaviour } from '../kinds/behaviour.js';
+import { fingerprint } from '../resources/fingerprint.js';
 import type { Store } from '../resources/store.js';
 import { absentResource } from './absent-resource.js';
 import type { DeleteCall } from './delete-resource.js';
@@ -26,6 +27,8 @@ export async function actOnResource(store: Store, kind: Kind, action: Action, { 
       verb: `post.${action.name}`,
       resource: urnFromAddress(kind, address),
       code: answer === undefined ? 202 : 200,
+      before: fingerprint(resource),
+      after: fingerprint((await tx.lock(resource.uid)) ?? resource),
     });
     return answer;
   });

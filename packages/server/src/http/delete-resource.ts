@@ -1,5 +1,6 @@
 import { type Address, urnFromAddress } from '@virt8ra/contract';
 import type { KindBehaviour, Subject } from '../kinds/behaviour.js';
+import { fingerprint } from '../resources/fingerprint.js';
 import type { Store } from '../resources/store.js';
 import { absentResource } from './absent-resource.js';
 import { assertVersion } from './precondition.js';
@@ -26,7 +27,7 @@ export async function deleteResource(store: Store, behaviour: KindBehaviour, { a
         verb: 'delete',
         resource: urnFromAddress(kind, address),
         code: 202,
-        before: `version ${resource.resourceVersion}`,
+        before: fingerprint(resource),
       });
     }
     if (behaviour.reconcile === undefined) await tx.remove(resource.uid);

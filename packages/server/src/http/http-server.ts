@@ -52,6 +52,8 @@ export interface HttpServerOptions {
   /** Consoles, screens and ports of instances; undefined: there are none. */
   readonly streams?: Pick<StreamRoutesOptions, 'open' | 'tickets' | 'perSubject' | 'longestSeconds'>;
   readonly extraRoutes?: readonly ((app: FastifyInstance) => void)[];
+  /** Kinds that extra routes serve: told by discovery and the description as all others are. */
+  readonly extraKinds?: readonly Kind[];
   readonly events?: Pick<EventRoutesOptions, 'beatSeconds' | 'longestSeconds' | 'bufferBytes'> & { readonly lookMs?: number };
 }
 
@@ -77,6 +79,7 @@ export function createHttpServer(options: HttpServerOptions): HttpServer {
   const kinds: readonly Kind[] = [
     regionKind,
     ...behaviours.map((behaviour) => behaviour.kind).filter((kind) => kind.kind !== regionKind.kind),
+    ...(options.extraKinds ?? []),
   ];
   const byKind = new Map(behaviours.map((behaviour) => [behaviour.kind.kind, behaviour]));
   const present = createPresenter(store, region, options.profile ?? 'standard');

@@ -1,7 +1,7 @@
-import { createHash } from 'node:crypto';
 import { type Address, type Kind, kinds, type PlacePart, Problem, partsOfScope, urnFromAddress } from '@virt8ra/contract';
 import type { Admission, KindBehaviour, Subject } from '../kinds/behaviour.js';
 import type { NewCondition } from '../resources/conditions.js';
+import { fingerprint } from '../resources/fingerprint.js';
 import { jsonEqual } from '../resources/json-equal.js';
 import type { Store, StoreTransaction } from '../resources/store.js';
 import type { ResolvedReference, StoredResource } from '../resources/stored-resource.js';
@@ -149,10 +149,4 @@ function isEqual(previous: StoredResource, next: ResourceBody): boolean {
     jsonEqual(previous.annotations, next.annotations) &&
     jsonEqual(previous.extensions, next.extensions)
   );
-}
-
-/** For the audit: what was said, without saying it; specs may hold what must not be in a log. */
-function fingerprint(resource: StoredResource): string {
-  const said = JSON.stringify([resource.labels, resource.annotations, resource.extensions, resource.spec]);
-  return `version ${resource.resourceVersion} sha256 ${createHash('sha256').update(said).digest('hex')}`;
 }

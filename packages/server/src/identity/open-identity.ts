@@ -1,6 +1,7 @@
 import { join } from 'node:path';
 import type { Log } from '@virt8ra/engine';
 import type { Pool } from 'pg';
+import { type AuditSigner, openAuditSigner } from '../audit/audit-key.js';
 import type { Config } from '../config.js';
 import { withFileLock } from '../files/file-lock.js';
 import type { LoginIssuer } from '../http/identity-routes.js';
@@ -15,6 +16,8 @@ import { createOidcIssuer } from './oidc-issuer.js';
 export interface OpenIdentity {
   readonly issuer: Issuer;
   readonly adminToken: AdminToken;
+  /** Signs where the audit's chain stands. */
+  readonly signer: AuditSigner;
   /** All subjects there are; undefined: nobody knows them all. */
   readonly subjects: ReadonlySet<string> | undefined;
   /** Where the command line may get a token. */
@@ -28,14 +31,15 @@ export async function openIdentity(
 ): Promise<OpenIdentity> {
   const { issuers = [], subjects } = await readIdentityFile(config.identity.file, config.tenants);
   // Servers that start together on a new state directory must agree on one key.
-  const { issuer, adminToken } = await withFileLock(join(config.stateDirectory, 'identity.lock'), async () => {
+  const { issuer, adminToken, signer } = await withFileLock(join(config.stateDirectory, 'identity.lock'), async () => {
     const opened = await openIssuer(config);
-    return { issuer: opened, adminToken: await ensureAdminToken(config.stateDirectory, opened) };
+    return { issuer: opened, adminToken: await ensureAdminToken(config.stateDirectory, opened), signer: await openAuditSigner(config) };
   });
   const verifiers = new Map(issuers.map((options) => [options.issuer, createOidcIssuer(options, { log })]));
   return {
     issuer,
     adminToken,
+    signer,
     subjects: subjects === undefined ? undefined : new Set(subjects),
     logins: issuers.flatMap(({ name, issuer: url, clientId, scopes = ['openid', 'offline_access'] }) =>
       clientId === undefined ? [] : [{ name, issuer: url, clientId, scopes }],

@@ -6,7 +6,7 @@ import { createFeedBell } from './feed-bell.js';
 import { RetryTransaction } from './retry-transaction.js';
 import type { Store } from './store.js';
 import { createStoreReader } from './store-reader.js';
-import { createStoreTransaction } from './store-transaction.js';
+import { createStoreTransaction, type TransactionOptions } from './store-transaction.js';
 
 export interface StoreOptions {
   readonly pool: Pool;
@@ -16,6 +16,8 @@ export interface StoreOptions {
   readonly now?: () => Date;
   /** Tenants whose images and SKUs everybody may refer to. Default: `seca` and `public`, as SECA's texts do. */
   readonly sharedTenants?: readonly string[];
+  /** Counts what was made or changed by a PUT, in its transaction. Default: nothing is counted. */
+  readonly onPut?: TransactionOptions['onPut'];
   /** How often a transaction may begin again before it gives up with `conflict`. Default 10. */
   readonly attempts?: number;
 }
@@ -35,7 +37,10 @@ export function createStore(options: StoreOptions): Store {
         try {
           const value = await inTransaction(pool, async (client) => {
             if (contended.size > 0) await lockFirst(client, [...contended]);
-            return await work(createStoreTransaction({ client, queue, now, sharedTenants }));
+            const tx = createStoreTransaction({ client, queue, now, sharedTenants, onPut: options.onPut });
+            const answer = await work(tx);
+            await tx.writeOwnChanges();
+            return answer;
           });
           bell.ring();
           return value;

@@ -48,14 +48,21 @@ export function startHousekeeping(options: {
   readonly pool: Pool;
   readonly runner: Pick<Runner, 'prune'>;
   readonly samples?: { prune(): Promise<number> };
+  /** What else is bounded by age; each says of its own how many rows went. */
+  readonly more?: readonly (() => Promise<number>)[];
   readonly log: Log;
   readonly retention?: Retention;
   readonly everySeconds?: number;
 }): () => void {
-  const { pool, runner, samples, log, retention, everySeconds = 60 } = options;
+  const { pool, runner, samples, more = [], log, retention, everySeconds = 60 } = options;
   const { runSeconds = 30 * 24 * 3600 } = retention ?? {};
   const timer = setInterval(() => {
-    Promise.all([pruneResources(pool, new Date(), retention), runner.prune(runSeconds), samples?.prune()]).then(
+    Promise.all([
+      pruneResources(pool, new Date(), retention),
+      runner.prune(runSeconds),
+      samples?.prune(),
+      ...more.map(async (prune) => await prune()),
+    ]).then(
       ([cut, runs]) => log.debug('feed, tombstones and runs were pruned', { ...cut, runs }),
       (error: unknown) => log.warn('feed, tombstones and runs could not be pruned', { error: String(error) }),
     );

@@ -1,12 +1,24 @@
-import { type Address, addressFromReference, type Id, type Kind, newId, Problem, parentPath, urnFromAddress } from '@virt8ra/contract';
+import {
+  type Address,
+  addressFromReference,
+  type Id,
+  type Kind,
+  kinds,
+  newId,
+  Problem,
+  parentPath,
+  urnFromAddress,
+} from '@virt8ra/contract';
 import type { WorkQueue } from '@virt8ra/engine';
 import type { PoolClient } from 'pg';
 import { grownHistory, repeatsNewest, stateWhileGoing } from './conditions.js';
+import { fingerprint } from './fingerprint.js';
 import { jsonEqual } from './json-equal.js';
 import { createLedgerWriter } from './ledger.js';
+import { createOwnChanges, placeText } from './own-changes.js';
 import { writeProgress } from './progress.js';
 import { createResourceRows } from './resource-rows.js';
-import type { ResourceWrite, StoreTransaction } from './store.js';
+import type { AuditEntry, ResourceWrite, StoreTransaction } from './store.js';
 import { createStoreReader } from './store-reader.js';
 import type { ResolvedReference, StoredResource } from './stored-resource.js';
 
@@ -16,13 +28,41 @@ export interface TransactionOptions {
   readonly now: () => Date;
   /** Tenants whose images and SKUs everybody may refer to. */
   readonly sharedTenants: readonly string[];
+  /** Called with each resource that was made or changed by a PUT, in the transaction; what it raises undoes that. */
+  readonly onPut: ((tx: StoreTransaction, resource: StoredResource) => Promise<void>) | undefined;
 }
 
 type Fields = Pick<StoredResource, 'labels' | 'annotations' | 'extensions' | 'spec'>;
 
-export function createStoreTransaction({ client, queue, now, sharedTenants }: TransactionOptions): StoreTransaction {
+/** A transaction with what only the store itself does with it. */
+export interface OpenTransaction extends StoreTransaction {
+  /** The last of a transaction: writes down what nobody else has. */
+  writeOwnChanges(): Promise<void>;
+}
+
+export function createStoreTransaction({ client, queue, now, sharedTenants, onPut }: TransactionOptions): OpenTransaction {
   const rows = createResourceRows(client);
   const reader = createStoreReader(client);
+  const own = createOwnChanges();
+
+  const writeAudit = async (entry: AuditEntry): Promise<void> => {
+    await client.query({
+      name: 'audit-insert',
+      text: `insert into audit (id, at, subject, remote, verb, resource, code, before, after, reason) values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)`,
+      values: [
+        newId('audit', now().getTime()),
+        now(),
+        entry.subject,
+        entry.remote,
+        entry.verb,
+        entry.resource,
+        entry.code,
+        entry.before ?? null,
+        entry.after ?? null,
+        entry.reason ?? null,
+      ],
+    });
+  };
 
   const lockOrFail = async (uid: Id<'resource'>): Promise<StoredResource> => {
     const resource = await rows.lock(uid);
@@ -49,6 +89,7 @@ export function createStoreTransaction({ client, queue, now, sharedTenants }: Tr
       { parent: parentPath(write.kind, write.address), ref: urnFromAddress(write.kind, write.address) },
     );
     await setReferences(resource.uid, write.references ?? [], true);
+    own.note('put', urnFromAddress(write.kind, write.address), { code: 201, after: fingerprint(resource) });
     return resource;
   };
 
@@ -61,7 +102,7 @@ export function createStoreTransaction({ client, queue, now, sharedTenants }: Tr
     const told = newest === undefined || (!changed && repeatsNewest(held.conditions, newest));
     if (write.references !== undefined) await setReferences(held.uid, write.references, false);
     if (!changed && told && write.state === held.state && jsonEqual(status, held.status)) return held;
-    return await rows.update(
+    const next = await rows.update(
       held,
       {
         ...(changed ? { ...fields, resourceVersion: held.resourceVersion + 1, lastModifiedAt: at } : {}),
@@ -71,6 +112,9 @@ export function createStoreTransaction({ client, queue, now, sharedTenants }: Tr
       },
       'put',
     );
+    if (changed)
+      own.note('put', urnFromAddress(write.kind, write.address), { code: 200, before: fingerprint(held), after: fingerprint(next) });
+    return next;
   };
 
   async function setReferences(uid: Id<'resource'>, references: readonly ResolvedReference[], fresh: boolean): Promise<void> {
@@ -88,7 +132,7 @@ export function createStoreTransaction({ client, queue, now, sharedTenants }: Tr
     );
   }
 
-  return {
+  const tx: OpenTransaction = {
     ...reader,
     client,
     share: rows.share as StoreTransaction['share'],
@@ -112,7 +156,9 @@ export function createStoreTransaction({ client, queue, now, sharedTenants }: Tr
         spec: write.spec,
       };
       const held = await rows.lockAt(write.kind, write.address);
-      return held === undefined ? await create(write, fields) : await replace(held, write, fields);
+      const resource = held === undefined ? await create(write, fields) : await replace(held, write, fields);
+      if (held?.resourceVersion !== resource.resourceVersion) await onPut?.(tx, resource);
+      return resource;
     },
     async setStatus(uid, patch, condition) {
       const held = await lockOrFail(uid);
@@ -122,8 +168,10 @@ export function createStoreTransaction({ client, queue, now, sharedTenants }: Tr
       const state = added?.state ?? held.state;
       if (told && state === held.state && jsonEqual(status, held.status)) return;
       const conditions = told ? held.conditions : grownHistory(held.conditions, [added], now().toISOString());
-      const moved = !jsonEqual(placementOf(status), placementOf(held.status));
+      const [before, after] = [placementOf(held.status), placementOf(status)];
+      const moved = !jsonEqual(before, after);
       await rows.update(held, { status, state, conditions }, moved ? 'placement' : 'status');
+      if (moved) own.note('place', refOf(held), { code: 200, ...places(before, after) });
     },
     setReferences: async (uid, references) => await setReferences(uid, references, false),
     async remove(uid) {
@@ -140,6 +188,7 @@ export function createStoreTransaction({ client, queue, now, sharedTenants }: Tr
         );
       }
       await rows.remove(held, now());
+      own.note('remove', refOf(held), { code: 200, before: fingerprint(held) });
     },
     async markDeleted(uid) {
       const held = await lockOrFail(uid);
@@ -147,25 +196,16 @@ export function createStoreTransaction({ client, queue, now, sharedTenants }: Tr
       const at = now().toISOString();
       const conditions = grownHistory(held.conditions, [{ state: 'deleting' }], at);
       await rows.update(held, { state: 'deleting', conditions, deletedAt: at }, 'status');
+      own.note('delete', refOf(held), { code: 202, before: fingerprint(held) });
     },
     ledger: createLedgerWriter(client, now),
     setProgress: async (uid, progress) => await writeProgress(client, uid, progress, now()),
     async audit(entry) {
-      await client.query(
-        `insert into audit (id, at, subject, remote, verb, resource, code, before, after, reason) values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)`,
-        [
-          newId('audit', now().getTime()),
-          now(),
-          entry.subject,
-          entry.remote,
-          entry.verb,
-          entry.resource,
-          entry.code,
-          entry.before ?? null,
-          entry.after ?? null,
-          entry.reason ?? null,
-        ],
-      );
+      own.covered(entry.resource);
+      await writeAudit(entry);
+    },
+    async writeOwnChanges() {
+      for (const entry of own.rest()) await writeAudit(entry);
     },
     async nudge(kind, uid, afterSeconds) {
       const tenant = rows.seen(uid)?.address.tenant;
@@ -176,12 +216,24 @@ export function createStoreTransaction({ client, queue, now, sharedTenants }: Tr
       );
     },
   };
+  return tx;
 }
 
 /** Nothing of another tenant can be referred to, but for the catalogue of a shared one. */
 function isWithinReach(kind: Kind, target: Address, from: Omit<Address, 'name'>, sharedTenants: readonly string[]): boolean {
   if (target.tenant === undefined || from.tenant === undefined || target.tenant === from.tenant) return true;
   return kind.scope === 'tenant' && sharedTenants.includes(target.tenant);
+}
+
+function refOf({ kind, address }: StoredResource): string {
+  const known = kinds.find((each) => each.kind === kind);
+  return known === undefined ? `${kind}/${address.name}` : urnFromAddress(known, address);
+}
+
+/** Where it was and is, for the audit. */
+function places(before: unknown, after: unknown): Pick<AuditEntry, 'before' | 'after'> {
+  const [from, to] = [placeText(before), placeText(after)];
+  return { ...(from === undefined ? {} : { before: from }), ...(to === undefined ? {} : { after: to }) };
 }
 
 function fieldsOf(resource: StoredResource): Fields {

@@ -7,6 +7,8 @@ import { databaseName } from '../database/cluster.js';
 const records: ReadonlySet<string> = new Set([
   'public.tombstone',
   'public.audit',
+  'public.audit_seal',
+  'public.audit_checkpoint',
   'public.feed',
   'public.host_sample',
   'fleet.path_sample',

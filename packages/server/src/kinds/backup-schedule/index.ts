@@ -77,7 +77,9 @@ async function keepSchedule(context: KindContext, resource: Schedule): Promise<O
     return { gone: true };
   }
   const now = context.now();
-  const refusal = await context.store.transaction(async (tx) => await beginDue(context, tx, resource, now));
+  const refusal = await context.store
+    .transaction(async (tx) => await beginDue(context, tx, resource, now))
+    .catch(async (thrown: unknown) => await overQuota(context, resource, thrown));
   const busy = await context.store.transaction(async (tx) => await prune(tx, resource));
   if (refusal !== undefined) return { waitSeconds: retrySeconds, reason: refusal };
   if (busy) return { waitSeconds: busySeconds, reason: 'a backup of it is under way' };
@@ -87,6 +89,21 @@ async function keepSchedule(context: KindContext, resource: Schedule): Promise<O
     waitSeconds: Math.min(Math.max(Number.isFinite(leftSeconds) ? leftSeconds : longestSeconds, 1), longestSeconds),
     reason: 'not due yet',
   };
+}
+
+/** A quota that has no room: nothing was made, and that is said. Raises everything else on. */
+async function overQuota(context: KindContext, { uid }: Schedule, thrown: unknown): Promise<string> {
+  const { kind, message } = toProblem(thrown);
+  if (kind !== 'exhausted') throw thrown;
+  await context.store.transaction(async (tx) => {
+    if ((await tx.lock(uid)) !== undefined)
+      await tx.setStatus(
+        uid,
+        {},
+        { state: 'error', type: 'Scheduled', reason: 'Waiting', message: `the backup that is due waits: ${message}` },
+      );
+  });
+  return message;
 }
 
 /** Makes the backup that is due. Answers what is in the way of it. */
