@@ -47,8 +47,10 @@ import { startSampling } from './samples/sampler.js';
 import { isReverting } from './snapshots/snapshot-holds.js';
 import { SnapshotReconciler } from './snapshots/snapshot-reconciler.js';
 import { SnapshotStore } from './snapshots/snapshot-store.js';
+import { folderBackEnd } from './storage/folder-back-end.js';
 import { ImageCache } from './storage/image-cache.js';
 import { mendVolumes } from './storage/mend-volumes.js';
+import { ThinPoolBackEnd } from './storage/thin-pool-back-end.js';
 import { VolumeReconciler } from './storage/volume-reconciler.js';
 import { VolumeStore } from './storage/volume-store.js';
 import { createStreams } from './streams/streams.js';
@@ -165,7 +167,9 @@ async function assemble(config: AgentConfig, log: Log, unlock: () => Promise<voi
     dataAddress: () => config.dataAddress ?? dataAddressFor(new URL(self.server), link?.localAddress),
     nudge: (object) => converger.nudge(object),
   };
-  const volumeStore = await VolumeStore.open(state('volumes'), quarantine);
+  const { storage } = config;
+  const backEnd = storage.type === 'directory' ? folderBackEnd(state('volumes')) : new ThinPoolBackEnd(storage, agentId, log);
+  const volumeStore = await VolumeStore.open(state('volumes'), quarantine, backEnd);
   const transferStore = await TransferStore.open(state('transfers'), quarantine);
   const fetchArtifact = spawnedFetcher(() => self, log);
   const images = new ImageCache(state('images'), fetchArtifact, log);
@@ -331,7 +335,7 @@ async function assemble(config: AgentConfig, log: Log, unlock: () => Promise<voi
   const askedForMemory = new WeakSet<Guest>();
   const stopSampling = startSampling(
     {
-      stateDirectory: config.stateDirectory,
+      room: volumeStore.room,
       guests: () =>
         [...instances.guests()].map(([key, guest]) => ({
           key,

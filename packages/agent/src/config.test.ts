@@ -33,6 +33,8 @@ it.each([
   [{ server: 'https://c', token: 'x', 'ca-sha256': 'abc' }, '64'],
   [{ network: 'magic' }, '--network'],
   [{ 'data-ports': '90-80' }, '--data-ports'],
+  [{ storage: 'thin-pool:vg0' }, '--storage'],
+  [{ storage: 'thin-pool:vg0/guests' }, 'needs root'],
   [{ 'vcpu-per-thread': '0' }, '--vcpu-per-thread'],
   [{ 'log-level': 'loud' }, '--log-level'],
   [{ 'pci-devices': '10de' }, '--pci-devices'],

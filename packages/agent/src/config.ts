@@ -27,6 +27,7 @@ export interface AgentConfig {
   readonly updates: 'command' | 'off';
   readonly reserveMemoryMiB: number;
   readonly reserveStorageBytes: number;
+  readonly storage: StorageConfig;
   /** Virtual CPUs offered for each hardware thread. */
   readonly vcpuPerThread: number;
   /** Hardware threads, by number, for guests that have theirs for themselves; nothing else of ours runs there. */
@@ -43,6 +44,9 @@ export interface AgentConfig {
   /** Where the log goes; undefined: standard error. */
   readonly logFile?: string;
 }
+
+/** Where volumes are: files in the state directory, or logical volumes in a thin pool of LVM. */
+export type StorageConfig = { readonly type: 'directory' } | { readonly type: 'thin-pool'; readonly group: string; readonly pool: string };
 
 /** Tunnels to the other machines that have a network of this host. */
 export interface OverlayConfig {
@@ -79,6 +83,7 @@ export interface ConfigInput {
   readonly 'overlay-key-days'?: string | undefined;
   readonly 'reserve-memory-mib'?: string | undefined;
   readonly 'reserve-storage-gib'?: string | undefined;
+  readonly storage?: string | undefined;
   readonly 'vcpu-per-thread'?: string | undefined;
   readonly 'dedicated-cpus'?: string | undefined;
   readonly 'pci-devices'?: string | undefined;
@@ -126,6 +131,7 @@ export function parseConfig(
     updates: oneOf('updates', given('updates') ?? 'command', ['command', 'off'] as const),
     reserveMemoryMiB: whole('reserve-memory-mib', given('reserve-memory-mib'), 512),
     reserveStorageBytes: whole('reserve-storage-gib', given('reserve-storage-gib'), 2) * 1024 ** 3,
+    storage: parseStorage(given('storage') ?? 'directory', root),
     vcpuPerThread: whole('vcpu-per-thread', given('vcpu-per-thread'), 4, 1),
     dedicatedCpus: parseDedicated(given('dedicated-cpus')),
     pciDevices: parseAllowances(given('pci-devices')),
@@ -175,6 +181,17 @@ function parseEnrol(
 
 function missing(option: string, meaning: string): Problem {
   return new Problem('validation', `--${option} is missing: ${meaning}. \`virt8ra enrol\` prints the whole command.`);
+}
+
+const lvmName = /^[A-Za-z0-9_+.][A-Za-z0-9_+.-]{0,126}$/;
+
+function parseStorage(text: string, root: boolean): StorageConfig {
+  if (text === 'directory') return { type: 'directory' };
+  const [, group = '', pool = ''] = /^thin-pool:([^/]+)\/([^/]+)$/.exec(text) ?? [];
+  if (!lvmName.test(group) || !lvmName.test(pool))
+    throw new Problem('validation', `--storage must be directory, or thin-pool:GROUP/POOL such as thin-pool:vg0/guests, not ${text}`);
+  if (!root) throw new Problem('validation', `--storage ${text} needs root: nobody else may make logical volumes`);
+  return { type: 'thin-pool', group, pool };
 }
 
 function parsePorts(text: string): { first: number; last: number } {

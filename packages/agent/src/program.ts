@@ -34,6 +34,7 @@ Options (each also as an environment variable: --data-address is VIRT8RA_AGENT_D
   --updates MODE           command (the control plane's operator may have another release run) or off      [command]
   --reserve-memory-mib N   memory that guests may not use                          [512]
   --reserve-storage-gib N  disk space that volumes may not use                     [2]
+  --storage WHERE          directory (of the state), or thin-pool:GROUP/POOL of LVM (needs root)    [directory]
   --vcpu-per-thread N      virtual CPUs offered for each hardware thread           [4]
   --dedicated-cpus LIST    hardware threads such as 2-7,10 for guests that have theirs for themselves [none]
   --pci-devices LIST       PCI devices for guests: ids (10de:27b8, with a GPU's name 10de:27b8=L4/24), addresses, class:0108  [none]
@@ -64,6 +65,7 @@ const options = {
   'data-ports': text,
   'reserve-memory-mib': text,
   'reserve-storage-gib': text,
+  storage: text,
   'vcpu-per-thread': text,
   'dedicated-cpus': text,
   'pci-devices': text,

@@ -191,7 +191,9 @@ export class BackupReconciler {
     }
     const copy = new GuestCopy(guest, key);
     const state = await copy.state(desired.volumes.length);
-    const full = (await guestStatus(guest)) === 'io-error' || (await this.#isNearlyFull());
+    // A pool of the volumes' own is not emptier without the copy.
+    const stopped = this.#volumes.pool === undefined && (await guestStatus(guest)) === 'io-error';
+    const full = stopped || (await this.#isNearlyFull());
     if (state.type === 'none' || (state.type === 'failed' && !fullWords.test(state.message) && !full)) {
       // The point in time was never taken, or what was taken of it is lost.
       await copy.clear();

@@ -11,6 +11,20 @@ export interface Room {
   readonly totalBytes: number;
 }
 
+/** What fills up: a filesystem, told by a folder on it, or something else that has a name. */
+export type Filling = string | RoomSource;
+
+export interface RoomSource {
+  /** As messages name it, such as “the thin pool vg/pool”. */
+  readonly name: string;
+  look(): Promise<Room>;
+}
+
+/** The room there is now. */
+export async function lookAt(filling: Filling): Promise<Room> {
+  return typeof filling === 'string' ? await roomAt(filling) : await filling.look();
+}
+
 export async function roomAt(directory: string): Promise<Room> {
   const { bsize, blocks, bavail } = await statfs(directory);
   return { freeBytes: bsize * bavail, totalBytes: bsize * blocks };
@@ -30,16 +44,18 @@ export function isDiskFull(thrown: unknown): boolean {
  * Problem exhausted that says how much there is, how much may still be needed (0: not known), and how to mend it. The facts carry the same:
  * `freeBytes`, `totalBytes`, `neededBytes`.
  */
-export async function diskFull(directory: string, neededBytes: number, cause?: unknown): Promise<Problem> {
-  return fullProblem(await roomAt(directory), directory, neededBytes, cause);
+export async function diskFull(filling: Filling, neededBytes: number, cause?: unknown): Promise<Problem> {
+  return fullProblem(await lookAt(filling), filling, neededBytes, cause);
 }
 
-function fullProblem({ freeBytes, totalBytes }: Room, directory: string, neededBytes: number, cause?: unknown): Problem {
-  const facts = { directory, freeBytes, totalBytes, neededBytes };
+function fullProblem({ freeBytes, totalBytes }: Room, filling: Filling, neededBytes: number, cause?: unknown): Problem {
+  const where = typeof filling === 'string' ? { directory: filling } : { place: filling.name };
+  const facts = { ...where, freeBytes, totalBytes, neededBytes };
+  const name = typeof filling === 'string' ? `the disk of ${filling}` : filling.name;
   const needed = neededBytes === 0 ? '' : `, up to ${sized(neededBytes)} more are needed`;
   return new Problem(
     'exhausted',
-    `the disk of ${directory} is full: ${sized(freeBytes)} of ${sized(totalBytes)} are free${needed}. Free some space there, or choose another host.`,
+    `${name} is full: ${sized(freeBytes)} of ${sized(totalBytes)} are free${needed}. Free some space there, or choose another host.`,
     { facts, ...(cause === undefined ? {} : { cause }) },
   );
 }
@@ -53,30 +69,31 @@ function keptBytes(totalBytes: number): number {
  * Why a guest that was stopped because a write found no room must wait still; undefined: there is room again. The agent, too, needs some to write
  * down what it is told.
  */
-export async function stillFull(directory: string): Promise<string | undefined> {
-  const { freeBytes, totalBytes } = await roomAt(directory);
+export async function stillFull(filling: Filling): Promise<string | undefined> {
+  const { freeBytes, totalBytes } = await lookAt(filling);
   const needed = keptBytes(totalBytes);
   if (freeBytes >= needed) return undefined;
-  return `the guest is paused because the disk of its host is full: ${sized(freeBytes)} of ${sized(totalBytes)} are free; it goes on by itself, and has lost nothing, when ${sized(needed)} are`;
+  const name = typeof filling === 'string' ? 'the disk of its host' : filling.name;
+  return `the guest is paused because ${name} is full: ${sized(freeBytes)} of ${sized(totalBytes)} are free; it goes on by itself, and has lost nothing, when ${sized(needed)} are`;
 }
 
 /** Raises Problem exhausted when `bytes` more would eat what is kept for the host itself. */
-export async function requireRoom(directory: string, bytes: number): Promise<void> {
-  const room = await roomAt(directory);
-  if (room.freeBytes - keptBytes(room.totalBytes) < bytes) throw fullProblem(room, directory, bytes);
+export async function requireRoom(filling: Filling, bytes: number): Promise<void> {
+  const room = await lookAt(filling);
+  if (room.freeBytes - keptBytes(room.totalBytes) < bytes) throw fullProblem(room, filling, bytes);
 }
 
 /** Watches over the room that a long write eats up, so that it ends before the last bytes are gone. Writes may overlap. */
 export class RoomGauge {
-  readonly #directory: string;
+  readonly #filling: Filling;
   readonly #look: () => Promise<Room>;
   #trustedBytes = 0;
   /** Let through and perhaps not written yet: a look at the filesystem does not see it. */
   #openBytes = 0;
   #turn: Promise<void> = Promise.resolve();
 
-  constructor(directory: string, look = () => roomAt(directory)) {
-    this.#directory = directory;
+  constructor(filling: Filling, look = () => lookAt(filling)) {
+    this.#filling = filling;
     this.#look = look;
   }
 
@@ -99,7 +116,7 @@ export class RoomGauge {
     if (bytes > this.#trustedBytes) {
       const room = await this.#look();
       const usable = room.freeBytes - this.#openBytes - keptBytes(room.totalBytes);
-      if (usable < bytes) throw fullProblem(room, this.#directory, neededBytes);
+      if (usable < bytes) throw fullProblem(room, this.#filling, neededBytes);
       // Others write here too: half of it is believed until the next look.
       this.#trustedBytes = Math.max(bytes, usable / 2);
     }

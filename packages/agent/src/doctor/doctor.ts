@@ -8,6 +8,7 @@ import { checkNetwork } from './network-checks.js';
 import { checkOverlay } from './overlay-checks.js';
 import { checkPci } from './pci-checks.js';
 import { checkState } from './state-checks.js';
+import { checkStorage } from './storage-checks.js';
 
 /**
  * Looks at everything an agent needs of its host, whether it runs or not, and changes nothing. Never raises: a check that cannot be made
@@ -18,6 +19,7 @@ export async function examineHost(config: AgentConfig): Promise<readonly Finding
   const known = 'privateKey' in identity ? identity : undefined;
   const groups: readonly (readonly [string, () => Promise<readonly Finding[]>])[] = [
     ['host', async () => await checkHost(config)],
+    ['storage', async () => await checkStorage(config)],
     ['hypervisor', async () => await checkHypervisor(config)],
     ['identity', async () => ('level' in identity ? [identity] : [])],
     ['state', async () => await checkState(config, known)],

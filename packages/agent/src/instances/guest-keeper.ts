@@ -3,6 +3,7 @@ import type { NextLook } from '../desired/converger.js';
 import { stillFull } from '../disk/room.js';
 import type { HostContext } from '../host-context.js';
 import { guestStatus, stillStates } from '../qemu/guest.js';
+import type { VolumeStore } from '../storage/volume-store.js';
 import type { GuestNetworks } from './guest-networks.js';
 import type { GuestProcesses } from './guest-processes.js';
 import type { GuestSights } from './guest-sights.js';
@@ -22,6 +23,7 @@ export class GuestKeeper {
   readonly #store: InstanceStore;
   readonly #claims: Pick<TransferClaims, 'claimOn'>;
   readonly #networks: GuestNetworks;
+  readonly #volumes: Pick<VolumeStore, 'pool' | 'room'>;
   readonly #processes: GuestProcesses;
   readonly #sights: GuestSights;
   readonly #posts: InstancePosts;
@@ -31,12 +33,18 @@ export class GuestKeeper {
     store: InstanceStore,
     claims: Pick<TransferClaims, 'claimOn'>,
     networks: GuestNetworks,
-    parts: { readonly processes: GuestProcesses; readonly sights: GuestSights; readonly posts: InstancePosts },
+    parts: {
+      readonly volumes: Pick<VolumeStore, 'pool' | 'room'>;
+      readonly processes: GuestProcesses;
+      readonly sights: GuestSights;
+      readonly posts: InstancePosts;
+    },
   ) {
     this.#context = context;
     this.#store = store;
     this.#claims = claims;
     this.#networks = networks;
+    this.#volumes = parts.volumes;
     this.#processes = parts.processes;
     this.#sights = parts.sights;
     this.#posts = parts.posts;
@@ -62,7 +70,14 @@ export class GuestKeeper {
       return 0;
     }
     const held = this.#claims.claimOn(key) === 'paused';
-    let starved = status === 'io-error' ? await stillFull(this.#context.config.stateDirectory) : undefined;
+    // A write that a full pool refuses stops a guest cleanly; one that finds no metadata for it does not: guests are stopped before.
+    const apart = this.#volumes.pool !== undefined;
+    let starved = status === 'io-error' || apart ? await stillFull(this.#volumes.room) : undefined;
+    if (status === 'running' && starved !== undefined && this.#claims.claimOn(key) === undefined) {
+      await guest.monitor.run('stop');
+      this.#context.log.warn('a guest was paused before the pool of its disks is full', { instance, reason: starved });
+      status = await guestStatus(guest);
+    }
     if (stillStates.includes(status) && !held && starved === undefined && record !== undefined) {
       const still = { desired, guest, record };
       if (status === 'prelaunch') await this.#plug(desired);

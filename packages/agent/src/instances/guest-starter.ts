@@ -192,12 +192,13 @@ export async function guestUser(root: boolean, key: string): Promise<GuestUser |
 export async function guestDisk(volumes: VolumeStore, volumeKey: string): Promise<GuestDisk> {
   const record = volumes.get(volumeKey);
   const { base, overlay } = volumes.files(volumeKey);
-  if (record?.stage === 'incoming') return { volumeKey, base, incoming: true };
-  if (record?.stage === 'arrived') return { volumeKey, base, overlay };
+  const { driver } = volumes;
+  if (record?.stage === 'incoming') return { volumeKey, base, driver, incoming: true };
+  if (record?.stage === 'arrived') return { volumeKey, base, driver, overlay };
   if (record?.stage !== 'ready') throw new Problem('unavailable', `volume ${volumeKey} is not ready`);
   // Merged before and not yet dropped: its content is in the base, and nobody has it open.
   await volumes.dropOverlay(volumeKey);
-  return { volumeKey, base };
+  return { volumeKey, base, driver };
 }
 
 async function guestNics(

@@ -58,7 +58,7 @@ export class InstanceReconciler {
     const processes = new GuestProcesses(context, { store, volumes }, claims, networks, { guests, sights, posts });
     this.#posts = posts;
     this.#processes = processes;
-    this.#keeper = new GuestKeeper(context, store, claims, networks, { processes, sights, posts });
+    this.#keeper = new GuestKeeper(context, store, claims, networks, { volumes, processes, sights, posts });
   }
 
   /** Takes over the guests that an earlier agent left running. Once, before the first pass. */

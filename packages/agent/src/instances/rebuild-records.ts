@@ -1,4 +1,4 @@
-import { realpath } from 'node:fs/promises';
+import { readdir, realpath } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import { toProblem } from '@virt8ra/contract';
 import type { HostContext } from '../host-context.js';
@@ -92,10 +92,17 @@ async function volumesOf(
   { disks }: GuestProcessFacts,
 ): Promise<readonly (string | null)[]> {
   const open = await openFiles(process);
-  const started = disks.map(([file = '']) => (open.size === 0 || open.has(file) ? basename(dirname(file)) : null));
+  // A disk may be a link, and of its target alone the process tells.
+  const isOpen = async (file: string) => open.has(await realpath(file).catch(() => file));
+  const started = await Promise.all(
+    disks.map(async ([file = '']) => (open.size === 0 || (await isOpen(file)) ? basename(dirname(file)) : null)),
+  );
   const root = join(await realpath(context.config.stateDirectory), 'volumes');
-  const later = [...open].filter((file) => basename(file) === 'base.qcow2' && dirname(dirname(file)) === root);
-  return [...started, ...later.map((file) => basename(dirname(file))).filter((key) => !started.includes(key))];
+  const later: string[] = [];
+  for (const key of await readdir(root)) {
+    if (!started.includes(key) && (await isOpen(join(root, key, 'base.qcow2')))) later.push(key);
+  }
+  return [...started, ...later];
 }
 
 /** Writes down at which places such a guest has its disks, and which CPUs for itself, as its hypervisor says. One that does not answer keeps what its process says. */

@@ -22,6 +22,7 @@ export async function takeFindings(
       code: 'damaged-volume',
       message: `it is not known what state volume ${key} is in, so that it is neither used nor changed. Its files are in ${volumes.files(key).directory}; see "When state is damaged" in the operating guide.`,
     })),
+    ...(await volumes.strays().catch(() => [])).map((message) => ({ code: 'stray-volume', message })),
     ...unprovenPermits(context),
     ...keptObjects(context),
     ...(await foreignGuests(context, instances)),

@@ -28,7 +28,7 @@ export async function takeInventory(
 ): Promise<HostInventory> {
   const { config, hypervisor, networking, clock } = context;
   const memory = await hostMemory();
-  const space = await storageSpace(config.stateDirectory, volumes, config.reserveStorageBytes);
+  const space = await storageSpace(volumes, config.reserveStorageBytes);
   const huge = await readHugePages();
   const { cpus: dedicatedCPUs } = context.dedicated;
   const hugeFor = (size: HugePageSize) => {

@@ -1,5 +1,4 @@
 import { chown } from 'node:fs/promises';
-import { dirname } from 'node:path';
 import { agentDnsName, type DesiredLiveReceive, Problem, type Surrender, toProblem } from '@virt8ra/contract';
 import { requireRoom } from '../disk/room.js';
 import { guestUser } from '../instances/guest-starter.js';
@@ -139,7 +138,7 @@ export class LiveReceiver implements LiveEnd {
     await report.remember(attempt);
     this.#opened = guest;
     this.#handed = undefined;
-    const opened = await openTarget(guest, { address: dataAddress(), ports: config.dataPorts, user, overlays });
+    const opened = await openTarget(guest, { address: dataAddress(), ports: config.dataPorts, user, overlays, driver: volumes.driver });
     report.observe({ state: 'copying' });
     return opened;
   }
@@ -150,7 +149,7 @@ export class LiveReceiver implements LiveEnd {
     const keys = this.#desired.disks.map(({ volumeKey }) => volumeKey);
     const here = await Promise.all(keys.map(async (key) => await volumes.allocatedBytes(key)));
     const missing = here.reduce((left, taken) => left - taken, bytes);
-    await requireRoom(dirname(volumes.files(keys[0] ?? '').base), Math.max(0, missing));
+    await requireRoom(volumes.room, Math.max(0, missing));
   }
 
   async #awaitGuest(): Promise<Guest> {

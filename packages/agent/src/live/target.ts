@@ -1,5 +1,5 @@
 import { Problem } from '@virt8ra/contract';
-
+import { type DiskDriver, diskFileNode } from '../disk/disk-driver.js';
 import { freePort } from '../network/free-port.js';
 import { diskNode } from '../qemu/disk-devices.js';
 
@@ -18,6 +18,7 @@ export interface TargetPlace {
   readonly user: GuestUser | undefined;
   /** Files of the disks' overlays, blank; for each disk. */
   readonly overlays: readonly string[];
+  readonly driver: DiskDriver;
 }
 
 const stoppedStepMs = 5_000;
@@ -36,7 +37,7 @@ export async function isFresh(guest: Guest): Promise<boolean> {
 /** Opens a fresh process for one source: its disks for writing, its memory, each behind the key of this attempt. */
 export async function openTarget(guest: Guest, place: TargetPlace): Promise<Beginning> {
   const { monitor } = guest;
-  const { address, ports, overlays } = place;
+  const { address, ports, overlays, driver } = place;
   const key = newAttemptKey();
   await giveKey(guest, place.user, 'server', key);
   const diskPort = await onFreePort(place, async (port) => {
@@ -54,7 +55,7 @@ export async function openTarget(guest: Guest, place: TargetPlace): Promise<Begi
       name: exportName(index),
       writable: true,
     });
-    await monitor.run('blockdev-add', { driver: 'file', 'node-name': `${node}-file`, filename, discard: 'unmap' });
+    await monitor.run('blockdev-add', { ...diskFileNode(driver, filename), 'node-name': `${node}-file`, discard: 'unmap' });
     await monitor.run('blockdev-add', {
       driver: 'qcow2',
       'node-name': node,

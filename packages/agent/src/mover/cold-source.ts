@@ -38,8 +38,8 @@ export async function openColdSource(
 export async function fingerprintFiles(disks: readonly { readonly files: readonly string[] }[]): Promise<string> {
   const facts: string[] = [];
   for (const file of disks.flatMap(({ files }) => files)) {
-    const { ino, size, mtimeNs } = await stat(file, { bigint: true });
-    facts.push(`${file} ${ino} ${size} ${mtimeNs}`);
+    const { ino, size, mtimeNs, rdev } = await stat(file, { bigint: true });
+    facts.push(`${file} ${ino} ${size} ${mtimeNs}${rdev === 0n ? '' : ` ${rdev}`}`);
   }
   return facts.join('\n');
 }

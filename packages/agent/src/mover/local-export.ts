@@ -2,6 +2,7 @@ import { type ChildProcess, spawn } from 'node:child_process';
 import { access, rm } from 'node:fs/promises';
 import { Problem } from '@virt8ra/contract/plain';
 import { readText } from '../disk/atomic-file.js';
+import { diskFileNode, driverAt } from '../disk/disk-driver.js';
 import { awaitExit, readProcessIdentity, signalProcess } from '../system/process-identity.js';
 import { NbdClient } from './nbd/client.js';
 
@@ -27,12 +28,13 @@ const retryMs = 10;
 const settleMs = 30_000;
 
 /** The image as QEMU's block layer opens it; files newest on top, nothing but what is named. */
-function imageName(disk: ExportedDisk): string {
-  const files = disk.access === 'read' ? disk.files : [disk.file];
+async function imageName(disk: ExportedDisk): Promise<string> {
+  const paths = disk.access === 'read' ? disk.files : [disk.file];
+  const files = await Promise.all(paths.map(async (path) => diskFileNode(await driverAt(path), path)));
   const image = files.reduceRight<object | null>(
-    (backing, filename) => ({
+    (backing, file) => ({
       driver: 'qcow2',
-      file: { driver: 'file', filename },
+      file,
       ...(disk.access === 'write' || backing !== null || files.length > 1 ? { backing } : {}),
     }),
     null,
@@ -51,7 +53,7 @@ export async function openLocalExport(disk: ExportedDisk, socketPath: string, co
   for (;;) {
     await rm(socketPath, { force: true });
     // Without --persistent it ends with its only client; the signal covers the time before there is one.
-    const served = ['qemu-nbd', '--socket', socketPath, `--pid-file=${pidFile(socketPath)}`, ...options, imageName(disk)];
+    const served = ['qemu-nbd', '--socket', socketPath, `--pid-file=${pidFile(socketPath)}`, ...options, await imageName(disk)];
     const args = ['--pdeathsig', 'TERM', ...served];
     const child = spawn('setpriv', args, { stdio: ['ignore', 'ignore', 'pipe'], cwd: '/' });
     const ended = endOf(child);

@@ -1,6 +1,6 @@
 import type { TLSSocket } from 'node:tls';
 import { Problem, toProblem } from '@virt8ra/contract/plain';
-import { diskFull, isDiskFull, RoomGauge } from '../disk/room.js';
+import { diskFull, type Filling, isDiskFull, RoomGauge } from '../disk/room.js';
 import { chunkBytes, chunkLength, digestOf } from './chunks.js';
 import type { Frame } from './frame-reader.js';
 import type { NbdClient } from './nbd/client.js';
@@ -26,16 +26,16 @@ const lastWordMs = 1_000;
 export class ReceiveTarget {
   readonly disks: readonly NbdClient[];
   readonly journal: ReceiveJournal;
-  /** Folder on the filesystem that the disks grow on. */
-  readonly #directory: string;
+  /** What the disks fill up. */
+  readonly #filling: Filling;
   readonly #room: RoomGauge;
   #checkpoint: Promise<void> = Promise.resolve();
 
-  constructor(disks: readonly NbdClient[], journal: ReceiveJournal, directory: string) {
+  constructor(disks: readonly NbdClient[], journal: ReceiveJournal, filling: Filling) {
     this.disks = disks;
     this.journal = journal;
-    this.#directory = directory;
-    this.#room = new RoomGauge(directory);
+    this.#filling = filling;
+    this.#room = new RoomGauge(filling);
   }
 
   /** Raises Problem exhausted while there still is enough room for the host to act on it. */
@@ -48,7 +48,7 @@ export class ReceiveTarget {
     if (!isDiskFull(error))
       return new Problem('internal', `the receiving host cannot write: ${toProblem(error).message}`, { cause: error });
     const told = error instanceof Problem && error.facts['freeBytes'] !== undefined ? error : undefined;
-    const full = told ?? (await diskFull(this.#directory, this.#missingBytes, error));
+    const full = told ?? (await diskFull(this.#filling, this.#missingBytes, error));
     return new Problem('exhausted', `on the receiving host ${full.message}`, { facts: full.facts, cause: error });
   }
 

@@ -1,6 +1,7 @@
 import { dirname, join } from 'node:path';
 import { Problem } from '@virt8ra/contract/plain';
 import { makeDirectory, readJson, writeJsonAtomic } from '../disk/atomic-file.js';
+import { poolFilling, poolNamed } from '../disk/pool-room.js';
 import type { BootClock } from '../system/boot-clock.js';
 import { digestExport } from './digest.js';
 import type { DigestTable } from './digest-table.js';
@@ -17,6 +18,8 @@ export interface TargetOptions {
   /** Folder for sockets. */
   readonly runtimeDirectory: string;
   readonly disks: readonly { readonly file: string; readonly sizeBytes: number; readonly frozen?: boolean }[];
+  /** Thin pool that the disks grow in; absent: the filesystem they are on. */
+  readonly pool?: string;
   readonly bootId: BootClock['bootId'];
 }
 
@@ -43,7 +46,8 @@ interface Left {
  * disk has another size than agreed, or is frozen although the journal does not say that all came.
  */
 export async function openReceiveTarget(options: TargetOptions): Promise<OpenTarget> {
-  const { transferId, directory, runtimeDirectory, disks, bootId } = options;
+  const { transferId, directory, runtimeDirectory, disks, pool, bootId } = options;
+  const room = pool === undefined ? dirname(disks[0]?.file ?? directory) : poolFilling(poolNamed(pool));
   await makeDirectory(directory);
   await replacePredecessor(directory, bootId);
   await makeDirectory(runtimeDirectory, 0o711);
@@ -79,7 +83,7 @@ export async function openReceiveTarget(options: TargetOptions): Promise<OpenTar
     const sizes = disks.map(({ sizeBytes }) => sizeBytes);
     const journal = await ReceiveJournal.open(journalFile, transferId, sizes, lostCache, scan);
     return {
-      target: new ReceiveTarget(clients, journal, dirname(disks[0]?.file ?? directory)),
+      target: new ReceiveTarget(clients, journal, room),
       lastPort: left?.port,
       lost: Promise.race(exports.map(async ({ ended }) => await ended)),
       rememberPort: async (port) => await writeJsonAtomic(leftFile, { bootId, port } satisfies Left),

@@ -45,8 +45,15 @@ async function receiveAll(
   { config, bootId, commands, log, notify }: ReceiveRun,
   onComplete: (roots: readonly string[]) => void,
 ): Promise<void> {
-  const { transferId, directory, runtimeDirectory, disks, credentials, peerName, listen } = config;
-  const opened = await openReceiveTarget({ transferId, directory, runtimeDirectory, disks, bootId });
+  const { transferId, directory, runtimeDirectory, disks, pool, credentials, peerName, listen } = config;
+  const opened = await openReceiveTarget({
+    transferId,
+    directory,
+    runtimeDirectory,
+    disks,
+    bootId,
+    ...(pool === undefined ? {} : { pool }),
+  });
   try {
     const meter = countersMeter(notify);
     const receiver = await createReceiver({

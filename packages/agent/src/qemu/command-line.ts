@@ -1,5 +1,6 @@
 import { createHash } from 'node:crypto';
 import type { HugePageSize } from '@virt8ra/contract';
+import { diskFileNode } from '../disk/disk-driver.js';
 import type { HostDevice } from '../pci/passthrough.js';
 import { deviceOptions, diskDeviceAt, diskNodesAt, diskPorts, type GuestDisk } from './disk-devices.js';
 import { hostDeviceArguments } from './host-devices.js';
@@ -161,9 +162,9 @@ function diskArguments(disk: GuestDisk, place: number, bootOrder: number): strin
 }
 
 /** The disks keep their places: what looks after them need not know of it. The guest knows it by its serial number. */
-function rescueArguments({ base }: GuestDisk): string[] {
+function rescueArguments({ base, driver = 'file' }: GuestDisk): string[] {
   return [
-    ...blockdev({ 'node-name': 'rescue-file', driver: 'file', filename: base, discard: 'unmap' }),
+    ...blockdev({ 'node-name': 'rescue-file', ...diskFileNode(driver, base), discard: 'unmap' }),
     ...blockdev({ 'node-name': 'rescue', driver: 'qcow2', file: 'rescue-file', backing: null, discard: 'unmap', 'detect-zeroes': 'unmap' }),
     '-device',
     `virtio-blk-pci,id=${rescueDevice},drive=rescue,serial=rescue,bootindex=0,werror=enospc,rerror=report,discard=on,${pciAddress('rescue')}`,

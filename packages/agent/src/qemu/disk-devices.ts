@@ -1,10 +1,13 @@
 import { createHash } from 'node:crypto';
+import { type DiskDriver, diskFileNode } from '../disk/disk-driver.js';
 import { pciAddress } from './pci-address.js';
 
 /** One disk of a guest: the files of its volume, newest on top. */
 export interface GuestDisk {
   readonly volumeKey: string;
   readonly base: string;
+  /** What these are; absent: files. */
+  readonly driver?: DiskDriver;
   /** Takes the writes while `base` stays frozen. */
   readonly overlay?: string;
   /** A live move fills `base` before anything runs; the overlay is put above it then. */
@@ -45,24 +48,25 @@ function portOf(place: number): string {
 /** Block nodes of a disk, lowest first; the last one is what the device uses. */
 export function diskNodesAt(disk: GuestDisk, place: number): readonly object[] {
   const node = diskNode(place);
+  const file = (filename: string) => ({ ...diskFileNode(disk.driver ?? 'file', filename), discard: 'unmap' });
   const top = { 'node-name': node, driver: 'qcow2', discard: 'unmap', 'detect-zeroes': 'unmap' };
   if (disk.incoming === true) {
     // Named as it will be once the overlay is there.
     return [
-      { 'node-name': `${node}-base-file`, driver: 'file', filename: disk.base, 'auto-read-only': true, discard: 'unmap' },
+      { 'node-name': `${node}-base-file`, ...file(disk.base), 'auto-read-only': true },
       { ...top, 'node-name': `${node}-base`, file: `${node}-base-file`, backing: null },
     ];
   }
   if (disk.overlay === undefined) {
     return [
-      { 'node-name': `${node}-file`, driver: 'file', filename: disk.base, discard: 'unmap' },
+      { 'node-name': `${node}-file`, ...file(disk.base) },
       { ...top, file: `${node}-file`, backing: null },
     ];
   }
   return [
-    { 'node-name': `${node}-base-file`, driver: 'file', filename: disk.base, 'auto-read-only': true, discard: 'unmap' },
+    { 'node-name': `${node}-base-file`, ...file(disk.base), 'auto-read-only': true },
     { 'node-name': `${node}-base`, driver: 'qcow2', file: `${node}-base-file`, backing: null, 'read-only': true, discard: 'unmap' },
-    { 'node-name': `${node}-file`, driver: 'file', filename: disk.overlay, discard: 'unmap' },
+    { 'node-name': `${node}-file`, ...file(disk.overlay) },
     { ...top, file: `${node}-file`, backing: `${node}-base` },
   ];
 }

@@ -1,6 +1,6 @@
 import { Problem, type VolumeLimits } from '@virt8ra/contract';
 import { rescueDevice } from './command-line.js';
-import { diskDevice, diskDeviceAt, diskNodeNames, diskNodesAt, type GuestDisk } from './disk-devices.js';
+import { diskDevice, diskDeviceAt, diskNode, diskNodeNames, diskNodesAt, type GuestDisk } from './disk-devices.js';
 import type { Guest } from './guest.js';
 
 /** A disk that a guest has at a place. */
@@ -98,6 +98,14 @@ export async function askForDisk(guest: Guest, place: number): Promise<void> {
 export async function closeDisk(guest: Guest, place: number): Promise<void> {
   const nodes = await nodeNames(guest);
   for (const name of diskNodeNames(place)) {
+    if (nodes.has(name)) await guest.monitor.run('blockdev-del', { 'node-name': name });
+  }
+}
+
+/** Closes what was above the base of a disk that goes on without it. May be repeated. */
+export async function closeOverlay(guest: Guest, place: number): Promise<void> {
+  const nodes = await nodeNames(guest);
+  for (const name of [diskNode(place), `${diskNode(place)}-file`]) {
     if (nodes.has(name)) await guest.monitor.run('blockdev-del', { 'node-name': name });
   }
 }

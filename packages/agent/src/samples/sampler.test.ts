@@ -18,7 +18,7 @@ function begin(...command: readonly [string, ...string[]]): number {
   return child.pid ?? 0;
 }
 const nothing = { nics: [], disks: async () => [], memory: async () => undefined, transferred: () => undefined };
-const options = { stateDirectory: tmpdir(), namespaces: () => [], transferred: () => 0, log: silentLog };
+const options = { room: tmpdir(), namespaces: () => [], transferred: () => 0, log: silentLog };
 const shape = Compile(AgentMessage);
 
 it('measures a guest that works, one that rests, and the host they are on', async () => {

@@ -1,6 +1,6 @@
-import { statfs } from 'node:fs/promises';
 import { cpus } from 'node:os';
 import { type AgentMessageOf, type GuestSample, type HostSample, sampleSeconds, toProblem } from '@virt8ra/contract';
+import { type Filling, lookAt } from '../disk/room.js';
 import type { Log } from '../log.js';
 import type { GuestMemory } from '../qemu/guest-memory.js';
 import { hostMemory } from '../storage/space.js';
@@ -38,7 +38,8 @@ export interface MeasuredGuest {
 }
 
 export interface SamplerOptions {
-  readonly stateDirectory: string;
+  /** What volumes fill up. */
+  readonly room: Filling;
   readonly guests: () => readonly MeasuredGuest[];
   /** Network namespaces that guests' interfaces may be in, as `ip netns` names them. */
   readonly namespaces: () => readonly string[];
@@ -79,7 +80,7 @@ interface Before {
 
 /** Measures host and guests from the kernel's counters. One look costs a few reads for each guest, whatever it does. */
 export function createSampler(options: SamplerOptions) {
-  const { guests, namespaces, stateDirectory, transferred } = options;
+  const { guests, namespaces, room, transferred } = options;
   const clock = options.clock ?? (() => performance.now());
   const known = new Map<string, GuestBefore>();
   let before: Before | undefined;
@@ -137,13 +138,7 @@ export function createSampler(options: SamplerOptions) {
   /** Undefined at the first look: nothing to compare with. */
   return async function look(): Promise<Samples | undefined> {
     looks += 1;
-    const [cpu, disks, net, memory, space] = await Promise.all([
-      hostCpu(),
-      hostDisks(),
-      netCounters(),
-      hostMemory(),
-      statfs(stateDirectory),
-    ]);
+    const [cpu, disks, net, memory, space] = await Promise.all([hostCpu(), hostDisks(), netCounters(), hostMemory(), lookAt(room)]);
     const now: Before = { at: clock(), cpu, disks, net: outsideOf(net), transferred: transferred() };
     const last = before;
     before = now;
@@ -164,7 +159,7 @@ export function createSampler(options: SamplerOptions) {
       steal: rate(last.cpu.stealSeconds, cpu.stealSeconds, seconds),
       memoryBytes: (memory.totalMiB - memory.availableMiB) * 1024 ** 2,
       memoryTotalBytes: memory.totalMiB * 1024 ** 2,
-      diskFreeBytes: space.bsize * space.bavail,
+      diskFreeBytes: space.freeBytes,
       diskReadPerSecond: rate(last.disks.readBytes, disks.readBytes, seconds),
       diskWritePerSecond: rate(last.disks.writtenBytes, disks.writtenBytes, seconds),
       netInPerSecond: rate(last.net.inBytes, now.net.inBytes, seconds),

@@ -91,6 +91,8 @@ export class SnapshotReconciler {
       };
       await note({});
       for (const { volumeKey } of desired.volumes) await this.#drop(volumeKey, name);
+      // What is overwritten from now on stays beside what overwrites it.
+      for (const { volumeKey } of desired.volumes) await volumes.widen(volumeKey, volumes.get(volumeKey)?.sizeBytes ?? 0);
       let takenAt = this.#now();
       let consistency = record.consistency;
       if (place === undefined) {

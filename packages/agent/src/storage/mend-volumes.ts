@@ -1,4 +1,4 @@
-import { stat } from 'node:fs/promises';
+import { realpath, stat } from 'node:fs/promises';
 import { toProblem } from '@virt8ra/contract';
 import type { HostContext } from '../host-context.js';
 import { factsFromCommand, listQemuProcesses, openFiles } from '../qemu/guest-process.js';
@@ -24,8 +24,12 @@ export async function mendVolumes(context: HostContext, store: VolumeStore): Pro
   for (const key of store.damaged()) {
     const { base, overlay } = store.files(key);
     // Such a process does not tell how far the move is.
-    if (received.has(base)) continue;
-    const stage = open.has(base) ? (open.has(overlay) ? 'arrived' : 'ready') : await stageOfWholeDisk(context, store, key);
+    if (await isOpen(base, received)) continue;
+    const stage = (await isOpen(base, open))
+      ? (await isOpen(overlay, open))
+        ? 'arrived'
+        : 'ready'
+      : await stageOfWholeDisk(context, store, key);
     if (stage === undefined) continue;
     try {
       const { virtualBytes } = await inspectImage(base, 'qcow2');
@@ -48,6 +52,11 @@ async function stageOfWholeDisk(context: HostContext, store: VolumeStore, key: s
     () => false,
   );
   return sound ? 'ready' : undefined;
+}
+
+/** A process that has a link's target open tells the target. */
+async function isOpen(path: string, files: ReadonlySet<string>): Promise<boolean> {
+  return files.has(path) || files.has(await realpath(path).catch(() => path));
 }
 
 async function isThere(path: string): Promise<boolean> {

@@ -1,4 +1,5 @@
 import { Problem } from '@virt8ra/contract';
+import { driverAt } from '../disk/disk-driver.js';
 import { runCommand } from '../system/run-command.js';
 
 export type ImageFormat = 'qcow2' | 'raw';
@@ -43,6 +44,11 @@ export async function inspectImage(path: string, format: ImageFormat): Promise<I
   return { virtualBytes, allocatedBytes };
 }
 
+/** A device that has no room says so only to who writes past the page cache. */
+async function cacheFor(path: string): Promise<readonly string[]> {
+  return (await driverAt(path)) === 'host_device' ? ['-t', 'none'] : [];
+}
+
 /** An empty qcow2 file. */
 export async function createBlank(path: string, bytes: number): Promise<void> {
   await runCommand('qemu-img', ['create', '-q', '-f', 'qcow2', path, String(bytes)]);
@@ -55,7 +61,11 @@ export async function createOverlay(path: string, base: string, bytes: number): 
 
 /** A plain qcow2 copy of an image, whatever features the original used. */
 export async function convertImage(from: string, format: ImageFormat, to: string, signal: AbortSignal): Promise<void> {
-  await runCommand('nice', ['-n', '5', 'qemu-img', 'convert', '-f', format, '-O', 'qcow2', from, to], { timeoutMs: longMs, signal });
+  const cache = await cacheFor(to);
+  await runCommand('nice', ['-n', '5', 'qemu-img', 'convert', ...cache, '-f', format, '-O', 'qcow2', from, to], {
+    timeoutMs: longMs,
+    signal,
+  });
 }
 
 /** A compressed qcow2 copy of a qcow2 file and what is below it; it depends on nothing. */
@@ -70,5 +80,6 @@ export async function growImage(path: string, bytes: number): Promise<void> {
 
 /** Writes everything in an overlay into its base. The overlay is left as it was, so that this may be cut and repeated. */
 export async function commitOverlay(overlay: string, signal: AbortSignal): Promise<void> {
-  await runCommand('nice', ['-n', '5', 'qemu-img', 'commit', '-q', '-d', '-f', 'qcow2', overlay], { timeoutMs: longMs, signal });
+  const cache = await cacheFor(overlay);
+  await runCommand('nice', ['-n', '5', 'qemu-img', 'commit', '-q', '-d', ...cache, '-f', 'qcow2', overlay], { timeoutMs: longMs, signal });
 }

@@ -1,6 +1,7 @@
 import type { DesiredVolume } from '@virt8ra/contract';
 import { diskNode } from '../qemu/disk-devices.js';
 import { currentNode, type Guest } from '../qemu/guest.js';
+import { closeOverlay } from '../qemu/guest-disks.js';
 import { commitOverlay } from './qemu-img.js';
 import type { VolumeStore } from './volume-store.js';
 
@@ -28,6 +29,11 @@ export async function settleUnderGuest(volumes: VolumeStore, key: string, guest:
   if (current !== node && current !== `${node}-base`) return 'settling';
   if (current !== node) {
     if (volumes.get(key)?.stage === 'arrived') await volumes.update(key, { stage: 'ready' });
+    // A file may go while it is open; a device may not.
+    if (volumes.driver === 'host_device') {
+      if ((await find()) !== undefined) return 'settling';
+      await closeOverlay(guest, index);
+    }
     await volumes.dropOverlay(key);
     return 'settled';
   }

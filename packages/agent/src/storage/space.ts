@@ -1,5 +1,6 @@
-import { readFile, statfs } from 'node:fs/promises';
+import { readFile } from 'node:fs/promises';
 import { Problem } from '@virt8ra/contract';
+import { lookAt } from '../disk/room.js';
 import type { VolumeStore } from './volume-store.js';
 
 export interface StorageSpace {
@@ -11,13 +12,13 @@ export interface StorageSpace {
   readonly claimedBytes: number;
 }
 
-export async function storageSpace(directory: string, volumes: VolumeStore, reserveBytes: number): Promise<StorageSpace> {
-  const { bsize, blocks, bavail } = await statfs(directory);
-  const freeBytes = bsize * bavail;
+/** The space of where the volumes are. */
+export async function storageSpace(volumes: VolumeStore, reserveBytes: number): Promise<StorageSpace> {
+  const { freeBytes, totalBytes } = await lookAt(volumes.room);
   const records = volumes.all();
   const taken = await Promise.all(records.map(({ key }) => volumes.allocatedBytes(key)));
   return {
-    totalBytes: bsize * blocks,
+    totalBytes,
     freeBytes,
     capacityBytes: Math.max(freeBytes + taken.reduce((sum, bytes) => sum + bytes, 0) - reserveBytes, 0),
     claimedBytes: records.reduce((sum, { sizeBytes }) => sum + sizeBytes, 0),

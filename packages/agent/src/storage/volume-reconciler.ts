@@ -1,4 +1,4 @@
-import { rename, rm } from 'node:fs/promises';
+import { rename } from 'node:fs/promises';
 import { type DesiredVolume, type ObservedVolume, Problem, toProblem } from '@virt8ra/contract';
 import type { NextLook } from '../desired/converger.js';
 import { syncDirectory } from '../disk/atomic-file.js';
@@ -7,7 +7,7 @@ import { type HostContext, troubleFrom } from '../host-context.js';
 import type { Guest } from '../qemu/guest.js';
 import { currentNode } from '../qemu/guest.js';
 import type { ImageCache } from './image-cache.js';
-import { convertImage, createBlank, growImage, inspectImage } from './qemu-img.js';
+import { convertImage, growImage, inspectImage } from './qemu-img.js';
 import { settleOffline, settleUnderGuest } from './settle.js';
 import { requireSpace, storageSpace } from './space.js';
 import type { VolumeRecord, VolumeStore } from './volume-store.js';
@@ -115,16 +115,15 @@ export class VolumeReconciler {
     const { key, sizeBytes, source } = desired;
     const reserve = this.#context.config.reserveStorageBytes;
     const own = this.#store.get(key)?.sizeBytes ?? 0;
-    const space = await storageSpace(this.#context.config.stateDirectory, this.#store, reserve);
+    const space = await storageSpace(this.#store, reserve);
     if (source.type !== 'image') {
       requireSpace(space, own, sizeBytes, blankBytes, reserve);
-      const files = await this.#store.begin(key, sizeBytes);
-      await createBlank(files.base, sizeBytes);
-      await syncDirectory(files.directory);
+      await this.#store.begin(key, sizeBytes);
+      await this.#store.makeBlank(key);
       return await this.#store.update(key, { stage: source.type === 'incoming' ? 'incoming' : 'ready' });
     }
-    // Fetched, then converted: at worst both copies are there at once.
-    const missing = await this.#images.missingBytes(source.sha256, source.bytes);
+    // Fetched, then converted: at worst both copies are there at once, and in one place unless volumes have a pool of their own.
+    const missing = this.#store.pool === undefined ? await this.#images.missingBytes(source.sha256, source.bytes) : 0;
     requireSpace(space, own, sizeBytes, missing + source.bytes, reserve);
     const image = await this.#images.fetch(source.sha256, source.bytes, signal);
     const facts = await inspectImage(image, source.format);
@@ -136,12 +135,13 @@ export class VolumeReconciler {
       const files = await this.#store.begin(key, sizeBytes);
       const partial = `${files.base}.new`;
       try {
+        await this.#store.makeBase(key, partial);
         await convertImage(image, source.format, partial, signal);
         await growImage(partial, sizeBytes);
       } catch (error) {
         if (!isDiskFull(error)) throw error;
-        await rm(partial, { force: true });
-        throw await diskFull(files.directory, source.bytes, error);
+        await this.#store.dropBase(key, partial);
+        throw await diskFull(this.#store.room, source.bytes, error);
       }
       await rename(partial, files.base);
       await syncDirectory(files.directory);
@@ -157,8 +157,9 @@ export class VolumeReconciler {
   async #grow(desired: DesiredVolume, record: VolumeRecord): Promise<VolumeRecord> {
     const { key, sizeBytes } = desired;
     const reserve = this.#context.config.reserveStorageBytes;
-    requireSpace(await storageSpace(this.#context.config.stateDirectory, this.#store, reserve), record.sizeBytes, sizeBytes, 0, reserve);
+    requireSpace(await storageSpace(this.#store, reserve), record.sizeBytes, sizeBytes, 0, reserve);
     if (this.#transfers.moves(key)) return record;
+    await this.#store.widen(key, sizeBytes - record.sizeBytes);
     const used = this.#users.guestWith(key);
     if (used !== undefined) {
       return await this.#users.exclusive(used.key, async () => {

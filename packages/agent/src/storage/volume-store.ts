@@ -1,9 +1,13 @@
-import { readdir, rename, rm, stat } from 'node:fs/promises';
+import { lstat, readdir, rename, rm } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { Problem } from '@virt8ra/contract';
 import { errorCode, makeDirectory, syncDirectory, writeJsonAtomic } from '../disk/atomic-file.js';
+import type { DiskDriver } from '../disk/disk-driver.js';
 import { type Quarantine, readJsonOrQuarantine } from '../disk/quarantine.js';
-import { createOverlay } from './qemu-img.js';
+import type { Filling } from '../disk/room.js';
+import { folderBackEnd } from './folder-back-end.js';
+import { createBlank, createOverlay } from './qemu-img.js';
+import type { LayerPlace, VolumeBackEnd, VolumeLayer } from './volume-back-end.js';
 
 export type VolumeStage =
   /** Its file is being made; whatever lies there is worthless. */
@@ -32,26 +36,66 @@ export interface VolumeFiles {
 const removedPrefix = '.removed-';
 const mib = 1024 * 1024;
 
-/** The volumes on this host's disk: `volumes/KEY/{volume.json,base.qcow2,overlay.qcow2}`. */
+/** The volumes of this host: `volumes/KEY/{volume.json,base.qcow2,overlay.qcow2}`, where the latter two are files or links to what the back end has. */
 export class VolumeStore {
   readonly #root: string;
+  readonly #backEnd: VolumeBackEnd;
   readonly #records = new Map<string, VolumeRecord>();
   readonly #damaged = new Set<string>();
 
-  private constructor(root: string) {
+  private constructor(root: string, backEnd: VolumeBackEnd) {
     this.#root = root;
+    this.#backEnd = backEnd;
   }
 
-  /** Reads what is there and finishes removals that were cut. A damaged record goes to the quarantine; the volume's files stay. */
-  static async open(root: string, quarantine: Quarantine): Promise<VolumeStore> {
+  /**
+   * Reads what is there and finishes removals that were cut. A damaged record goes to the quarantine; the volume's files stay. Raises as `open` of the
+   * back end does.
+   */
+  static async open(root: string, quarantine: Quarantine, backEnd = folderBackEnd(root)): Promise<VolumeStore> {
     await makeDirectory(root, 0o711);
-    const store = new VolumeStore(root);
+    const store = new VolumeStore(root, backEnd);
+    const removed: string[] = [];
     for (const name of await readdir(root)) {
-      const path = join(root, name);
-      if (name.startsWith(removedPrefix)) await rm(path, { recursive: true, force: true });
-      else await store.#read(name, join(path, 'volume.json'), quarantine);
+      if (name.startsWith(removedPrefix)) removed.push(name.slice(removedPrefix.length));
+      else await store.#read(name, join(root, name, 'volume.json'), quarantine);
     }
+    for (const key of removed) {
+      if (!store.#records.has(key) && !store.#damaged.has(key)) await backEnd.dropAll(key);
+      await rm(join(root, `${removedPrefix}${key}`), { recursive: true, force: true });
+    }
+    const keys = [...store.#records.keys(), ...store.#damaged];
+    await backEnd.open(keys.map((key) => ({ ...store.files(key), key, overlaid: store.#isOverlaid(key) })));
     return store;
+  }
+
+  /** What QEMU finds at the paths of volumes. */
+  get driver(): DiskDriver {
+    return this.#backEnd.driver;
+  }
+
+  /** What volumes fill up. */
+  get room(): Filling {
+    return this.#backEnd.room;
+  }
+
+  /** Thin pool that they take their room from; undefined: they share the state directory's. */
+  get pool(): string | undefined {
+    return this.#backEnd.pool;
+  }
+
+  /** What a person should know of the back end, each a sentence. */
+  async strays(): Promise<readonly string[]> {
+    return await this.#backEnd.strays();
+  }
+
+  #isOverlaid(key: string): boolean | undefined {
+    const stage = this.#records.get(key)?.stage;
+    return stage === undefined ? undefined : stage === 'arrived';
+  }
+
+  #place(key: string, layer: VolumeLayer, path = this.files(key)[layer]): LayerPlace {
+    return { key, layer, path };
   }
 
   async #read(name: string, path: string, quarantine: Quarantine): Promise<void> {
@@ -68,7 +112,7 @@ export class VolumeStore {
       return;
     }
     // The record is written before anything else: without one and without files the volume had not begun.
-    if (read.type === 'damaged' || (await fileBytes(this.files(name).base)) !== undefined) this.#damaged.add(name);
+    if (read.type === 'damaged' || (await isThere(this.files(name).base))) this.#damaged.add(name);
     else await rm(dirname(path), { recursive: true, force: true });
   }
 
@@ -105,10 +149,34 @@ export class VolumeStore {
     const files = this.files(key);
     await makeDirectory(files.directory, 0o711);
     await this.#write({ version: 1, key, sizeBytes, stage: 'creating' });
+    await this.#backEnd.dropAll(key);
     for (const name of await readdir(files.directory)) {
       if (name !== 'volume.json') await rm(join(files.directory, name), { force: true });
     }
     return files;
+  }
+
+  /** A place for the base of a volume that was begun, at `path` in its folder. */
+  async makeBase(key: string, path: string): Promise<void> {
+    await this.#backEnd.make(this.#place(key, 'base', path), this.#records.get(key)?.sizeBytes ?? 0);
+  }
+
+  async dropBase(key: string, path: string): Promise<void> {
+    await this.#backEnd.drop(this.#place(key, 'base', path));
+  }
+
+  /** The base of a volume that was begun, without content. */
+  async makeBlank(key: string): Promise<void> {
+    const { base, directory } = this.files(key);
+    await this.makeBase(key, base);
+    await createBlank(base, this.#records.get(key)?.sizeBytes ?? 0);
+    await syncDirectory(directory);
+  }
+
+  /** Must come before a volume's disk grows by `bytes`, or is to keep so many apart from what is written later. */
+  async widen(key: string, bytes: number): Promise<void> {
+    await this.#backEnd.widen(this.#place(key, 'base'), bytes);
+    if (await this.hasOverlay(key)) await this.#backEnd.widen(this.#place(key, 'overlay'), bytes);
   }
 
   async update(key: string, change: Partial<Pick<VolumeRecord, 'stage' | 'digest' | 'sizeBytes'>>): Promise<VolumeRecord> {
@@ -130,26 +198,25 @@ export class VolumeStore {
   /** A blank overlay above the base; its content is the base's as it will be when the overlay is first written. */
   async layOverlay(key: string): Promise<void> {
     const { overlay, directory } = this.files(key);
-    await rm(overlay, { force: true });
-    await createOverlay(overlay, 'base.qcow2', this.#records.get(key)?.sizeBytes ?? 0);
+    const sizeBytes = this.#records.get(key)?.sizeBytes ?? 0;
+    await this.#backEnd.make(this.#place(key, 'overlay'), sizeBytes);
+    await createOverlay(overlay, 'base.qcow2', sizeBytes);
     await syncDirectory(directory);
   }
 
   /** Drops the overlay of a volume that is `ready`: its content is in the base. No guest may have it open as its disk. */
   async dropOverlay(key: string): Promise<void> {
-    const { overlay, directory } = this.files(key);
-    await rm(overlay, { force: true });
-    await syncDirectory(directory);
+    await this.#backEnd.drop(this.#place(key, 'overlay'));
   }
 
   async hasOverlay(key: string): Promise<boolean> {
-    return (await fileBytes(this.files(key).overlay)) !== undefined;
+    return await isThere(this.files(key).overlay);
   }
 
-  /** Bytes the volume's files take on disk, rounded up to whole MiB: what is said of them changes less often. */
+  /** Bytes the volume takes of the room, rounded up to whole MiB: what is said of them changes less often. */
   async allocatedBytes(key: string): Promise<number> {
-    const { base, overlay } = this.files(key);
-    const bytes = ((await fileBytes(base)) ?? 0) + ((await fileBytes(overlay)) ?? 0);
+    const bytes =
+      (await this.#backEnd.takenBytes(this.#place(key, 'base'))) + (await this.#backEnd.takenBytes(this.#place(key, 'overlay')));
     return Math.ceil(bytes / mib) * mib;
   }
 
@@ -157,15 +224,15 @@ export class VolumeStore {
   async remove(key: string): Promise<void> {
     const { directory } = this.files(key);
     const grave = join(this.#root, `${removedPrefix}${key}`);
-    await rm(grave, { recursive: true, force: true });
-    try {
+    // Where the back end has not let go of it yet, the grave stays: a later start reads there what is still to be dropped.
+    if (await isThere(directory)) {
+      await rm(grave, { recursive: true, force: true });
       await rename(directory, grave);
       await syncDirectory(this.#root);
-    } catch (error) {
-      if (errorCode(error) !== 'ENOENT') throw error;
     }
     this.#records.delete(key);
     this.#damaged.delete(key);
+    await this.#backEnd.dropAll(key);
     await rm(grave, { recursive: true, force: true });
   }
 
@@ -182,11 +249,13 @@ function isVolumeRecord(record: Partial<VolumeRecord> | null, key: string): bool
   return record.version === 1 && record.key === key && known && Number.isSafeInteger(record.sizeBytes);
 }
 
-async function fileBytes(path: string): Promise<number | undefined> {
+/** A link that leads nowhere is there, too. */
+async function isThere(path: string): Promise<boolean> {
   try {
-    return (await stat(path)).blocks * 512;
+    await lstat(path);
+    return true;
   } catch (error) {
-    if (errorCode(error) === 'ENOENT') return undefined;
+    if (errorCode(error) === 'ENOENT') return false;
     throw error;
   }
 }

@@ -30,6 +30,8 @@ export interface ReceiveConfig {
   /** DNS name that the sender's certificate must carry. */
   readonly peerName: string;
   readonly listen: { readonly address: string; readonly ports?: { readonly first: number; readonly last: number } };
+  /** Thin pool that the disks grow in, `group/name`; absent: the filesystem they are on. */
+  readonly pool?: string;
   /** `frozen`: it came whole and is never written again; the transfer's journal must say so too. */
   readonly disks: readonly { readonly sizeBytes: number; readonly file: string; readonly frozen?: boolean }[];
 }

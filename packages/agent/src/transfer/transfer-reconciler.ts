@@ -151,6 +151,7 @@ export class TransferReconciler implements VolumeTransfers {
           credentials: this.#identity(),
           peerName: desired.peerName,
           listen: { address: dataAddress(), ...(config.dataPorts === undefined ? {} : { ports: config.dataPorts }) },
+          ...(this.#volumes.pool === undefined ? {} : { pool: this.#volumes.pool }),
           disks: desired.disks.map(({ volumeKey, sizeBytes }) => ({
             sizeBytes,
             file: this.#volumes.files(volumeKey).base,
