@@ -1,3 +1,4 @@
+import { constants } from 'node:fs';
 import { chmod, chown, open, stat, writeFile } from 'node:fs/promises';
 import { networkInterfaces } from 'node:os';
 import { Problem } from '@virt8ra/contract';
@@ -49,7 +50,8 @@ export function hostPciSystem(root: boolean): PciSystem {
         );
       });
       try {
-        await Promise.race([writeFile(path, text, { flag: 'r+' }), late]);
+        // Many of these files can only be written to, and are refused to whoever would read as well.
+        await Promise.race([writeFile(path, text, { flag: constants.O_WRONLY }), late]);
       } finally {
         clearTimeout(timer);
       }
