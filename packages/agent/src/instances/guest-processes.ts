@@ -3,6 +3,7 @@ import { dirname } from 'node:path';
 import type { DesiredInstance } from '@virt8ra/contract';
 import type { HostContext } from '../host-context.js';
 import { type Guest, lastWords, quitGuest, shutDownGuest } from '../qemu/guest.js';
+import { watchEnd } from '../qemu/watch-end.js';
 import type { VolumeStore } from '../storage/volume-store.js';
 import { isAlive } from '../system/process-identity.js';
 import { adoptGuests } from './adoption.js';
@@ -148,6 +149,6 @@ export class GuestProcesses {
       for (const volumeKey of this.#store.get(key)?.launch?.volumeKeys ?? [])
         if (volumeKey !== null) this.#context.nudge({ type: 'volume', key: volumeKey });
     });
-    void guest.monitor.closed.then(look);
+    void watchEnd(guest, () => this.#guests.get(key) === guest, look);
   }
 }

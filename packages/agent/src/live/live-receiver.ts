@@ -119,7 +119,8 @@ export class LiveReceiver implements LiveEnd {
     if (instance?.permit !== undefined && context.permits.hasHeld(instance.instance, instance.permit.epoch))
       throw new Problem('conflict', 'the guest runs here already');
     let guest = this.#guest();
-    if (guest !== undefined && !(await isFresh(guest))) {
+    // One that cannot be spoken to is ending, and not seen to have ended yet.
+    if (guest !== undefined && !(await isFresh(guest).catch(() => false))) {
       await instances.discard(instanceKey);
       guest = undefined;
     }

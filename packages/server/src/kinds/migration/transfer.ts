@@ -1,5 +1,5 @@
 import { Problem } from '@virt8ra/contract';
-import type { Handle, SendSpec, TransferStatus } from '@virt8ra/driver';
+import type { DisksFacet, Handle, SendSpec, TransferStatus } from '@virt8ra/driver';
 import type { Poll, StepContext } from '@virt8ra/engine';
 import type { KindContext } from '../context.js';
 import { recordSurrender } from '../instance/index.js';
@@ -31,8 +31,7 @@ export async function pollListening(context: KindContext, plan: MovePlan, prepar
   }
   if (prepared.instance !== undefined)
     statusOf(await instances.observe(prepared.instance), `instance ${plan.instance.name} at ${plan.to.host}`);
-  const status = statusOf(await disks.observe(prepared.receiver), 'the receiving end');
-  assertGoingOn(status, 'receiving');
+  const status = await endOf(disks, prepared.receiver, 'receiving');
   const peer = peerOf(status);
   return peer === undefined ? { waitSeconds: 0.5 } : { done: peer };
 }
@@ -132,9 +131,8 @@ export async function pollSourceEnded(context: KindContext, step: StepContext, p
   const { disks } = await facetsAt(context, plan.from.site);
   const handle = await knownSender(context, plan);
   if (handle === undefined) throw new Problem('not-found', 'the sending end is gone');
-  const sender = statusOf(await disks.observe(handle), 'the sending end');
+  const sender = await endOf(disks, handle, 'sending');
   if (sender?.state === 'finished') return { done: { roots: [], ...countersOf(sender) } };
-  assertGoingOn(sender, 'sending');
   await sendTo(context, step, plan, 'finish', await knownPeer(context, plan), true);
   return { waitSeconds: 0.5 };
 }
@@ -175,10 +173,8 @@ async function bothEnds(
   const target = await facetsAt(context, plan.to.site);
   const handle = await knownSender(context, plan);
   if (handle === undefined) throw new Problem('not-found', 'the sending end is gone');
-  const sender = statusOf(await source.disks.observe(handle), 'the sending end');
-  const receiver = statusOf(await target.disks.observe(prepared.receiver), 'the receiving end');
-  assertGoingOn(sender, 'sending');
-  assertGoingOn(receiver, 'receiving');
+  const sender = await endOf(source.disks, handle, 'sending');
+  const receiver = await endOf(target.disks, prepared.receiver, 'receiving');
   const peer = peerOf(receiver);
   if (peer !== undefined && sender?.state !== 'finished') {
     const told = await knownPeer(context, plan);
@@ -187,9 +183,18 @@ async function bothEnds(
   return { sender, receiver };
 }
 
-function assertGoingOn(status: TransferStatus | undefined, what: string): void {
+/**
+ * One end as it is now; undefined while its site cannot tell. Raises `conflict` when it has ended without being through: whatever made it fail, an
+ * end that says so has done all it could, and does no more until it is called off.
+ */
+async function endOf(disks: DisksFacet, handle: Handle, act: 'sending' | 'receiving'): Promise<TransferStatus | undefined> {
+  const seen = await disks.observe(handle);
+  if (seen.type === 'broken' && seen.status.state === 'failed')
+    throw new Problem('conflict', `the ${act} end failed: ${seen.problem.message}`, { facts: seen.problem.facts, cause: seen.problem });
+  const status = statusOf(seen, `the ${act} end`);
   if (status?.state === 'failed' || status?.state === 'aborting' || status?.state === 'aborted')
-    throw new Problem('conflict', `the ${what} end has ended (${status.state})`);
+    throw new Problem('conflict', `the ${act} end has ended (${status.state})`);
+  return status;
 }
 
 function peerOf(status: TransferStatus | undefined): Peer | undefined {

@@ -222,6 +222,20 @@ describe('a move', () => {
     60_000,
   );
 
+  it.each((['warm', 'cold', 'live'] as const).flatMap((mode) => (['copying', 'finishing'] as const).map((when) => ({ mode, when }))))(
+    'returns when the source gave up on a target that might still come back ($mode, $when)',
+    async ({ mode, when }) => {
+      const world = await createMigrationWorld(database.pool, { mode, power: 'on' });
+      const before = await world.snapshot();
+      world.sites.loseAt('beta', when);
+      expect(await move(world)).toMatchObject({
+        state: 'undone',
+        problem: { message: 'the sending end failed: the peer does not answer' },
+      });
+      expect(await world.snapshot()).toEqual(before);
+    },
+  );
+
   it.each(['warm', 'cold'] as const)('returns to a source that let go before anyone has seen it (%s)', async (mode) => {
     const world = await createMigrationWorld(database.pool, { mode, power: 'on' });
     const before = await world.snapshot();

@@ -12,7 +12,7 @@ import type {
   TransferStatus,
 } from '@virt8ra/driver';
 import { memoryCapabilities, smallInventory } from '../../../testing/site-facts.js';
-import { troubleOf } from './memory-trouble.js';
+import { type FillMoment, failsAt, troubleOf } from './memory-trouble.js';
 
 /** Sites that live in memory: what is asked for comes about one step at each `tick`, as at hosts with agents. */
 export interface MemorySites {
@@ -28,11 +28,11 @@ export interface MemorySites {
   damageNextCopy(): void;
   /** Has the disk of a site fill up once a transfer to it is in that state at its source; both ends say so. Undefined: it has room. */
   fillAt(site: string, when: FillMoment | undefined): void;
+  /** Whoever sends there gives up: its peer does not answer any more. */
+  loseAt(site: string, when: FillMoment): void;
   /** Ends the guest's process at this site: it is started again two ticks later, or stays down. */
   endGuestAt(site: string, then: 'starts again' | 'stays down'): void;
 }
-
-export type FillMoment = 'copying' | 'finishing';
 
 interface Kept<Spec> {
   readonly key: string;
@@ -69,6 +69,7 @@ interface Site {
   readonly handed: Map<string, number>;
   guestsBroken: boolean;
   fillsAt: FillMoment | undefined;
+  losesAt?: FillMoment;
 }
 
 const at = '2026-01-01T00:00:00.000Z';
@@ -196,12 +197,7 @@ export function createMemorySites(names: readonly string[]): MemorySites {
     const guest = site.guests.get(wanted.instance.value);
     if (peer === undefined || receiver?.spec.role !== 'receive' || receiver.state !== 'listening' || guest === undefined) return;
     if (wanted.mode === 'cold' && guest.activity !== 'stopped') return;
-    if (end.state === peer.fillsAt) {
-      const facts = { code: 'exhausted', host: peer.host };
-      const trouble = new Problem('exhausted', 'the disk is full: 1.0 MiB are free, up to 2.0 MiB more are needed', { facts });
-      for (const either of [receiver, end]) Object.assign(either, { state: 'failed', trouble });
-      return;
-    }
+    if (failsAt(peer, receiver, end)) return;
     if (end.state === 'preparing') end.state = 'copying';
     else if (end.state === 'copying') end.state = 'converged';
     else if (end.state === 'converged' && wanted.goal === 'finish') {
@@ -386,6 +382,9 @@ export function createMemorySites(names: readonly string[]): MemorySites {
     },
     fillAt(name, when) {
       siteOf(name).fillsAt = when;
+    },
+    loseAt(name, when) {
+      siteOf(name).losesAt = when;
     },
     endGuestAt(name, then) {
       for (const guest of siteOf(name).guests.values())
