@@ -1,12 +1,12 @@
-import { type ChildProcess, execFile, spawn } from 'node:child_process';
+import { type ChildProcess, spawn } from 'node:child_process';
 import { existsSync } from 'node:fs';
 import { chown, mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { promisify } from 'node:util';
 import { Problem } from '@virt8ra/contract';
 import { Pool, type PoolConfig } from 'pg';
 import type { Migration } from '../migrations.js';
+import { makeCluster } from './make-cluster.js';
 import { type Account, findPostgresBinaries, type PostgresBinaries, postgresAccount } from './postgres-binaries.js';
 
 /** A private PostgreSQL cluster on a unix socket, without durability: for tests only. */
@@ -33,8 +33,6 @@ export interface TestPostgresOptions {
   readonly native?: string;
 }
 
-const execute = promisify(execFile);
-
 /**
  * Starts a cluster of this process. Call it in `beforeAll` and `stop` in `afterAll`; when the process dies without, the cluster ends too.
  * Raises `unavailable` when there are no binaries.
@@ -46,11 +44,7 @@ export async function startTestPostgres(options: TestPostgresOptions = {}): Prom
     if (account !== undefined) await chown(home, account.uid, account.gid);
     const binaries = await findPostgresBinaries(options.source, home, account, options.native);
     const cluster = join(home, 'cluster');
-    await execute(
-      join(binaries.directory, 'initdb'),
-      ['-D', cluster, '-U', 'postgres', '-A', 'trust', '-E', 'UTF8', '--locale=C', '--no-sync'],
-      { cwd: home, ...account },
-    );
+    await makeCluster(binaries, cluster, home, account);
     const server = await startServer(join(binaries.directory, 'postgres'), cluster, home, account);
     return connectCluster(binaries, home, server);
   } catch (error) {

@@ -1,6 +1,6 @@
 import type { Id } from '@virt8ra/contract';
 import { inTransaction, type Log } from '@virt8ra/engine';
-import type { Pool } from 'pg';
+import type { Pool, PoolClient } from 'pg';
 import type { Store } from '../resources/store.js';
 import { countedKinds } from './amounts.js';
 import { holdOnly } from './count-quota.js';
@@ -8,6 +8,7 @@ import { holdOnly } from './count-quota.js';
 /** Any number; the same for every server. */
 const lockKey = 8_480_004;
 const uncountedMost = 1000;
+const forgottenMost = 10_000;
 
 /**
  * Finds sums that are not what the holds add up to, and resources that hold nothing yet, as after an upgrade; mends both. One statement sees one
@@ -51,6 +52,25 @@ export async function mendQuotaUse(pool: Pool, store: Store, log: Log): Promise<
         counted: Number(counted),
         held: Number(held),
       });
+    await forgetNothing(client);
     return wrong.length;
   });
+}
+
+/** Takes out what adds up to nothing, as of a workspace that is gone; what is written meanwhile stands in rows of its own or waits for these. */
+async function forgetNothing(client: PoolClient): Promise<void> {
+  await client.query(
+    `with nothing as (
+       select tenant, workspace, unit from quota_use group by tenant, workspace, unit having sum(used) = 0
+        order by tenant, workspace, unit limit $1
+     ), locked as (
+       select tenant, workspace, unit, part, used from quota_use join nothing using (tenant, workspace, unit)
+        order by tenant, workspace, unit, part for update of quota_use
+     ), still as (
+       select tenant, workspace, unit, array_agg(part) as parts from locked group by tenant, workspace, unit having sum(used) = 0
+     )
+     delete from quota_use as gone using still
+      where (gone.tenant, gone.workspace, gone.unit) = (still.tenant, still.workspace, still.unit) and gone.part = any(still.parts)`,
+    [forgottenMost],
+  );
 }

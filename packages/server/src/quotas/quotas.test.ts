@@ -186,6 +186,37 @@ describe('quotas', () => {
     ]);
   });
 
+  it('keep no sums of what is gone, and lose nothing that is counted while these are taken out', async () => {
+    const log = createRecordedLog();
+    let writing = true;
+    const forgetting = (async () => {
+      while (writing) await mendQuotaUse(pool, store, log);
+    })();
+    await Promise.all(
+      Array.from({ length: 8 }, async (_, writer) => {
+        for (let round = 0; round < 6; round += 1) {
+          await putInstance(`w${writer}`);
+          await remove(`w${writer}`);
+        }
+      }),
+    );
+    await putInstance('left');
+    writing = false;
+    await forgetting;
+    await mendQuotaUse(pool, store, log);
+    expect(log.lines.filter(({ level }) => level === 'warn')).toEqual([]);
+    const sums = async () =>
+      (await pool.query(`select workspace, unit, sum(used)::int as used from quota_use where unit = 'instances' group by 1, 2 order by 1`))
+        .rows;
+    expect(await sums()).toEqual([
+      { workspace: '', unit: 'instances', used: 1 },
+      { workspace: 'prod', unit: 'instances', used: 1 },
+    ]);
+    await remove('left');
+    await mendQuotaUse(pool, store, log);
+    expect(await sums()).toEqual([]);
+  });
+
   it('cost the same however much there is', async () => {
     await putQuota('all', { instances: 100_000 });
     const explain = async (): Promise<number> => {

@@ -11,6 +11,8 @@ const records: ReadonlySet<string> = new Set([
   'public.audit_checkpoint',
   'public.feed',
   'public.host_sample',
+  'public.usage_record',
+  'public.usage_meter',
   'fleet.path_sample',
   'engine.run',
   'engine.journal',
@@ -32,10 +34,12 @@ export async function tableCounts(stateDirectory: string): Promise<ReadonlyMap<s
   });
 }
 
-/** A port that was freed keeps its row, so that it is taken again last; a lease that ran out holds nothing. */
+/** A port that was freed keeps its row, so that it is taken again last; a lease that ran out holds nothing; nor does a sum whose parts make nothing. */
 const conditions: Readonly<Record<string, string>> = {
   'access.endpoint': 'where instance is not null',
   'engine.lease': 'where lease_until > clock_timestamp()',
+  'public.quota_use':
+    'where (tenant, workspace, unit) in (select tenant, workspace, unit from quota_use group by 1, 2, 3 having sum(used) <> 0)',
 };
 
 async function withDatabase<Result>(stateDirectory: string, ask: (client: Client) => Promise<Result>): Promise<Result> {
