@@ -17,7 +17,7 @@ export interface OverlaySpeed {
 }
 
 const vni = 7401;
-const rounds = 7;
+const rounds = 5;
 const seconds = 2;
 const hosts = ['left', 'right'] as const;
 type Host = (typeof hosts)[number];

@@ -223,7 +223,7 @@ describe('the link', () => {
     await expect.poll(() => told.map(({ attempts }) => attempts).slice(0, 4)).toEqual([1, 2, 3, 4]);
     expect(told[0]?.reason).toMatch(/desired\/state\/transfers\/0/);
     plane.wantExactly('alpha', { ...desired, transfers: [] });
-    await expect.poll(() => accepted).toBe(1);
+    await expect.poll(() => accepted).toBeGreaterThan(0);
     plane.cut('alpha');
     await expect.poll(() => told.at(-1)?.attempts).toBe(1);
   });
