@@ -1,5 +1,6 @@
 import { type AuditRecord, Problem } from '@virt8ra/contract';
 import type { Pool } from 'pg';
+import type { AuditKey, AuditRow } from './audit-row.js';
 
 export interface AuditQuery {
   readonly tenant?: string;
@@ -16,18 +17,9 @@ export interface AuditPage {
   readonly next: string | undefined;
 }
 
-interface RecordRow {
+interface RecordRow extends Omit<AuditRow, keyof AuditKey | 'at_us'> {
   readonly key: string;
-  readonly id: string;
   readonly at: Date;
-  readonly subject: string;
-  readonly remote: string;
-  readonly verb: string;
-  readonly resource: string;
-  readonly code: number;
-  readonly before: string | null;
-  readonly after: string | null;
-  readonly reason: string | null;
   readonly position: string | null;
   readonly hash: Buffer | null;
 }

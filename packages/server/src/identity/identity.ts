@@ -1,16 +1,7 @@
-import type { RoleScope } from '@virt8ra/contract';
+import type { Subject } from '../kinds/behaviour.js';
 
 /** Who a token speaks for. */
-export interface Identity {
-  readonly name: string;
-  readonly operator: boolean;
-  readonly tenants: readonly string[] | 'all';
-  /** Further names that role assignments may mean them by, such as their groups. */
-  readonly subs?: readonly string[];
-  /** Roles that the token itself gives in its tenants, besides those that are assigned. */
-  readonly roles?: readonly string[];
-  /** Nothing beyond this, whatever is assigned. */
-  readonly within?: RoleScope;
+export interface Identity extends Omit<Subject, 'remote'> {
   /** Of a service account: the resource that must still be there. */
   readonly account?: string;
 }
