@@ -29,6 +29,7 @@ import { recordBackupProgress } from './kinds/backup/index.js';
 import { readOwnSkus, seedCatalogue } from './kinds/catalogue/index.js';
 import { accessTarget, openInstanceStream } from './kinds/instance/index.js';
 import { recordTransferProgress } from './kinds/migration/index.js';
+import { addBackupGauges, startBackupSchedule } from './plane-backup/schedule.js';
 import { countQuota } from './quotas/count-quota.js';
 import { mendQuotaUse } from './quotas/mend-quota-use.js';
 import { createStore } from './resources/create-store.js';
@@ -97,6 +98,8 @@ async function build(config: Config, log: Log, stops: (() => Promise<void> | voi
 
   const metrics = createMetrics({ version: serverVersion() });
   addServerGauges(metrics, pool);
+  addBackupGauges(metrics, config.controlPlaneBackup.directory);
+  stops.push(startBackupSchedule({ config, connection: database.connection, isHeld: () => false, log }));
   const samples = createSampleStore(pool);
   addHostGauges(metrics.registry, samples);
   const artifacts = await openArtifactStore({

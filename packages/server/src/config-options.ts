@@ -131,6 +131,37 @@ const rows = {
     least: 1,
     meaning: 'Days that rows of the audit are kept; what goes is cut off under signature, so that the rest can be verified as before.',
   },
+  'controlPlaneBackup.directory': {
+    type: 'text',
+    fallback: 'none is made on a schedule',
+    meaning: 'Directory of control plane backups, best on another disk. See docs/operating/backup.md.',
+  },
+  'controlPlaneBackup.everyHours': {
+    type: 'number',
+    default: 24,
+    least: 1,
+    most: 720,
+    meaning: 'Hours between two control plane backups.',
+  },
+  'controlPlaneBackup.keep': {
+    type: 'number',
+    default: 7,
+    least: 1,
+    most: 10_000,
+    meaning: 'Newest control plane backups that always stay.',
+  },
+  'controlPlaneBackup.keepDays': {
+    type: 'number',
+    default: 0,
+    least: 0,
+    most: 3650,
+    meaning: 'Days that those beyond controlPlaneBackup.keep stay as well.',
+  },
+  'controlPlaneBackup.passphraseFile': {
+    type: 'text',
+    fallback: 'they are not encrypted',
+    meaning: 'File whose first line is the passphrase that control plane backups are encrypted by. Keep it elsewhere too.',
+  },
   'paths.probes': {
     type: 'switch',
     default: true,
@@ -176,6 +207,10 @@ export const helpText = `virt8ra-server: the control plane
                                            prints a token of the local issuer
   virt8ra-server audit verify [-o json] [--head POSITION:HASH] [OPTIONS]
                                            verifies the audit on the database itself; ends with 1 when something does not hold
+  virt8ra-server backup [--to DIRECTORY] [OPTIONS]
+                                           makes a control plane backup, of a running server too
+  virt8ra-server backup verify FILE [OPTIONS]
+                                           restores a control plane backup aside and compares it; ends with 1 when something does not hold
   virt8ra-server doctor [-o json] [OPTIONS]
                                            looks at this machine for the server, and changes nothing; ends with 1 when something fails
 

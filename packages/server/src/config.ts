@@ -48,6 +48,14 @@ export interface Config {
     readonly ports: { readonly first: number; readonly last: number };
   };
   readonly audit: { readonly keepDays: number };
+  readonly controlPlaneBackup: {
+    /** Undefined: none is made on a schedule. */
+    readonly directory: string | undefined;
+    readonly everyHours: number;
+    readonly keep: number;
+    readonly keepDays: number;
+    readonly passphraseFile: string | undefined;
+  };
   /** Whether hosts are had to measure the paths between them. */
   readonly paths: { readonly probes: boolean };
   readonly log: { readonly level: LogLevel };
@@ -207,6 +215,10 @@ function build(raw: Raw, environment: Environment, uid: number): Config {
   const where = (path: OptionPath): Where => raw.get(path)?.where ?? { parameter: path };
   const text = (path: OptionPath): string | undefined => raw.get(path)?.value as string | undefined;
   const word = (path: OptionPath): string => text(path) ?? (defaultOf(path) as string);
+  const path = (option: OptionPath): string | undefined => {
+    const given = text(option);
+    return given === undefined ? undefined : resolve(given);
+  };
   const number = (path: OptionPath): number => (raw.get(path)?.value ?? defaultOf(path)) as number;
   const list = (path: OptionPath): readonly string[] => (raw.get(path)?.value ?? defaultOf(path)) as readonly string[];
 
@@ -271,6 +283,13 @@ function build(raw: Raw, environment: Environment, uid: number): Config {
       maxVirtualBytes: number('artifacts.maxVirtualGB') * 1e9,
     },
     audit: { keepDays: number('audit.keepDays') },
+    controlPlaneBackup: {
+      directory: path('controlPlaneBackup.directory'),
+      everyHours: number('controlPlaneBackup.everyHours'),
+      keep: number('controlPlaneBackup.keep'),
+      keepDays: number('controlPlaneBackup.keepDays'),
+      passphraseFile: path('controlPlaneBackup.passphraseFile'),
+    },
     paths: { probes: (raw.get('paths.probes')?.value ?? true) as boolean },
     imports: {
       allowPrivate: (raw.get('imports.allowPrivate')?.value ?? false) as boolean,

@@ -45,6 +45,11 @@ async function run(argv: readonly string[]): Promise<void> {
     process.exitCode = await runAuditVerify(argv.slice(2), process.env, uid, print);
     return;
   }
+  if (argv[0] === 'backup') {
+    const { runBackup } = await import('./plane-backup/backup-command.js');
+    process.exitCode = await runBackup(argv.slice(1), process.env, uid, print);
+    return;
+  }
   const config = parseConfig(
     argv.filter((argument) => argument !== '--print-config'),
     process.env,

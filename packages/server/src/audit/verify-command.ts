@@ -1,12 +1,7 @@
-import { join } from 'node:path';
 import { auditVerificationText, Problem } from '@virt8ra/contract';
-import { Pool, type PoolConfig } from 'pg';
-import { type Config, type Environment, parseConfig } from '../config.js';
-import { findAccount } from '../database/account.js';
-import { databaseName } from '../database/cluster.js';
-import { findPostmaster } from '../database/postmaster.js';
-import { chooseSocketDirectory } from '../database/socket-directory.js';
-import { readText } from '../files/atomic-file.js';
+import { Pool } from 'pg';
+import { type Environment, parseConfig } from '../config.js';
+import { runningDatabase } from '../database/running-database.js';
 import { readAuditSigner } from './audit-key.js';
 import { headFromText, verifyAudit } from './verify-audit.js';
 
@@ -25,7 +20,7 @@ export async function runAuditVerify(
   const signer = await readAuditSigner(config);
   if (signer === undefined)
     throw new Problem('unavailable', `there is no key of an audit in ${config.stateDirectory}: has the server been started there?`);
-  const pool = new Pool({ ...(await connectionOf(config)), max: 1, connectionTimeoutMillis: 10_000 });
+  const pool = new Pool({ ...(await runningDatabase(config)), max: 1, connectionTimeoutMillis: 10_000 });
   pool.on('error', () => undefined);
   try {
     const expected = headFromText(head, '--head');
@@ -35,30 +30,6 @@ export async function runAuditVerify(
   } finally {
     await pool.end();
   }
-}
-
-/** The database of these options: the one given by URL, or the server's own while it runs. */
-async function connectionOf(config: Config): Promise<PoolConfig> {
-  if (config.database.url !== undefined) return { connectionString: config.database.url };
-  const isRoot = process.getuid?.() === 0;
-  const root = join(config.stateDirectory, 'pg');
-  const running = await findPostmaster({
-    root,
-    data: join(root, 'data'),
-    logFile: join(root, 'log', 'postgresql.log'),
-    passwordFile: join(root, 'password'),
-    changeLock: '',
-    usersLock: '',
-    socketDirectory: chooseSocketDirectory(config.stateDirectory, { root: isRoot, runtimeDirectory: config.runtimeDirectory }),
-    account: isRoot ? await findAccount(config.database.user) : undefined,
-  });
-  const password = (await readText(join(root, 'password')))?.trim();
-  if (running === undefined || password === undefined)
-    throw new Problem(
-      'unavailable',
-      `the own PostgreSQL in ${root} does not run: start the server, which starts it, or name another by database.url`,
-    );
-  return { host: running.socketDirectory, port: 5432, user: databaseName, password, database: databaseName };
 }
 
 function flagsOf(argv: readonly string[]): { readonly json: boolean; readonly head: string | undefined; readonly rest: readonly string[] } {

@@ -1,6 +1,7 @@
 import { exitCodeOfFindings, type Finding, findingsText, found, Problem, toProblem } from '@virt8ra/contract';
 import { type Config, type Environment, parseConfig } from '../config.js';
 import { checkArtifacts } from './artifact-checks.js';
+import { checkBackups } from './backup-checks.js';
 import { checkDatabase } from './database-checks.js';
 import { checkIdentity } from './identity-checks.js';
 import { checkListeners } from './listener-checks.js';
@@ -17,6 +18,7 @@ export async function examineServer(config: Config): Promise<readonly Finding[]>
     ['listeners', async () => await checkListeners(config)],
     ['database', async () => await checkDatabase(config)],
     ['artifacts', async () => await checkArtifacts(config)],
+    ['control-plane-backup', async () => await checkBackups(config)],
   ];
   const findings: Finding[] = [];
   for (const [name, look] of groups) {
