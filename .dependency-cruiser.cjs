@@ -8,18 +8,39 @@ const table = [
   { name: 'contract', from: 'packages/contract/src', may: [], pure: true, npm: ['typebox'] },
   { name: 'driver', from: 'packages/driver/src', may: ['contract'] },
   { name: 'engine', from: 'packages/engine/src', may: ['contract'] },
-  { name: 'agent', from: 'packages/agent/src', may: ['contract'] },
-  { name: 'cli', from: 'packages/cli/src', may: ['contract'] },
+  { name: 'outbound', from: 'packages/outbound/src', may: ['contract'] },
+  { name: 'agent', from: 'packages/agent/src', may: ['contract', 'outbound'] },
+  { name: 'cli', from: 'packages/cli/src', may: ['contract', 'outbound'] },
   { name: 'drivers', from: 'packages/drivers/src', may: ['contract', 'driver'] },
-  { name: 'server', from: 'packages/server/src', but: 'packages/server/src/app\\.ts$', may: ['contract', 'driver', 'engine'] },
-  { name: 'app', from: 'packages/server/src/app\\.ts$', own: 'packages/server/src', may: ['contract', 'driver', 'engine', 'drivers'] },
+  { name: 'server', from: 'packages/server/src', but: 'packages/server/src/app\\.ts$', may: ['contract', 'driver', 'engine', 'outbound'] },
+  {
+    name: 'app',
+    from: 'packages/server/src/app\\.ts$',
+    own: 'packages/server/src',
+    may: ['contract', 'driver', 'engine', 'outbound', 'drivers'],
+  },
   { name: 'placement', from: 'packages/server/src/placement', may: ['contract'], pure: true, npm: [] },
-  { name: 'outside', from: '(demo|bench|test|tools)', may: ['contract', 'driver', 'drivers', 'engine', 'server', 'agent', 'cli'] },
+  {
+    name: 'outside',
+    from: '(demo|bench|test|tools)',
+    may: ['contract', 'driver', 'drivers', 'engine', 'outbound', 'server', 'agent', 'cli'],
+  },
 ];
 
 const ours = '^(packages|demo|bench|test|tools)/';
 const testing = '(\\.test\\.ts$|/testing/|^test/|^bench/|^demo/|^tools/)';
 const entries = (names) => names.map((name) => `^packages/${name}/src/(testing/|plain/)?index\\.ts$`);
+
+/** Files that may load what makes HTTP requests: one for each way out, and the two that listen. All others go through them. */
+const waysOut = [
+  'packages/outbound/src/',
+  'packages/server/src/outbound/outbound\\.ts$',
+  'packages/server/src/fleet/listener\\.ts$',
+  'packages/agent/src/link/exchange\\.ts$',
+  'packages/agent/src/link/clock-check\\.ts$',
+  'packages/agent/src/mover/run-upload\\.ts$',
+  'packages/cli/src/client/exchange\\.ts$',
+];
 
 const rows = table.map(({ name, from, but, own, may }) => ({
   name: `import-table-${name}`,
@@ -82,6 +103,13 @@ module.exports = {
       severity: 'error',
       from: { pathNot: testing },
       to: { path: ['\\.test\\.ts$', '^packages/.+/testing/'] },
+    },
+    {
+      name: 'one-way-out',
+      comment: 'an outbound request knows the proxy, the CAs and the bounds: it is made by one of the ways out',
+      severity: 'error',
+      from: { path: '^packages/', pathNot: [testing, ...waysOut.map((path) => `^${path}`)] },
+      to: { path: '^(node:)?https?$|^undici$|node_modules/undici/', dependencyTypesNot: ['type-only'] },
     },
     {
       name: 'mover-without-shapes',

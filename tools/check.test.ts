@@ -102,6 +102,11 @@ describe('the import table', { timeout: wholeTreeMs }, () => {
       },
     },
     {
+      title: 'an outbound request beside the ways out',
+      rule: 'one-way-out',
+      files: { 'packages/server/src/accounts/plant.ts': "export { request } from 'node:https';\n" },
+    },
+    {
       title: 'a cycle',
       rule: 'no-cycle',
       files: {

@@ -24,7 +24,7 @@ import type { TransferClaims } from './instances/transfer-claims.js';
 import { takeFindings } from './inventory/findings.js';
 import { takeInventory } from './inventory/inventory.js';
 import { enrol } from './link/enrol.js';
-import { type Identity, openIdentityStore } from './link/identity.js';
+import { type Identity, openIdentityStore, withWay } from './link/identity.js';
 import { type Link, openLink } from './link/link.js';
 import { keepRenewed } from './link/renewal.js';
 import { LiveReconciler } from './live/live-reconciler.js';
@@ -85,7 +85,7 @@ export async function enrolHost(config: AgentConfig, log: Log): Promise<Identity
   }
   if (config.enrol === undefined)
     throw new Problem('validation', '--server, --token and --ca-sha256 are missing; `virt8ra enrol` prints the whole command.');
-  return await enrol(config.enrol, store, log);
+  return await enrol(config.enrol, store, log, config.proxies);
 }
 
 /**
@@ -115,14 +115,14 @@ async function assemble(config: AgentConfig, log: Log, unlock: () => Promise<voi
   for (const folder of [state(), state('identity')]) await sweepUnfinished(folder);
   const identities = openIdentityStore(config.stateDirectory);
   let identity = await identities.load();
-  if (identity === undefined && config.enrol !== undefined) identity = await enrol(config.enrol, identities, log);
+  if (identity === undefined && config.enrol !== undefined) identity = await enrol(config.enrol, identities, log, config.proxies);
   if (identity === undefined) {
     throw new Problem(
       'unauthorized',
       `this host is not enrolled: ${state('identity')} holds no certificate. Run the command that \`virt8ra enrol\` prints.`,
     );
   }
-  let self = identity;
+  let self = withWay(identity, config.proxies);
   const clock = systemClock();
   const agentId = createHash('sha256').update(config.stateDirectory).digest('hex').slice(0, 10);
   const board = new Board();

@@ -2,6 +2,7 @@ import { createHash } from 'node:crypto';
 import { homedir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { Problem } from '@virt8ra/contract/plain';
+import { type Proxies, proxiesFrom } from '@virt8ra/outbound';
 import { cpusFromList } from './hardware/cpu-list.js';
 import { type LogLevel, logLevels } from './log.js';
 import { type Allowance, parseAllowances } from './pci/allowance.js';
@@ -17,6 +18,8 @@ export interface AgentConfig {
   readonly release?: string;
   /** Present when this start should enrol first if there is no certificate yet. */
   readonly enrol?: EnrolConfig;
+  /** How the control plane is reached; `chosen`: it was said so to this agent, not to all programs of the host. */
+  readonly proxies: { readonly chosen: boolean; readonly ways: Proxies };
   /** Address where receivers of transfers listen and exposed ports appear; undefined: the one used to reach the server. */
   readonly dataAddress?: string;
   /** Ports that receivers and exposed ports may take; undefined: any free one. */
@@ -73,6 +76,8 @@ export interface ConfigInput {
   readonly token?: string | undefined;
   readonly 'token-file'?: string | undefined;
   readonly 'ca-sha256'?: string | undefined;
+  readonly proxy?: string | undefined;
+  readonly 'no-proxy'?: string | undefined;
   readonly 'data-address'?: string | undefined;
   readonly 'data-ports'?: string | undefined;
   readonly network?: string | undefined;
@@ -119,6 +124,10 @@ export function parseConfig(
     root,
     ...(release === undefined || release === '' ? {} : { release }),
     ...(enrol === undefined ? {} : { enrol }),
+    proxies: {
+      chosen: (given('proxy') ?? '') !== '',
+      ways: proxiesFrom({ proxy: given('proxy'), noProxy: given('no-proxy') }, environment),
+    },
     ...(dataAddress === undefined ? {} : { dataAddress }),
     ...(ports === undefined ? {} : { dataPorts: parsePorts(ports) }),
     network: oneOf('network', given('network') ?? 'auto', ['auto', 'bridge', 'user'] as const),

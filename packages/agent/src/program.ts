@@ -23,6 +23,8 @@ Options (each also as an environment variable: --data-address is VIRT8RA_AGENT_D
   --token TOKEN            single-use enrolment token
   --token-file FILE        the same, from a file, so that it does not stand in the process list
   --ca-sha256 HEX          SHA-256 of the control plane's CA certificate
+  --proxy URL              http://[USER:PASSWORD@]HOST:PORT before the control plane, or none  [that of the enrolment, else HTTPS_PROXY]
+  --no-proxy LIST          hosts that are reached without it                       [NO_PROXY]
   --state DIR              state directory (root: /var/lib/virt8ra-agent, else $XDG_STATE_HOME/virt8ra-agent)
   --network MODE           auto, bridge (needs root) or user                       [auto]
   --data-address ADDRESS   where transfers and exposed ports listen                [the address that reaches the server]
@@ -54,6 +56,8 @@ const options = {
   token: text,
   'token-file': text,
   'ca-sha256': text,
+  proxy: text,
+  'no-proxy': text,
   state: text,
   network: text,
   overlay: text,

@@ -2,6 +2,7 @@ import { readFile } from 'node:fs/promises';
 import { activityLog, agentRelease, type Id, imageImport, kinds, Problem } from '@virt8ra/contract';
 import { createDrivers } from '@virt8ra/drivers';
 import { createLeases, createReconciler, createRunner, createWorkQueue, inTransaction, type Log } from '@virt8ra/engine';
+import { trustWith } from '@virt8ra/outbound';
 import type { Pool } from 'pg';
 import { type AccessEndpoints, createAccessEndpoints } from './access/access-endpoints.js';
 import { offerProviderPresets, readProviderPresets } from './accounts/provider-presets.js';
@@ -10,7 +11,6 @@ import { composeKinds } from './app-kinds.js';
 import { migrations } from './app-migrations.js';
 import { type ArtifactStore, openArtifactStore } from './artifacts/artifact-store.js';
 import { startCollector, usedArtifacts } from './artifacts/collector.js';
-import { createEgress } from './artifacts/egress.js';
 import { awaitedImage, awaitedRelease, createUploadedContent } from './artifacts/uploaded-content.js';
 import { addAuditRoutes } from './audit/audit-routes.js';
 import { pruneAudit } from './audit/prune-audit.js';
@@ -29,6 +29,8 @@ import { recordBackupProgress } from './kinds/backup/index.js';
 import { readOwnSkus, seedCatalogue } from './kinds/catalogue/index.js';
 import { accessTarget, openInstanceStream } from './kinds/instance/index.js';
 import { recordTransferProgress } from './kinds/migration/index.js';
+import { createEgress } from './outbound/egress.js';
+import { createOutbound } from './outbound/outbound.js';
 import { addBackupGauges, startBackupSchedule } from './plane-backup/schedule.js';
 import { countQuota } from './quotas/count-quota.js';
 import { mendQuotaUse } from './quotas/mend-quota-use.js';
@@ -85,7 +87,9 @@ async function build(config: Config, log: Log, stops: (() => Promise<void> | voi
   await prepareStateDirectory(stateDirectory, log);
   const replica = await takeReplicaName(stateDirectory);
   stops.push(async () => await replica.release());
-  const identity = await openIdentity(config, log);
+  const { caFile, extraCaFile, ...ways } = config.outbound;
+  const outbound = createOutbound({ ...ways, ca: await trustWith(caFile, extraCaFile) });
+  const identity = await openIdentity(config, { outbound, log });
   const { issuer, adminToken, subjects, signer } = identity;
 
   const database = await startDatabase({ config, log });
@@ -105,6 +109,7 @@ async function build(config: Config, log: Log, stops: (() => Promise<void> | voi
   const artifacts = await openArtifactStore({
     directory: config.artifacts.directory,
     limits: config.artifacts,
+    outbound,
     egress: createEgress(config.imports),
     log,
   });

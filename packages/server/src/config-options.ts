@@ -174,6 +174,29 @@ const rows = {
     meaning: 'Lets image imports fetch from private and loopback addresses. Link-local ones stay closed: cloud metadata lives there.',
   },
   'imports.allow': { type: 'list', default: [], meaning: 'Address ranges (CIDR) that image imports may fetch from whatever they are.' },
+  'outbound.proxy': {
+    type: 'text',
+    fallback: 'HTTPS_PROXY and HTTP_PROXY of the environment, else none',
+    meaning:
+      'http://[USER:PASSWORD@]HOST:PORT of the proxy that all outbound requests go through, by CONNECT; none: no proxy whatever the environment says.',
+  },
+  'outbound.noProxy': {
+    type: 'list',
+    default: [],
+    meaning: 'Hosts that are reached without the proxy: names with all below them, addresses, ranges. None: NO_PROXY of the environment.',
+  },
+  'outbound.proxyResolves': {
+    type: 'switch',
+    default: false,
+    meaning:
+      'Gives the proxy the names in URLs of tenants, where this machine cannot resolve them. The proxy’s own rules must then close private addresses.',
+  },
+  'outbound.caFile': {
+    type: 'text',
+    fallback: 'what Node trusts',
+    meaning:
+      'PEM file of CA certificates that outbound requests trust as well, such as that of an issuer, or of a proxy that looks inside.',
+  },
 } as const satisfies Record<string, OptionRow>;
 
 export type OptionPath = keyof typeof rows;

@@ -23,6 +23,7 @@ describe('configuration', () => {
       agents: { listen: { host: '127.0.0.1', port: 8481 } },
       artifacts: { directory: '/var/lib/virt8ra/artifacts', maxImageBytes: 1e11 },
       imports: { allowPrivate: false, allow: [] },
+      outbound: { proxies: {}, proxyResolves: false },
     });
     expect(parseConfig([], { HOME: '/home/u' }, 1000).stateDirectory).toBe('/home/u/.local/state/virt8ra');
     expect(parseConfig([], { HOME: '/home/u', XDG_STATE_HOME: '/s' }, 1000).stateDirectory).toBe('/s/virt8ra');

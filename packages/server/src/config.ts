@@ -2,7 +2,8 @@ import { createHash } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { homedir } from 'node:os';
 import { join, resolve } from 'node:path';
-import { Problem } from '@virt8ra/contract';
+import { Problem, toProblem } from '@virt8ra/contract';
+import { type Proxies, proxiesFrom } from '@virt8ra/outbound';
 import { type ConfigOption, configOptions, type OptionPath, type RawConfig } from './config-options.js';
 import type { ApiProfile } from './http/profile.js';
 
@@ -68,6 +69,13 @@ export interface Config {
     readonly binaries: 'auto' | 'debian' | 'embedded';
   };
   readonly artifacts: { readonly directory: string; readonly maxImageBytes: number; readonly maxVirtualBytes: number };
+  /** The way out of this server. */
+  readonly outbound: {
+    readonly proxies: Proxies;
+    readonly proxyResolves: boolean;
+    readonly caFile: string | undefined;
+    readonly extraCaFile: string | undefined;
+  };
   readonly imports: {
     /** URL imports may also go to private and loopback addresses. */
     readonly allowPrivate: boolean;
@@ -291,6 +299,12 @@ function build(raw: Raw, environment: Environment, uid: number): Config {
       passphraseFile: path('controlPlaneBackup.passphraseFile'),
     },
     paths: { probes: (raw.get('paths.probes')?.value ?? true) as boolean },
+    outbound: {
+      proxies: proxiesOf(text('outbound.proxy'), list('outbound.noProxy'), where('outbound.proxy'), environment),
+      proxyResolves: (raw.get('outbound.proxyResolves')?.value ?? false) as boolean,
+      caFile: text('outbound.caFile'),
+      extraCaFile: environment['NODE_EXTRA_CA_CERTS'] || undefined,
+    },
     imports: {
       allowPrivate: (raw.get('imports.allowPrivate')?.value ?? false) as boolean,
       allow: list('imports.allow'),
@@ -339,6 +353,14 @@ function requireName(text: string, where: Where): void {
   }
 }
 
+function proxiesOf(proxy: string | undefined, noProxy: readonly string[], where: Where, environment: Environment): Proxies {
+  try {
+    return proxiesFrom({ proxy, noProxy: noProxy.join(',') }, environment);
+  } catch (error) {
+    throw wrong(where, toProblem(error).message);
+  }
+}
+
 export function isLoopback(host: string): boolean {
   return host === 'localhost' || host === '::1' || /^127(\.\d{1,3}){3}$/.test(host);
 }
@@ -346,7 +368,14 @@ export function isLoopback(host: string): boolean {
 /** For the log and `--print-config`: passwords are left out. */
 export function printableConfig(config: Config): unknown {
   const { url } = config.database;
-  return { ...config, database: { ...config.database, url: url === undefined ? undefined : redactUrl(url) } };
+  const redacted = (text: string | undefined): string | undefined =>
+    text === undefined ? undefined : redactUrl(text.includes('://') ? text : `http://${text}`);
+  const { secure, plain, bypass } = config.outbound.proxies;
+  return {
+    ...config,
+    database: { ...config.database, url: redacted(url) },
+    outbound: { ...config.outbound, proxies: { secure: redacted(secure), plain: redacted(plain), bypass } },
+  };
 }
 
 export function redactUrl(text: string): string {

@@ -1,7 +1,7 @@
 import { join } from 'node:path';
 import { type Finding, found, toProblem } from '@virt8ra/contract';
 import type { AgentConfig } from '../config.js';
-import { type Identity, openIdentityStore } from '../link/identity.js';
+import { type Identity, openIdentityStore, withWay } from '../link/identity.js';
 import { checkHost } from './host-checks.js';
 import { checkHypervisor } from './hypervisor-checks.js';
 import { checkNetwork } from './network-checks.js';
@@ -40,7 +40,8 @@ export async function examineHost(config: AgentConfig): Promise<readonly Finding
 
 async function openIdentity(config: AgentConfig): Promise<Identity | Finding> {
   try {
-    const identity = await openIdentityStore(config.stateDirectory).load();
+    const kept = await openIdentityStore(config.stateDirectory).load();
+    const identity = kept === undefined ? undefined : withWay(kept, config.proxies);
     if (identity !== undefined) return identity;
     return found(
       'identity',

@@ -3,6 +3,7 @@ import { readFile } from 'node:fs/promises';
 import { createServer } from 'node:net';
 import { networkInterfaces } from 'node:os';
 import { clockFinding, type Finding, found, Problem, toProblem } from '@virt8ra/contract';
+import { type Proxies, proxyFor, proxyText } from '@virt8ra/outbound';
 import type { AgentConfig } from '../config.js';
 import { probe } from '../link/exchange.js';
 import type { Identity } from '../link/identity.js';
@@ -12,7 +13,7 @@ const mtus = { wanted: 1500, least: 1280 } as const;
 
 export async function checkNetwork(config: AgentConfig, identity: Identity): Promise<readonly Finding[]> {
   const server = new URL(identity.server);
-  const findings: Finding[] = [await checkName(server)];
+  const findings: Finding[] = [await checkName(server, identity.proxies)];
   const asked = await askServer(identity);
   findings.push(...asked.findings);
   if (asked.localAddress !== undefined) findings.push(await checkMtu(asked.localAddress));
@@ -20,7 +21,10 @@ export async function checkNetwork(config: AgentConfig, identity: Identity): Pro
   return findings;
 }
 
-async function checkName({ hostname }: URL): Promise<Finding> {
+async function checkName(server: URL, proxies: Proxies = {}): Promise<Finding> {
+  const { hostname } = server;
+  const proxy = proxyFor(server, proxies);
+  if (proxy !== undefined) return found('network/name', 'pass', `${hostname} is for the proxy ${proxyText(proxy)} to resolve`);
   try {
     const { address } = await lookup(hostname.replace(/^\[|\]$/g, ''));
     return found('network/name', 'pass', `${hostname} is ${address}`);

@@ -1,17 +1,20 @@
 import { isIP } from 'node:net';
 import { connect, type DetailedPeerCertificate } from 'node:tls';
 import { Problem } from '@virt8ra/contract';
+import { bareHost, openTunnel, type Proxies, proxyFor } from '@virt8ra/outbound';
 
 /**
  * The control plane's CA certificate, PEM, taken from the chain that the server shows and trusted only because its SHA-256 is the one the
  * operator was given. Raises Problem unauthorized when no certificate of the chain has it, unavailable when nobody answers.
  */
-export async function fetchAuthority(server: URL, caSha256: string): Promise<string> {
-  const host = server.hostname.replace(/^\[|\]$/g, '');
+export async function fetchAuthority(server: URL, caSha256: string, proxies: Proxies = {}): Promise<string> {
+  const host = bareHost(server);
   const port = server.port === '' ? 443 : Number(server.port);
+  const proxy = proxyFor(server, proxies);
+  const tunnel = proxy === undefined ? {} : { socket: await openTunnel(proxy, { host, port }) };
   return await new Promise<string>((resolve, reject) => {
     // Nothing is sent over this connection: it is there to see the chain.
-    const socket = connect({ host, port, rejectUnauthorized: false, ...(isIP(host) === 0 ? { servername: host } : {}) }, () => {
+    const socket = connect({ host, port, ...tunnel, rejectUnauthorized: false, ...(isIP(host) === 0 ? { servername: host } : {}) }, () => {
       const shown: string[] = [];
       for (
         let entry: DetailedPeerCertificate | undefined = socket.getPeerCertificate(true);

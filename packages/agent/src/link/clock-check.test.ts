@@ -18,7 +18,7 @@ describe('the clock of a host that enrols', () => {
   const check = async (offsetMs: number) => {
     const told: string[] = [];
     const log: Log = { debug: () => {}, info: () => {}, warn: (message) => told.push(message), error: () => {} };
-    await checkClock(new URL(plane.url), plane.authority.certificate, log, () => Date.now() + offsetMs);
+    await checkClock(new URL(plane.url), { ca: plane.authority.certificate }, log, () => Date.now() + offsetMs);
     return told;
   };
 
@@ -41,7 +41,7 @@ describe('the clock of a host that enrols', () => {
       await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
       const url = new URL(`https://127.0.0.1:${(server.address() as AddressInfo).port}`);
       const log: Log = { debug: () => {}, info: () => {}, warn: () => {}, error: () => {} };
-      await expect(checkClock(url, authority.certificate, log)).rejects.toMatchObject({
+      await expect(checkClock(url, { ca: authority.certificate }, log)).rejects.toMatchObject({
         kind: 'conflict',
         message: expect.stringMatching(new RegExp(`${word}.*this host’s clock says 20.*set-ntp`)),
       });

@@ -1,7 +1,13 @@
 import { request } from 'node:https';
 import { Problem } from '@virt8ra/contract/plain';
+import { agentThrough, type Proxies } from '@virt8ra/outbound';
 import { errorCode } from '../disk/atomic-file.js';
 import type { Log } from '../log.js';
+
+interface Trust {
+  readonly ca: string;
+  readonly proxies?: Proxies;
+}
 
 /** A clock that is further off than this is not enrolled: certificates and permits would not hold. */
 const refusedMs = 5 * 60_000;
@@ -15,9 +21,9 @@ const mend =
  * Compares this host's clock with the control plane's before a token is spent. A small difference is told, a large one refused: Problem conflict.
  * A server that does not tell its time is let pass.
  */
-export async function checkClock(server: URL, ca: string, log: Log, now: () => number = Date.now): Promise<void> {
+export async function checkClock(server: URL, trust: Trust, log: Log, now: () => number = Date.now): Promise<void> {
   const asked = now();
-  const theirs = await askTime(server, ca);
+  const theirs = await askTime(server, trust);
   if (theirs === undefined) return;
   // Half a second for the fraction that the header leaves out.
   const offsetMs = (asked + now()) / 2 - (theirs + 500);
@@ -41,9 +47,15 @@ function offsetText(offsetMs: number): string {
 }
 
 /** By the header that every HTTP answer carries, an error's too. */
-async function askTime(server: URL, ca: string): Promise<number | undefined> {
+async function askTime(server: URL, { ca, proxies = {} }: Trust): Promise<number | undefined> {
   return await new Promise<number | undefined>((resolve, reject) => {
-    const asking = request(new URL('/agent/v1/time', server), { method: 'HEAD', ca, minVersion: 'TLSv1.3', agent: false, timeout: 15_000 });
+    const asking = request(new URL('/agent/v1/time', server), {
+      method: 'HEAD',
+      ca,
+      minVersion: 'TLSv1.3',
+      agent: agentThrough(server, proxies) ?? false,
+      timeout: 15_000,
+    });
     asking.once('response', (response) => {
       response.resume();
       const time = Date.parse(response.headers.date ?? '');

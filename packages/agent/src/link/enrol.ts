@@ -2,7 +2,7 @@ import { X509Certificate } from 'node:crypto';
 import { hostname } from 'node:os';
 import { EnrolAnswer, Problem } from '@virt8ra/contract';
 import { Compile } from 'typebox/compile';
-import type { EnrolConfig } from '../config.js';
+import type { AgentConfig, EnrolConfig } from '../config.js';
 import type { Log } from '../log.js';
 import { agentVersion } from '../version.js';
 import { fetchAuthority } from './authority.js';
@@ -15,13 +15,18 @@ import type { Identity, IdentityStore } from './identity.js';
  * Exchanges the single-use token for a certificate. The key is made first and kept, so that a lost answer can be asked for again with the same key.
  * Raises Problem unauthorized for a wrong CA or token, unavailable when the server cannot be reached, conflict when the clocks differ too much.
  */
-export async function enrol(config: EnrolConfig, store: IdentityStore, log: Log): Promise<Identity> {
-  const ca = await fetchAuthority(config.server, config.caSha256);
-  await checkClock(config.server, ca, log);
+export async function enrol(
+  config: EnrolConfig,
+  store: IdentityStore,
+  log: Log,
+  { chosen, ways }: AgentConfig['proxies'] = { chosen: false, ways: {} },
+): Promise<Identity> {
+  const ca = await fetchAuthority(config.server, config.caSha256, ways);
+  await checkClock(config.server, { ca, proxies: ways }, log);
   const csr = certificateRequest(await store.privateKey(), hostname());
   const response = await exchange(
     new URL('/agent/v1/enrol', config.server),
-    { ca },
+    { ca, proxies: ways },
     { method: 'POST', body: { token: config.token, csr, agentVersion } },
   );
   const answer = await readAnswer(response);
@@ -31,7 +36,15 @@ export async function enrol(config: EnrolConfig, store: IdentityStore, log: Log)
   if (fingerprint !== config.caSha256)
     throw new Problem('unauthorized', 'the control plane answered with another CA than the one you named');
   const { host, site, name, certificate } = answer;
-  const identity = await store.save({ server: config.server.origin, host, site, name, certificate, ca: answer.ca });
+  const identity = await store.save({
+    server: config.server.origin,
+    host,
+    site,
+    name,
+    certificate,
+    ca: answer.ca,
+    ...(chosen ? { enrolledThrough: ways } : {}),
+  });
   log.info('this host is enrolled', { host, site, server: config.server.origin });
   return identity;
 }

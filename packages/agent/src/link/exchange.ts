@@ -1,6 +1,7 @@
 import type { IncomingMessage } from 'node:http';
 import { request } from 'node:https';
 import { Problem, problemFromDocument } from '@virt8ra/contract/plain';
+import { agentThrough, type Proxies } from '@virt8ra/outbound';
 import { clockReason } from './clock-check.js';
 
 /** What a TLS connection to the control plane needs. Without certificate and key only enrolment is possible. */
@@ -8,6 +9,8 @@ export interface Credentials {
   readonly ca: string;
   readonly certificate?: string;
   readonly privateKey?: string;
+  /** Absent: it is reached without one. */
+  readonly proxies?: Proxies;
 }
 
 export interface ExchangeOptions {
@@ -58,7 +61,7 @@ async function answerOf(url: URL, credentials: Credentials, options: ExchangeOpt
       ...(credentials.privateKey === undefined ? {} : { key: credentials.privateKey }),
       ...(options.signal === undefined ? {} : { signal: options.signal }),
       minVersion: 'TLSv1.3',
-      agent: false,
+      agent: agentThrough(url, credentials.proxies ?? {}) ?? false,
       timeout: 30_000,
       headers: {
         ...options.headers,

@@ -1,6 +1,8 @@
 import { createPrivateKey, createPublicKey, generateKeyPairSync, X509Certificate } from 'node:crypto';
 import { join } from 'node:path';
 import { agentDnsName, Problem } from '@virt8ra/contract';
+import type { Proxies } from '@virt8ra/outbound';
+import type { AgentConfig } from '../config.js';
 import { makeDirectory, readJson, readText, writeFileAtomic, writeJsonAtomic } from '../disk/atomic-file.js';
 
 /** Who this host is to its control plane. Everything PEM. */
@@ -13,6 +15,10 @@ export interface Identity {
   readonly certificate: string;
   readonly ca: string;
   readonly privateKey: string;
+  /** The proxy that was named at the enrolment. */
+  readonly enrolledThrough?: Proxies;
+  /** The way to the control plane of this start; never kept. */
+  readonly proxies?: Proxies;
 }
 
 export interface IdentityStore {
@@ -55,7 +61,8 @@ export function openIdentityStore(stateDirectory: string): IdentityStore {
       const identity = { ...issued, privateKey: await privateKey() };
       const fault = identityFault(identity);
       if (fault !== undefined) throw new Problem('invalid-request', `the control plane’s answer is not usable: ${fault}`);
-      await writeJsonAtomic(identityFile, issued);
+      const { proxies: _, ...kept } = issued;
+      await writeJsonAtomic(identityFile, kept);
       return identity;
     },
   };
@@ -70,4 +77,9 @@ function identityFault(identity: Identity): string | undefined {
   if (identity.name !== agentDnsName(identity.host) || certificate.checkHost(identity.name) === undefined)
     return `the certificate does not name ${agentDnsName(identity.host)}`;
   return undefined;
+}
+
+/** The identity with the way to its control plane: as this start says, else as the enrolment did, else as all programs of the host go. */
+export function withWay(identity: Identity, { chosen, ways }: AgentConfig['proxies']): Identity {
+  return { ...identity, proxies: chosen ? ways : (identity.enrolledThrough ?? ways) };
 }

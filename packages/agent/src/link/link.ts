@@ -22,6 +22,7 @@ import { agentVersion } from '../version.js';
 import { clockReason } from './clock-check.js';
 import type { Identity } from './identity.js';
 import { Outbox, type Progress } from './outbox.js';
+import { through } from './through.js';
 
 export interface LinkOptions {
   readonly identity: () => Identity;
@@ -137,6 +138,7 @@ function openSession(options: LinkOptions, on: SessionListener): Session {
   const url = new URL('/agent/v1/link', identity.server);
   url.protocol = 'wss:';
   const socket = new WebSocket(url, {
+    ...through(identity, url),
     ca: identity.ca,
     cert: identity.certificate,
     key: identity.privateKey,

@@ -1,10 +1,11 @@
 import { createHash } from 'node:crypto';
 import { createReadStream } from 'node:fs';
 import { stat } from 'node:fs/promises';
-import type { IncomingMessage } from 'node:http';
+import type { IncomingMessage, Agent as Line } from 'node:http';
 import { Agent, request } from 'node:https';
 import { pipeline } from 'node:stream/promises';
 import { Problem, problemFromDocument, toProblem } from '@virt8ra/contract/plain';
+import { agentThrough } from '@virt8ra/outbound';
 import { readAnswer } from '../link/exchange.js';
 import type { Log } from '../log.js';
 import type { MoverCredentials, MoverNotice } from '../transfer/mover-port.js';
@@ -37,7 +38,8 @@ const highWaterMark = 256 * 1024;
  */
 export async function runUpload({ config, commands, log, notify }: UploadRun): Promise<void> {
   const { signal } = commands;
-  const agent = new Agent({ keepAlive: true, maxSockets: 1 });
+  const one = { keepAlive: true, maxSockets: 1 };
+  const agent = agentThrough(new URL(config.server), config.credentials.proxies ?? {}, one) ?? new Agent(one);
   try {
     const { size } = await stat(config.file);
     const sha256 = await digestOf(config.file, signal);
@@ -85,7 +87,7 @@ async function digestOf(file: string, signal: AbortSignal): Promise<string> {
 }
 
 /** How much of it the control plane has; what it has of another digest is replaced when the first piece comes, which begins at 0. */
-async function positionOf(config: UploadConfig, agent: Agent, signal: AbortSignal): Promise<number> {
+async function positionOf(config: UploadConfig, agent: Line, signal: AbortSignal): Promise<number> {
   try {
     const response = await ask(config, agent, { method: 'HEAD', headers: {}, signal });
     response.resume();
@@ -105,7 +107,7 @@ interface Question {
 }
 
 /** Answers also when the content stands elsewhere: its header says where. Raises the server's own Problem, or unavailable. */
-async function ask(config: UploadConfig, agent: Agent, question: Question): Promise<IncomingMessage> {
+async function ask(config: UploadConfig, agent: Line, question: Question): Promise<IncomingMessage> {
   const { method, headers, range, signal } = question;
   const { certificate, privateKey, ca } = config.credentials;
   const response = await new Promise<IncomingMessage>((resolve, reject) => {

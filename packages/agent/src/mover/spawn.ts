@@ -107,16 +107,16 @@ export function spawnedMovers(log: Log): MoverPort {
 /** Fetches images in a process of its own, so that the agent does not keep the memory that so many bytes leave behind. */
 export function spawnedFetcher(identity: () => FetchConfig['credentials'] & Pick<FetchConfig, 'server'>, log: Log): ImageFetcher {
   return async (image, signal) => {
-    const { server, certificate, privateKey, ca } = identity();
-    await lastWordOf({ type: 'fetch', config: { image, server, credentials: { certificate, privateKey, ca } } }, signal, log);
+    const { server, certificate, privateKey, ca, proxies = {} } = identity();
+    await lastWordOf({ type: 'fetch', config: { image, server, credentials: { certificate, privateKey, ca, proxies } } }, signal, log);
   };
 }
 
 /** Sends the content of a backup's volume in a process of its own; answers its digest. */
 export function spawnedUploader(identity: () => FetchConfig['credentials'] & Pick<FetchConfig, 'server'>, log: Log): BackupUploader {
   return async ({ file, path }, onProgress, signal) => {
-    const { server, certificate, privateKey, ca } = identity();
-    const config = { file, path, server, credentials: { certificate, privateKey, ca } };
+    const { server, certificate, privateKey, ca, proxies = {} } = identity();
+    const config = { file, path, server, credentials: { certificate, privateKey, ca, proxies } };
     const [sha256] = await lastWordOf({ type: 'upload', config }, signal, log, onProgress);
     if (sha256 === undefined) throw new Problem('internal', 'an upload ended without a digest');
     return sha256;

@@ -2,6 +2,7 @@ import { setTimeout as pause } from 'node:timers/promises';
 import { carrierFromSocket, Problem, type StreamCarrier, streamFrameBytes, streamSubprotocol } from '@virt8ra/contract';
 import WebSocket from 'ws';
 import type { Identity } from '../link/identity.js';
+import { through } from '../link/through.js';
 
 const handshakeMs = 10_000;
 /** Several replicas may stand behind one address: the one that holds the ticket is looked for this long. */
@@ -28,6 +29,7 @@ async function dialOnce(identity: Identity, ticket: string, server: string): Pro
   const url = new URL(`/agent/v1/streams/${ticket}`, server);
   url.protocol = 'wss:';
   const socket = new WebSocket(url, [streamSubprotocol], {
+    ...through(identity, url),
     ca: identity.ca,
     cert: identity.certificate,
     key: identity.privateKey,

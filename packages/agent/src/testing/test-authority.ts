@@ -69,6 +69,7 @@ export async function createTestAuthority(name = 'test CA'): Promise<TestAuthori
         [
           { type: 'ip', value: address },
           { type: 'dns', value: 'localhost' },
+          { type: 'dns', value: 'plane.test' },
         ],
         'test control plane',
         life,

@@ -1,4 +1,5 @@
 import { type DesiredReceive, type DesiredSend, type ObservedTransfer, type ProblemKind, problemKinds } from '@virt8ra/contract';
+import type { Proxies } from '@virt8ra/outbound';
 
 /** What the agent asks of a mover, the child process that carries the bytes of one transfer, and what it hears from it. */
 
@@ -6,6 +7,8 @@ export interface MoverCredentials {
   readonly certificate: string;
   readonly privateKey: string;
   readonly ca: string;
+  /** Of the way to the control plane; other hosts are reached without any. */
+  readonly proxies?: Proxies;
 }
 
 export interface SendConfig {

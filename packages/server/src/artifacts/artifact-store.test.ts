@@ -8,8 +8,9 @@ import { join } from 'node:path';
 import { Readable } from 'node:stream';
 import { buffer } from 'node:stream/consumers';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { createEgress } from '../outbound/egress.js';
+import { createOutbound } from '../outbound/outbound.js';
 import { type ArtifactStore, openArtifactStore } from './artifact-store.js';
-import { createEgress } from './egress.js';
 import { emptyQcow2 } from './testing/qcow2-image.js';
 
 const silent = { debug: () => undefined, info: () => undefined, warn: () => undefined, error: () => undefined };
@@ -24,6 +25,7 @@ const reopen = async (options: { readonly allow?: readonly string[]; readonly no
   await openArtifactStore({
     directory,
     limits: { maxImageBytes: 1e8, maxVirtualBytes: 1e9 },
+    outbound: createOutbound({ proxies: {} }),
     egress: createEgress({ allowPrivate: false, allow: options.allow ?? ['127.0.0.1'] }),
     log: silent,
     ...(options.now === undefined ? {} : { now: options.now }),
@@ -125,6 +127,7 @@ describe('upload', () => {
     const roomy = await openArtifactStore({
       directory,
       limits: { maxImageBytes: Number.MAX_SAFE_INTEGER, maxVirtualBytes: 1e9 },
+      outbound: createOutbound({ proxies: {} }),
       egress: createEgress({ allowPrivate: false, allow: [] }),
       log: silent,
     });
@@ -295,6 +298,7 @@ describe('fetch', () => {
     const small = await openArtifactStore({
       directory,
       limits: { maxImageBytes: 1_000_000, maxVirtualBytes: 1e9 },
+      outbound: createOutbound({ proxies: {} }),
       egress: createEgress({ allowPrivate: false, allow: ['127.0.0.1'] }),
       log: silent,
     });

@@ -6,8 +6,9 @@ import type { Readable } from 'node:stream';
 import { Problem } from '@virt8ra/contract';
 import type { Log } from '@virt8ra/engine';
 import { readText, syncDirectory, writeFileAtomic } from '../files/atomic-file.js';
+import type { Egress } from '../outbound/egress.js';
+import type { Outbound } from '../outbound/outbound.js';
 import type { Artifact, ImageLimits, ReleaseArtifact } from './artifact.js';
-import type { Egress } from './egress.js';
 import { openUrl } from './fetch-url.js';
 import { type Expectation, Incoming, type Received } from './incoming.js';
 import { inspectImage } from './inspect-image.js';
@@ -60,11 +61,12 @@ const fruitlessCuts = 3;
 export async function openArtifactStore(options: {
   readonly directory: string;
   readonly limits: ImageLimits;
+  readonly outbound: Outbound;
   readonly egress: Egress;
   readonly log: Log;
   readonly now?: () => number;
 }): Promise<ArtifactStore> {
-  const { directory, limits, egress, log } = options;
+  const { directory, limits, outbound, egress, log } = options;
   const now = options.now ?? Date.now;
   const images = join(directory, 'images');
   const arriving = join(directory, 'incoming');
@@ -183,7 +185,7 @@ export async function openArtifactStore(options: {
     signal: AbortSignal,
     onProgress: FetchOptions['onProgress'],
   ): Promise<Received> {
-    const source = await openUrl(url, { egress, offset, signal });
+    const source = await openUrl(url, { outbound, egress, offset, signal });
     try {
       const expected = await incoming.expectation(key);
       if (expected === undefined) throw new Problem('not-found', 'no content is awaited here');

@@ -1,8 +1,7 @@
-import { type ClientRequest, type IncomingMessage, request as requestHttp } from 'node:http';
-import { request as requestHttps } from 'node:https';
-import { isIP } from 'node:net';
+import type { IncomingMessage } from 'node:http';
 import { Problem } from '@virt8ra/contract';
-import type { Egress } from './egress.js';
+import type { Egress } from '../outbound/egress.js';
+import type { Outbound } from '../outbound/outbound.js';
 
 export interface Fetched {
   /** Where the content begins: the offset asked for, or 0 when the source does not resume. */
@@ -12,17 +11,20 @@ export interface Fetched {
   readonly content: IncomingMessage;
 }
 
+export interface SourceOptions {
+  readonly outbound: Outbound;
+  readonly egress: Egress;
+  readonly offset: number;
+  readonly signal: AbortSignal;
+}
+
 const maxRedirects = 5;
-const silenceMs = 30_000;
 
 /**
  * Opens an http(s) URL of a stranger, from `offset` on. Every hop is checked against the egress rules again, at the address that is
  * really connected to. Raises `validation` when the source cannot be one, `unavailable` when it may be later.
  */
-export async function openUrl(
-  url: string,
-  options: { readonly egress: Egress; readonly offset: number; readonly signal: AbortSignal },
-): Promise<Fetched> {
+export async function openUrl(url: string, options: SourceOptions): Promise<Fetched> {
   let target = parseSource(url);
   for (let hop = 0; hop <= maxRedirects; hop += 1) {
     const response = await send(target, options);
@@ -55,37 +57,8 @@ function parseSource(text: string): URL {
   return url;
 }
 
-async function send(
-  url: URL,
-  options: { readonly egress: Egress; readonly offset: number; readonly signal: AbortSignal },
-): Promise<IncomingMessage> {
-  const hostname = url.hostname.replace(/^\[|\]$/g, '');
-  // net.connect asks no lookup for literal addresses.
-  if (isIP(hostname) !== 0) options.egress.assertAddress(hostname);
-  const headers: Record<string, string> = { 'accept-encoding': 'identity', 'user-agent': 'virt8ra' };
-  if (options.offset > 0) headers['range'] = `bytes=${options.offset}-`;
-  const open = url.protocol === 'https:' ? requestHttps : requestHttp;
-  return await new Promise<IncomingMessage>((resolve, reject) => {
-    // No shared agent: a kept connection would skip the check of the address.
-    const request: ClientRequest = open(url, {
-      headers,
-      agent: false,
-      lookup: options.egress.lookup,
-      signal: options.signal,
-      timeout: silenceMs,
-    });
-    request.once('timeout', () =>
-      request.destroy(new Problem('unavailable', `${url.host} was silent for ${silenceMs / 1000} s`, { retryAfterSeconds: 10 })),
-    );
-    request.once('response', resolve);
-    request.once('error', (error) => reject(problemFrom(error, url)));
-    request.end();
-  });
-}
-
-function problemFrom(error: Error, url: URL): Error {
-  if (error instanceof Problem || error.name === 'AbortError') return error;
-  return new Problem('unavailable', `${url.host} could not be reached: ${error.message}`, { cause: error, retryAfterSeconds: 10 });
+async function send(url: URL, { outbound, egress, offset, signal }: SourceOptions): Promise<IncomingMessage> {
+  return await outbound.send(url, { egress, signal, ...(offset === 0 ? {} : { headers: { range: `bytes=${offset}-` } }) });
 }
 
 function fetchedFrom(response: IncomingMessage, status: number, offset: number, url: URL): Fetched {

@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { connect } from 'node:tls';
 import { type Finding, found, lifetimeFinding } from '@virt8ra/contract';
 import type { Config, ListenAddress } from '../config.js';
+import { createOutbound } from '../outbound/outbound.js';
 import { findListener, isTaken } from './listening-process.js';
 
 const answerMs = 5_000;
@@ -27,19 +28,22 @@ async function checkApi({ api }: Config): Promise<Finding> {
     );
   const who = await nameOf(listen.port);
   if (tls !== undefined) return found(check, 'pass', `${who} listens at ${place}, by TLS`);
-  const answer = await fetch(`http://${dialled(listen)}/readyz`, { signal: AbortSignal.timeout(answerMs) }).catch((error: Error) => error);
-  if (answer instanceof Error || !/json/.test(answer.headers.get('content-type') ?? ''))
+  // To this machine itself: no proxy stands before it.
+  const ask = createOutbound({ proxies: {} }).send(new URL(`http://${dialled(listen)}/readyz`), { signal: AbortSignal.timeout(answerMs) });
+  const answer = await ask.catch((error: Error) => error);
+  if (!(answer instanceof Error)) answer.destroy();
+  if (answer instanceof Error || !/json/.test(answer.headers['content-type'] ?? ''))
     return found(
       check,
       'fail',
       `${who} has port ${listen.port}, and is no control plane`,
       'end it, or choose another port with api.listen',
     );
-  if (answer.ok) return found(check, 'pass', `${who} is ready at ${place}`);
+  if (answer.statusCode === 200) return found(check, 'pass', `${who} is ready at ${place}`);
   return found(
     check,
     'fail',
-    `${who} at ${place} is not ready: ${answer.status}`,
+    `${who} at ${place} is not ready: ${answer.statusCode}`,
     'see the database below, and journalctl -u virt8ra-server',
   );
 }

@@ -9,6 +9,7 @@ import { createRoleAssignmentBehaviour, createRoleBehaviour, seedSystemRoles } f
 import type { KindBehaviour } from '../kinds/behaviour.js';
 import { createServiceAccountBehaviour } from '../kinds/service-account/index.js';
 import { workspaceBehaviour } from '../kinds/workspace/index.js';
+import { createOutbound } from '../outbound/outbound.js';
 import { readIdentityFile } from './identity-file.js';
 import type { OpenIdentity } from './open-identity.js';
 import { openIdentity } from './open-identity.js';
@@ -36,7 +37,10 @@ beforeAll(async () => {
       subjects: ['corp:ada', 'corp:groups/blue'],
     }),
   );
-  identity = await openIdentity({ stateDirectory: state, region: 'eu-test', tenants, identity: { file } }, createRecordedLog());
+  identity = await openIdentity(
+    { stateDirectory: state, region: 'eu-test', tenants, identity: { file } },
+    { outbound: createOutbound({ proxies: {} }), log: createRecordedLog() },
+  );
   const behaviours = [
     createRoleBehaviour(kinds),
     createRoleAssignmentBehaviour({ region: 'eu-test', ...(identity.subjects === undefined ? {} : { subjects: identity.subjects }) }),

@@ -1,10 +1,12 @@
 import { Problem } from '@virt8ra/contract';
 import type { Log } from '@virt8ra/engine';
 import { createLocalJWKSet, type JSONWebKeySet, type JWTVerifyGetKey } from 'jose';
+import { type Outbound, readBody } from '../outbound/outbound.js';
 
 export interface KeySetOptions {
   /** The issuer's own URL. */
   readonly issuer: string;
+  readonly outbound: Outbound;
   readonly log: Log;
   readonly now: () => number;
 }
@@ -24,7 +26,7 @@ const timeoutMs = 5000;
 const mostBytes = 512 * 1024;
 
 /** The keys of an OIDC issuer, found by discovery (OpenID Connect Discovery 1.0, RFC 7517). Raises `unavailable` while there are none. */
-export function createKeySet({ issuer, log, now }: KeySetOptions): JWTVerifyGetKey {
+export function createKeySet({ issuer, outbound, log, now }: KeySetOptions): JWTVerifyGetKey {
   let held: Held | undefined;
   let askedAt = Number.NEGATIVE_INFINITY;
   let asking: Promise<void> | undefined;
@@ -32,9 +34,9 @@ export function createKeySet({ issuer, log, now }: KeySetOptions): JWTVerifyGetK
 
   async function ask(): Promise<void> {
     try {
-      const discovered = await readJson(`${issuer.replace(/\/$/, '')}/.well-known/openid-configuration`);
+      const discovered = await readJson(outbound, `${issuer.replace(/\/$/, '')}/.well-known/openid-configuration`);
       if (discovered['issuer'] !== issuer) throw new Error(`it calls itself ${String(discovered['issuer']).slice(0, 200)}`);
-      const keys = await readJson(String(discovered['jwks_uri']));
+      const keys = await readJson(outbound, String(discovered['jwks_uri']));
       held = { keys: createLocalJWKSet(keys as unknown as JSONWebKeySet), at: now() };
       failure = '';
     } catch (error) {
@@ -76,18 +78,16 @@ export function createKeySet({ issuer, log, now }: KeySetOptions): JWTVerifyGetK
   }
 }
 
-async function readJson(url: string): Promise<Readonly<Record<string, unknown>>> {
-  if (!isSafe(url)) throw new Error(`${url.slice(0, 200)} is no https URL`);
-  const response = await fetch(url, { signal: AbortSignal.timeout(timeoutMs), redirect: 'error', headers: { accept: 'application/json' } });
-  if (!response.ok) throw new Error(`${url} answers ${response.status}`);
-  const pieces: Uint8Array[] = [];
-  let bytes = 0;
-  for await (const piece of response.body ?? []) {
-    bytes += piece.length;
-    if (bytes > mostBytes) throw new Error(`${url} answers more than ${mostBytes} bytes`);
-    pieces.push(piece);
+async function readJson(outbound: Outbound, text: string): Promise<Readonly<Record<string, unknown>>> {
+  const url = text.slice(0, 200);
+  if (!isSafe(text)) throw new Error(`${url} is no https URL`);
+  const response = await outbound.send(new URL(text), { signal: AbortSignal.timeout(timeoutMs), headers: { accept: 'application/json' } });
+  const { statusCode = 0 } = response;
+  if (statusCode < 200 || statusCode > 299) {
+    response.destroy();
+    throw new Error(`${url} answers ${statusCode}`);
   }
-  const document: unknown = JSON.parse(Buffer.concat(pieces).toString('utf8'));
+  const document: unknown = JSON.parse((await readBody(response, mostBytes)).toString('utf8'));
   if (typeof document !== 'object' || document === null || Array.isArray(document)) throw new Error(`${url} answers no object`);
   return document as Readonly<Record<string, unknown>>;
 }

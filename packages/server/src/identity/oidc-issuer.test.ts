@@ -1,6 +1,7 @@
 import { createRecordedLog } from '@virt8ra/engine/testing';
 import type { JWTPayload } from 'jose';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { createOutbound } from '../outbound/outbound.js';
 import type { OidcIssuerOptions } from './identity-file.js';
 import { createOidcIssuer, type TokenVerifier } from './oidc-issuer.js';
 import { type OidcProvider, startOidcProvider } from './testing/oidc-provider.js';
@@ -12,7 +13,7 @@ let verifier: TokenVerifier;
 const open = (options: Partial<OidcIssuerOptions> = {}): TokenVerifier =>
   createOidcIssuer(
     { name: 'corp', issuer: provider.url, audience: 'virt8ra', tenants: ['acme', 'second'], ...options },
-    { log: createRecordedLog(), now: () => clock },
+    { outbound: createOutbound({ proxies: {} }), log: createRecordedLog(), now: () => clock },
   );
 const claims = (more: JWTPayload = {}): JWTPayload => ({ sub: 'ada', aud: 'virt8ra', exp: Math.floor(clock / 1000) + 3600, ...more });
 const withoutEnd = (): JWTPayload => ({ sub: 'ada', aud: 'virt8ra' });

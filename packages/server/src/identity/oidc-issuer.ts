@@ -1,6 +1,7 @@
 import { Problem } from '@virt8ra/contract';
 import type { Log } from '@virt8ra/engine';
 import { type JWTPayload, jwtVerify } from 'jose';
+import type { Outbound } from '../outbound/outbound.js';
 import { clockToleranceSeconds, type Identity, isTexts } from './identity.js';
 import type { OidcIssuerOptions } from './identity-file.js';
 import { createKeySet } from './key-set.js';
@@ -17,10 +18,10 @@ const longestName = 128;
 
 export function createOidcIssuer(
   options: OidcIssuerOptions,
-  { log, now = Date.now }: { readonly log: Log; readonly now?: () => number },
+  { outbound, log, now = Date.now }: { readonly outbound: Outbound; readonly log: Log; readonly now?: () => number },
 ): TokenVerifier {
   const { issuer, audience, algorithms = ['RS256', 'ES256'] } = options;
-  const keys = createKeySet({ issuer, log, now });
+  const keys = createKeySet({ issuer, outbound, log, now });
   const cache = createTokenCache(now);
   return {
     async verify(token) {

@@ -5,6 +5,7 @@ import { type AuditSigner, openAuditSigner } from '../audit/audit-key.js';
 import type { Config } from '../config.js';
 import { withFileLock } from '../files/file-lock.js';
 import type { LoginIssuer } from '../http/identity-routes.js';
+import type { Outbound } from '../outbound/outbound.js';
 import { createAccounts } from './accounts.js';
 import { type AdminToken, ensureAdminToken } from './admin-token.js';
 import { type Authenticate, createAuthenticate } from './authenticate.js';
@@ -27,7 +28,7 @@ export interface OpenIdentity {
 
 export async function openIdentity(
   config: Pick<Config, 'stateDirectory' | 'region' | 'tenants' | 'identity'>,
-  log: Log,
+  { outbound, log }: { readonly outbound: Outbound; readonly log: Log },
 ): Promise<OpenIdentity> {
   const { issuers = [], subjects } = await readIdentityFile(config.identity.file, config.tenants);
   // Servers that start together on a new state directory must agree on one key.
@@ -35,7 +36,7 @@ export async function openIdentity(
     const opened = await openIssuer(config);
     return { issuer: opened, adminToken: await ensureAdminToken(config.stateDirectory, opened), signer: await openAuditSigner(config) };
   });
-  const verifiers = new Map(issuers.map((options) => [options.issuer, createOidcIssuer(options, { log })]));
+  const verifiers = new Map(issuers.map((options) => [options.issuer, createOidcIssuer(options, { outbound, log })]));
   return {
     issuer,
     adminToken,

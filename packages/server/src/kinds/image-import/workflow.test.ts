@@ -16,7 +16,8 @@ import {
 } from '@virt8ra/engine/testing';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { openArtifactStore } from '../../artifacts/artifact-store.js';
-import { createEgress } from '../../artifacts/egress.js';
+import { createEgress } from '../../outbound/egress.js';
+import { createOutbound } from '../../outbound/outbound.js';
 import { createStore } from '../../resources/create-store.js';
 import { resourceMigrations } from '../../resources/migrations.js';
 import type { ImageImportStatus, ImageStatus } from './status.js';
@@ -57,6 +58,7 @@ async function createWorld(options: { readonly from: 'url' | 'upload'; readonly 
   const artifacts = await openArtifactStore({
     directory,
     limits: { maxImageBytes: 1e9, maxVirtualBytes: 1e9 },
+    outbound: createOutbound({ proxies: {} }),
     egress: createEgress({ allowPrivate: false, allow: ['127.0.0.1'] }),
     log: createRecordedLog(),
   });

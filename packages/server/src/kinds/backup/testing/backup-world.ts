@@ -7,8 +7,9 @@ import { type BackupRealizationStatus, type BackupsFacet, backupContentKey, type
 import type { TortureWorld } from '@virt8ra/engine/testing';
 import type { Pool } from 'pg';
 import { openArtifactStore } from '../../../artifacts/artifact-store.js';
-import { createEgress } from '../../../artifacts/egress.js';
 import { emptyQcow2 } from '../../../artifacts/testing/qcow2-image.js';
+import { createEgress } from '../../../outbound/egress.js';
+import { createOutbound } from '../../../outbound/outbound.js';
 import { createStore } from '../../../resources/create-store.js';
 import { blockStorageBytes } from '../../block-storage/index.js';
 import type { BackupContext, BackupInput } from '../plan.js';
@@ -33,7 +34,13 @@ export async function createBackupWorld(pool: Pool, honesty: Honesty = 'honest')
   const directory = await mkdtemp(join(tmpdir(), 'virt8ra-backup-'));
   const log = { debug: () => undefined, info: () => undefined, warn: () => undefined, error: () => undefined };
   const limits = { maxImageBytes: 1e9, maxVirtualBytes: 1e11 };
-  const artifacts = await openArtifactStore({ directory, limits, egress: createEgress({ allowPrivate: false, allow: [] }), log });
+  const artifacts = await openArtifactStore({
+    directory,
+    limits,
+    outbound: createOutbound({ proxies: {} }),
+    egress: createEgress({ allowPrivate: false, allow: [] }),
+    log,
+  });
   const store = createStore({ pool, queue: { nudge: async () => undefined } });
   const objects = new Map<string, { state: BackupRealizationStatus['state']; going: boolean }>();
   const sizeBytes = blockStorageBytes(2);

@@ -1,8 +1,8 @@
-import { lookup as resolve } from 'node:dns/promises';
+import { lookup } from 'node:dns/promises';
 import { BlockList, isIP, type LookupFunction } from 'node:net';
 import { Problem } from '@virt8ra/contract';
 
-/** Where the control plane may fetch from on behalf of a stranger. */
+/** Where the control plane may go to on behalf of a stranger. */
 export interface Egress {
   /** Raises `validation` for an address that is closed. */
   assertAddress(address: string): void;
@@ -14,6 +14,10 @@ export interface Egress {
 }
 
 export interface EgressRules {
+  /** Who is bounded, for refusals. Default: image imports, by `imports.allow`. */
+  readonly whose?: { readonly who: string; readonly option: string };
+  /** Asks for the addresses of a name. Default: the system's resolver. */
+  readonly resolve?: (hostname: string, options: { readonly all: true }) => Promise<{ address: string; family: number }[]>;
   /** Opens private and loopback ranges. */
   readonly allowPrivate: boolean;
   /** CIDRs that are open whatever they are. */
@@ -23,7 +27,7 @@ export interface EgressRules {
 /** Private and loopback: closed unless the operator opens them. */
 const privateRanges = ['10.0.0.0/8', '172.16.0.0/12', '192.168.0.0/16', '100.64.0.0/10', '127.0.0.0/8', '::1/128', 'fc00::/7'];
 
-/** Never a place to fetch an image from: this host, link-local (cloud metadata), multicast, documentation, and ways to write IPv4 in IPv6. */
+/** Never a place to go to for a stranger: this host, link-local (cloud metadata), multicast, documentation, and ways to write IPv4 in IPv6. */
 const closedRanges = [
   '0.0.0.0/8',
   '169.254.0.0/16',
@@ -50,6 +54,8 @@ const closedRanges = [
 ];
 
 export function createEgress(rules: EgressRules): Egress {
+  const { who, option } = rules.whose ?? { who: 'image imports', option: 'imports.allow' };
+  const resolve = rules.resolve ?? (async (hostname, options) => await lookup(hostname, options));
   const open = blockList(rules.allow);
   const closed = blockList(rules.allowPrivate ? closedRanges : [...closedRanges, ...privateRanges]);
   const permits = (address: string): boolean => {
@@ -60,10 +66,7 @@ export function createEgress(rules: EgressRules): Egress {
   };
   const assertAddress = (address: string): void => {
     if (permits(address)) return;
-    throw new Problem(
-      'validation',
-      `the source resolves to ${address}, which image imports may not reach; the operator may open it (imports.allow)`,
-    );
+    throw new Problem('validation', `the address is ${address}, which ${who} may not reach; the operator may open it (${option})`);
   };
   return {
     assertAddress,
