@@ -198,6 +198,27 @@ describe('a list', () => {
     expect(await namesOf(blockStorage, selector)).toEqual(names);
   });
 
+  it('says the same of each when many are asked for in one turn', async () => {
+    const made = await Promise.all(['a', 'b', 'c'].map(async (name) => await put(disk(`together-${name}`))));
+    const [a, b] = made;
+    if (a === undefined || b === undefined) throw new Error('nothing was made');
+    const using = (pointers: readonly string[]) => pointers.map((pointer) => ({ pointer, given: 'block-storages/together-a', uid: a.uid }));
+    await store.transaction(async (tx) => await tx.setReferences(b.uid, using(['/spec/one', '/spec/two'])));
+    const names = ['together-c', 'together-none', 'together-a', 'together-c'];
+    const [found, users, own] = await Promise.all([
+      Promise.all(names.map(async (name) => (await store.get(blockStorage, { ...place, name }))?.address.name)),
+      Promise.all([store.usersOf(a.uid), store.usersOf(b.uid), store.usersOf(a.uid, workspace), store.usersOf(a.uid, blockStorage)]),
+      Promise.all([store.referencesOf(a.uid), store.referencesOf(b.uid), store.getByUid(b.uid), store.getManyByUid([b.uid, a.uid])]),
+    ]);
+    expect(found).toEqual(['together-c', undefined, 'together-a', 'together-c']);
+    // Who refers to it twice is one user.
+    expect(users.map((each) => each.map(({ uid }) => uid))).toEqual([[b.uid], [], [], [b.uid]]);
+    expect(own[0]).toEqual([]);
+    expect(own[1].map(({ pointer }) => pointer)).toEqual(['/spec/one', '/spec/two']);
+    expect(own[2]?.uid).toBe(b.uid);
+    expect(own[3].map(({ uid }) => uid)).toEqual([b.uid, a.uid]);
+  });
+
   it('follows a change of labels', async () => {
     await put(disk('d00', { labels: { env: 'stage' } }));
     expect(await namesOf(blockStorage, 'env=stage')).toEqual(['d00']);

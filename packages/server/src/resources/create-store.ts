@@ -2,6 +2,7 @@ import { setTimeout as rest } from 'node:timers/promises';
 import { Problem } from '@virt8ra/contract';
 import { inTransaction, type WorkQueue } from '@virt8ra/engine';
 import type { Pool, PoolClient } from 'pg';
+import { askedTogether } from './asked-together.js';
 import { createFeedBell } from './feed-bell.js';
 import { RetryTransaction } from './retry-transaction.js';
 import type { Store } from './store.js';
@@ -30,7 +31,7 @@ export function createStore(options: StoreOptions): Store {
   const bell = createFeedBell(pool);
 
   return {
-    ...createStoreReader(pool),
+    ...createStoreReader(pool, askedTogether),
     async transaction(work) {
       const contended = new Set<string>();
       for (let attempt = 1; ; attempt += 1) {
