@@ -7,7 +7,7 @@ import { createFeedBell } from './feed-bell.js';
 import { RetryTransaction } from './retry-transaction.js';
 import type { Store } from './store.js';
 import { createStoreReader } from './store-reader.js';
-import { createStoreTransaction, type TransactionOptions } from './store-transaction.js';
+import { createStoreTransaction, type OpenTransaction, type TransactionOptions } from './store-transaction.js';
 
 export interface StoreOptions {
   readonly pool: Pool;
@@ -36,13 +36,16 @@ export function createStore(options: StoreOptions): Store {
       const contended = new Set<string>();
       for (let attempt = 1; ; attempt += 1) {
         try {
-          const value = await inTransaction(pool, async (client) => {
-            if (contended.size > 0) await lockFirst(client, [...contended]);
-            const tx = createStoreTransaction({ client, queue, now, sharedTenants, onPut: options.onPut });
-            const answer = await work(tx);
-            await tx.writeOwnChanges();
-            return answer;
-          });
+          let tx: OpenTransaction | undefined;
+          const value = await inTransaction(
+            pool,
+            async (client) => {
+              if (contended.size > 0) await lockFirst(client, [...contended]);
+              tx = createStoreTransaction({ client, queue, now, sharedTenants, onPut: options.onPut });
+              return await work(tx);
+            },
+            () => tx?.writeAudit() ?? [],
+          );
           bell.ring();
           return value;
         } catch (error) {

@@ -1,7 +1,11 @@
+import { setTimeout as rest } from 'node:timers/promises';
 import type { Pool } from 'pg';
 
 /** Channel of the change feed; the payload is empty. */
 export const feedChannel = 'virt8ra_feed';
+
+/** Between two rings, milliseconds. */
+const pauseMs = 5;
 
 export interface FeedBell {
   /** Tells every replica that the feed may have grown. Many rings become few. */
@@ -19,7 +23,9 @@ export function createFeedBell(pool: Pool): FeedBell {
   async function ringNow(): Promise<void> {
     do {
       again = false;
-      await pool.query(`select pg_notify('${feedChannel}', '')`);
+      await pool.query({ name: 'feed-bell', text: `select pg_notify('${feedChannel}', '')` });
+      // Under many writes the readers are woken so often and no oftener; the first of them is told at once.
+      await rest(pauseMs);
     } while (again);
   }
 

@@ -27,16 +27,6 @@ export function createResourceRows(client: PoolClient) {
     return resource;
   }
 
-  async function insertLabels(kind: string, parent: string, name: string, labels: StoredResource['labels']): Promise<void> {
-    const entries = Object.entries(labels);
-    if (entries.length === 0) return;
-    await client.query(
-      `insert into resource_label (kind, parent, key, value, name)
-       select $1, $2, key, value, $3 from unnest($4::text[], $5::text[]) as label (key, value)`,
-      [kind, parent, name, entries.map(([key]) => key), entries.map(([, value]) => value)],
-    );
-  }
-
   async function removeLabels(kind: string, parent: string, name: string, labels: StoredResource['labels']): Promise<void> {
     for (const [key, value] of Object.entries(labels)) {
       await client.query({
@@ -106,6 +96,9 @@ export function createResourceRows(client: PoolClient) {
           ), told as (
             insert into feed (xid, seq, type, kind, uid, ref, tenant, labels, body)
             select revision_xid, revision_seq, 'put', kind, uid, ref, tenant, labels, to_jsonb(made) from made
+          ), labelled as (
+            insert into resource_label (kind, parent, key, value, name)
+            select kind, parent, label.key, label.value, name from made cross join jsonb_each_text(labels) as label
           )
           select ${resourceColumns}, parent from made`,
         values: [
@@ -129,7 +122,6 @@ export function createResourceRows(client: PoolClient) {
       });
       const row = rows[0];
       if (row === undefined) throw new RetryTransaction(`${place.ref} was made or removed by somebody else at the same time`);
-      await insertLabels(row.kind, row.parent, row.name, resource.labels);
       return hold(row);
     },
 
@@ -139,7 +131,7 @@ export function createResourceRows(client: PoolClient) {
       const set = columns.map(([, column], index) => `${column} = $${index + 4}`).join(', ');
       const relabelled = change.labels !== undefined && !jsonEqual(change.labels, held.labels);
       const { rows } = await client.query<ResourceRow & { parent: string }>({
-        name: `resource-update-${statement}`,
+        name: `resource-update-${statement}${relabelled ? '-relabel' : ''}`,
         text: `with changed as (
             update resource set ${set}, revision_xid = pg_current_xact_id(), revision_seq = nextval('feed_position')
             where uid = $1 and revision_xid <= pg_current_xact_id()
@@ -147,7 +139,7 @@ export function createResourceRows(client: PoolClient) {
           ), told as (
             insert into feed (xid, seq, type, kind, uid, ref, tenant, labels, left_labels, body)
             select revision_xid, revision_seq, $2, kind, uid, ref, tenant, labels, $3::jsonb, to_jsonb(changed) from changed
-          )
+          )${relabelled ? relabelling : ''}
           select ${resourceColumns}, parent from changed`,
         values: [
           held.uid,
@@ -158,10 +150,6 @@ export function createResourceRows(client: PoolClient) {
       });
       const row = rows[0];
       if (row === undefined) throw new RetryTransaction(`${held.uid} was changed by a transaction younger than this one`, held.uid);
-      if (relabelled) {
-        await removeLabels(row.kind, row.parent, row.name, without(held.labels, change.labels));
-        await insertLabels(row.kind, row.parent, row.name, without(change.labels, held.labels));
-      }
       return hold(row);
     },
 
@@ -192,10 +180,25 @@ export function createResourceRows(client: PoolClient) {
   };
 }
 
-/** Labels of `these` that `those` do not have with the same value. */
-function without(these: StoredResource['labels'], those: StoredResource['labels']): StoredResource['labels'] {
-  return Object.fromEntries(Object.entries(these).filter(([key, value]) => !Object.hasOwn(those, key) || those[key] !== value));
-}
+/**
+ * Rows of labels that the change takes away and brings, in the same statement; $3 are the labels before. Those to go are looked up one by one
+ * before they are removed by their place: no statistics, however stale, can make the planner read all labels for it. The place cannot change:
+ * who has the resource locked is the only one who writes its labels.
+ */
+const relabelling = `, left_behind as (
+            delete from resource_label where ctid = any(array(
+              select label.place from changed cross join jsonb_each_text($3::jsonb) as before cross join lateral (
+                select resource_label.ctid as place from resource_label
+                where resource_label.kind = changed.kind and resource_label.parent = changed.parent and resource_label.key = before.key
+                  and resource_label.value = before.value and resource_label.name = changed.name offset 0
+              ) as label
+              where changed.labels ->> before.key is distinct from before.value
+            ))
+          ), labelled as (
+            insert into resource_label (kind, parent, key, value, name)
+            select kind, parent, after.key, after.value, name from changed cross join jsonb_each_text(changed.labels) as after
+            where $3::jsonb ->> after.key is distinct from after.value
+          )`;
 
 const columnsOf = [
   ['labels', 'labels'],

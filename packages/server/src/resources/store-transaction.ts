@@ -36,8 +36,8 @@ type Fields = Pick<StoredResource, 'labels' | 'annotations' | 'extensions' | 'sp
 
 /** A transaction with what only the store itself does with it. */
 export interface OpenTransaction extends StoreTransaction {
-  /** The last of a transaction: writes down what nobody else has. */
-  writeOwnChanges(): Promise<void>;
+  /** The last of a transaction: sends the rows of its audit, with what nobody else has written down. */
+  writeAudit(): readonly Promise<unknown>[];
 }
 
 export function createStoreTransaction({ client, queue, now, sharedTenants, onPut }: TransactionOptions): OpenTransaction {
@@ -45,13 +45,14 @@ export function createStoreTransaction({ client, queue, now, sharedTenants, onPu
   const reader = createStoreReader(client);
   const own = createOwnChanges();
 
-  const writeAudit = async (entry: AuditEntry): Promise<void> => {
+  const audited: { readonly at: Date; readonly entry: AuditEntry }[] = [];
+  const sendAudit = async (at: Date, entry: AuditEntry): Promise<void> => {
     await client.query({
       name: 'audit-insert',
       text: `insert into audit (id, at, subject, remote, verb, resource, code, before, after, reason) values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)`,
       values: [
-        newId('audit', now().getTime()),
-        now(),
+        newId('audit', at.getTime()),
+        at,
         entry.subject,
         entry.remote,
         entry.verb,
@@ -202,11 +203,10 @@ export function createStoreTransaction({ client, queue, now, sharedTenants, onPu
     setProgress: async (uid, progress) => await writeProgress(client, uid, progress, now()),
     async audit(entry) {
       own.covered(entry.resource);
-      await writeAudit(entry);
+      audited.push({ at: now(), entry });
     },
-    async writeOwnChanges() {
-      for (const entry of own.rest()) await writeAudit(entry);
-    },
+    writeAudit: () =>
+      [...audited, ...own.rest().map((entry) => ({ at: now(), entry }))].map(async ({ at, entry }) => await sendAudit(at, entry)),
     async nudge(kind, uid, afterSeconds) {
       const tenant = rows.seen(uid)?.address.tenant;
       await queue.nudge(
