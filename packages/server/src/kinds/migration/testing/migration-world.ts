@@ -6,6 +6,7 @@ import { claimOnHost } from '../../../capacity/claims.js';
 import { createStore } from '../../../resources/create-store.js';
 import type { Store, StoreTransaction } from '../../../resources/store.js';
 import type { StoredResource } from '../../../resources/stored-resource.js';
+import { emptyTables } from '../../../testing/empty-tables.js';
 import type { KindContext } from '../../context.js';
 import { currentPermit, grantPermit, setInstancePower } from '../../instance/index.js';
 import type { MoveInput } from '../plan.js';
@@ -195,7 +196,18 @@ function withoutRunner(): Runner {
 }
 
 async function clear(pool: Pool): Promise<void> {
-  await pool.query(
-    'truncate resource, workspace_load, tombstone, resource_label, resource_reference, realization, progress, audit, feed, claim, run_permit, instance_power cascade',
-  );
+  await emptyTables(pool, [
+    'claim',
+    'run_permit',
+    'instance_power',
+    'progress',
+    'realization',
+    'resource_label',
+    'resource_reference',
+    'resource',
+    'workspace_load',
+    'tombstone',
+    'audit',
+    'feed',
+  ]);
 }

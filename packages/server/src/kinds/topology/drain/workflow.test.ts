@@ -27,6 +27,7 @@ import { capacityMigrations } from '../../../capacity/claims.js';
 import { createStore } from '../../../resources/create-store.js';
 import { resourceMigrations } from '../../../resources/migrations.js';
 import type { Store } from '../../../resources/store.js';
+import { emptyTables } from '../../../testing/empty-tables.js';
 import { memoryCapabilities, smallInventory } from '../../../testing/site-facts.js';
 import type { KindContext } from '../../context.js';
 import { type InstanceStatus, instanceMigrations } from '../../instance/index.js';
@@ -76,9 +77,17 @@ const twoHosts: Connection = {
 };
 
 async function createDrainWorld(pool: Pool, activities: readonly ('running' | 'stopped')[]): Promise<DrainWorld> {
-  await pool.query(
-    'truncate resource, workspace_load, resource_label, resource_reference, realization, progress, audit, feed, drain_move cascade',
-  );
+  await emptyTables(pool, [
+    'drain_move',
+    'progress',
+    'realization',
+    'resource_label',
+    'resource_reference',
+    'resource',
+    'workspace_load',
+    'audit',
+    'feed',
+  ]);
   const store = createStore({ pool, queue: { nudge: async () => undefined } });
   const context: KindContext = {
     store,
