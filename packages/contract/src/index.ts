@@ -1,6 +1,7 @@
 /** What every part of Virt8ra must agree on: kinds, the agent protocol, problems, ids, references. Isomorphic: no `node:`, no DOM. */
 export * from './agent/index.js';
 export * from './audit.js';
+export * from './caller.js';
 export * from './finding.js';
 export * from './host-path.js';
 export * from './id.js';
@@ -11,4 +12,5 @@ export * from './reference.js';
 export * from './secrets.js';
 export * from './shape.js';
 export * from './stream/index.js';
+export * from './usage-look.js';
 export * from './usage-record.js';

@@ -23,8 +23,8 @@ export interface Kind<Spec extends TSchema = TSchema, Status extends TSchema = T
   readonly actions: readonly string[];
   /** Shapes of what may be sent with an action; the others take nothing. An empty body counts as `{}`. */
   readonly actionBodies: Readonly<Record<string, TSchema>>;
-  /** Actions that answer 200 with a body; the others answer 202 without one. */
-  readonly answering: readonly string[];
+  /** Shapes of what actions answer, with 200; the others answer 202 without a body. */
+  readonly answers: Readonly<Record<string, TSchema>>;
   /** JSON pointers into `spec` that a PUT may not change. */
   readonly immutable: readonly string[];
   /** Words the CLI accepts for this kind besides `kind` and `collection`. */
@@ -52,10 +52,10 @@ export const partsOfScope: Readonly<Record<Scope, readonly PlacePart[]>> = {
   cluster: ['tenant', 'workspace', 'cluster'],
 };
 
-type Optionals = 'actions' | 'actionBodies' | 'answering' | 'immutable' | 'aliases' | 'writable' | 'regional';
+type Optionals = 'actions' | 'actionBodies' | 'answers' | 'immutable' | 'aliases' | 'writable' | 'regional';
 
 export function defineKind<Spec extends TSchema, Status extends TSchema>(
   kind: Omit<Kind<Spec, Status>, Optionals> & Partial<Pick<Kind<Spec, Status>, Optionals>>,
 ): Kind<Spec, Status> {
-  return { actions: [], actionBodies: {}, answering: [], immutable: [], aliases: [], writable: true, regional: true, ...kind };
+  return { actions: [], actionBodies: {}, answers: {}, immutable: [], aliases: [], writable: true, regional: true, ...kind };
 }

@@ -1,5 +1,5 @@
 import { readFile } from 'node:fs/promises';
-import { activityLog, agentRelease, type Id, imageImport, kinds, Problem } from '@virt8ra/contract';
+import { agentRelease, type Id, imageImport, kinds, Problem } from '@virt8ra/contract';
 import { createDrivers } from '@virt8ra/drivers';
 import { createLeases, createReconciler, createRunner, createWorkQueue, inTransaction, type Log } from '@virt8ra/engine';
 import { trustWith } from '@virt8ra/outbound';
@@ -7,6 +7,7 @@ import type { Pool } from 'pg';
 import { type AccessEndpoints, createAccessEndpoints } from './access/access-endpoints.js';
 import { offerProviderPresets, readProviderPresets } from './accounts/provider-presets.js';
 import { createSiteConnections, type SiteConnections } from './accounts/site-connections.js';
+import { extraDescriptions, extraKinds } from './app-description.js';
 import { composeKinds } from './app-kinds.js';
 import { migrations } from './app-migrations.js';
 import { type ArtifactStore, openArtifactStore } from './artifacts/artifact-store.js';
@@ -57,6 +58,8 @@ export interface App {
   /** Of the API. */
   readonly url: string;
   readonly adminToken: AdminToken;
+  /** All that the API serves. */
+  readonly routes: HttpServer['routes'];
   /** Stops accepting, ends streams, parks runs, closes agents, stops the database. */
   stop(): Promise<void>;
 }
@@ -178,7 +181,8 @@ async function build(config: Config, log: Log, stops: (() => Promise<void> | voi
       (app) => addAuditRoutes(app, { pool, signer }),
       (app) => addUsageRoutes(app, pool),
     ],
-    extraKinds: [activityLog],
+    extraDescriptions,
+    extraKinds,
     contents: {
       [imageImport.kind]: createUploadedContent({ noun: 'image import', awaited: awaitedImage, artifacts, onComplete: nudge }),
       [agentRelease.kind]: createUploadedContent({ noun: 'agent release', awaited: awaitedRelease, artifacts, onComplete: nudge }),
@@ -193,7 +197,7 @@ async function build(config: Config, log: Log, stops: (() => Promise<void> | voi
   stops.push(async () => await http.stop());
   const url = await listenOn(http, config.api.listen);
   log.info('the control plane is up', { region: config.region, epoch, replica: replica.name, agents: fleet.url });
-  return { url, adminToken, stop };
+  return { url, adminToken, routes: http.routes, stop };
 }
 
 /** Often enough that no hour's samples are gone before they are recorded, and seldom enough to cost nothing. */

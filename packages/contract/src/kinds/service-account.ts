@@ -18,7 +18,7 @@ export const serviceAccount = defineKind({
   regional: false,
   aliases: ['sa'],
   actions: ['token'],
-  answering: ['token'],
+  answers: { token: Type.Object({ token: Type.String(), expiresAt: Type.String() }) },
   actionBodies: {
     token: Type.Object(
       { lifetimeSeconds: Type.Optional(Type.Integer({ minimum: accountTokenSeconds.least, maximum: accountTokenSeconds.most })) },

@@ -208,6 +208,19 @@ export const HostUpdate = Type.Object({
 });
 export type HostUpdate = Static<typeof HostUpdate>;
 
+/** Answer of POST `hosts/NAME/enrol`. */
+export const Enrolment = Type.Object({
+  token: Type.String(),
+  expiresAt: Type.String(),
+  /** `https://host:port` of the agents' listener. */
+  url: Type.String(),
+  /** SHA-256 of the control plane CA certificate (DER), hex: the agent trusts nothing else. */
+  caSha256: Type.String(),
+  host: Name,
+  site: Zone,
+});
+export type Enrolment = Static<typeof Enrolment>;
+
 /**
  * One physical machine at a site. POST `enrol` answers 200 with a single-use token for its agent, `drain-plan` with a `DrainPlan`. `cordon`:
  * placement puts nothing new there. `drain` cordons it and moves everything off; `cancel` ends that. `maintenance` tells the agent of a host
@@ -221,7 +234,7 @@ export const host = defineKind({
   immutable: ['/siteRef'],
   actions: ['enrol', 'cordon', 'uncordon', 'drain', 'drain-plan', 'cancel', 'maintenance', 'rekey', 'update'],
   actionBodies: { cordon: CordonRequest, drain: DrainRequest, 'drain-plan': DrainRequest, update: UpdateRequest },
-  answering: ['enrol', 'drain-plan', 'update'],
+  answers: { enrol: Enrolment, 'drain-plan': DrainPlan, update: Type.Object({ order: Type.String() }) },
   summary: 'a physical machine at a site',
   spec: Type.Object({ siteRef: Reference }, { additionalProperties: false }),
   status: statusShape({
@@ -244,16 +257,3 @@ export const host = defineKind({
   }),
 });
 export type HostSpec = Static<typeof host.spec>;
-
-/** Answer of POST `hosts/NAME/enrol`. */
-export const Enrolment = Type.Object({
-  token: Type.String(),
-  expiresAt: Type.String(),
-  /** `https://host:port` of the agents' listener. */
-  url: Type.String(),
-  /** SHA-256 of the control plane CA certificate (DER), hex: the agent trusts nothing else. */
-  caSha256: Type.String(),
-  host: Name,
-  site: Zone,
-});
-export type Enrolment = Static<typeof Enrolment>;

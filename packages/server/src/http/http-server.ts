@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import type { AddressInfo } from 'node:net';
-import { type Kind, Problem, region as regionKind } from '@virt8ra/contract';
+import { type Kind, type LoginIssuer, Problem, region as regionKind } from '@virt8ra/contract';
 import type { Log } from '@virt8ra/engine';
 import fastify, { type FastifyInstance, type FastifyRequest } from 'fastify';
 import type { Pool } from 'pg';
@@ -10,10 +10,12 @@ import { createFeedHub } from '../resources/feed-hub.js';
 import type { Store } from '../resources/store.js';
 import { addAccess } from './access.js';
 import { addContentRoutes, type ContentHandler } from './content-routes.js';
+import { describeApi } from './describe-api.js';
 import { addEventRoutes, type EventRoutesOptions } from './event-routes.js';
-import { addIdentityRoutes, type LoginIssuer } from './identity-routes.js';
+import { addIdentityRoutes } from './identity-routes.js';
 import { parseJsonBody } from './json-body.js';
 import { addKindRoutes } from './kind-routes.js';
+import type { ApiDescription } from './open-api-shapes.js';
 import { addOperationRoutes } from './operation-routes.js';
 import { createPresenter } from './presenter.js';
 import { replyProblem } from './problem-reply.js';
@@ -52,6 +54,8 @@ export interface HttpServerOptions {
   /** Consoles, screens and ports of instances; undefined: there are none. */
   readonly streams?: Pick<StreamRoutesOptions, 'open' | 'tickets' | 'perSubject' | 'longestSeconds'>;
   readonly extraRoutes?: readonly ((app: FastifyInstance) => void)[];
+  /** What extra routes are that are no kind's. */
+  readonly extraDescriptions?: readonly ApiDescription[];
   /** Kinds that extra routes serve: told by discovery and the description as all others are. */
   readonly extraKinds?: readonly Kind[];
   readonly events?: Pick<EventRoutesOptions, 'beatSeconds' | 'longestSeconds' | 'bufferBytes'> & { readonly lookMs?: number };
@@ -96,6 +100,12 @@ export function createHttpServer(options: HttpServerOptions): HttpServer {
 
   addOperationRoutes(app, {
     kinds,
+    description: describeApi({
+      kinds,
+      withContent: Object.keys(options.contents ?? {}),
+      streams: options.streams !== undefined,
+      others: options.extraDescriptions ?? [],
+    }),
     metrics,
     publicUrl,
     ready: async () => {

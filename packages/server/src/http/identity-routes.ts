@@ -1,13 +1,6 @@
+import type { LoginIssuer } from '@virt8ra/contract';
 import type { FastifyInstance } from 'fastify';
 import { subjectOf } from './subject-of-request.js';
-
-/** Where the command line gets a token. */
-export interface LoginIssuer {
-  readonly name: string;
-  readonly issuer: string;
-  readonly clientId: string;
-  readonly scopes: readonly string[];
-}
 
 const base = '/providers/virt8ra.identity/v1beta1';
 

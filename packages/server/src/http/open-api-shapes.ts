@@ -1,14 +1,20 @@
-import { type Kind, namePattern, partsOfScope, region } from '@virt8ra/contract';
+import { type Kind, namePattern, Progress, partsOfScope, region } from '@virt8ra/contract';
 
 /** What the description says that is no kind's own: SECA's envelope, lists, problems and parameters. */
 
 export type Json = Readonly<Record<string, unknown>>;
 
+/** What some routes are, beside what the kinds say: their paths, and the shapes that these refer to. */
+export interface ApiDescription {
+  readonly paths: Json;
+  readonly schemas?: Json;
+}
+
 export const text: Json = { type: 'string' };
 const limited = (maxLength: number): Json => ({ type: 'string', maxLength });
 const time: Json = { type: 'string', format: 'date-time' };
 export const ref = (name: string): Json => ({ $ref: `#/components/schemas/${name}` });
-export const body = (schema: Json, description: string): Json => ({ description, content: { 'application/json': { schema } } });
+export const body = (schema: object, description: string): Json => ({ description, content: { 'application/json': { schema } } });
 
 /** Of SKUs: the catalogue's, upper case included, and never written by clients. */
 const looseNames = { minLength: 1, maxLength: 128, pattern: '^[A-Za-z0-9]([-A-Za-z0-9.]*[A-Za-z0-9])?$' };
@@ -66,6 +72,11 @@ export function listSchema(item: string): Json {
   };
 }
 
+/** What is no page: all there is. */
+export function itemsOf(item: string): Json {
+  return { type: 'object', required: ['items'], properties: { items: { type: 'array', items: ref(item) } } };
+}
+
 const problemContent: Json = { 'application/problem+json': { schema: ref('Problem') } };
 const problem: Json = { description: 'A problem document', content: problemContent };
 
@@ -77,14 +88,22 @@ const refusals = {
   409: 'Its state, or what uses it, does not allow that; or there is no room',
   412: 'It is at another version than was read',
   422: 'A rule of the kind does not hold, or nothing here can make it',
+  413: 'It is more than was declared',
   500: 'The control plane failed',
+  503: 'Not now: it may be better later',
 } as const;
 
-/** Responses of an operation: what it answers, and what it refuses with. The rest (413, 429, 503) are problems too. */
+/** Responses of an operation: what it answers, and what it refuses with. The rest (such as 429) are problems too. */
 export function responsesOf(answers: Json, codes: readonly (keyof typeof refusals)[]): Json {
   const refused = codes.map((code) => [String(code), { description: refusals[code], content: problemContent }] as const);
   return { ...answers, ...Object.fromEntries(refused), default: problem };
 }
+
+/** Of everything that comes by pages. */
+export const pageParameters: readonly Json[] = [
+  { name: 'limit', in: 'query', schema: { type: 'integer', minimum: 1, maximum: 10000, default: 1000 } },
+  { name: 'skipToken', in: 'query', schema: text, description: 'metadata.skipToken of the page before' },
+];
 
 export const listParameters: readonly Json[] = [
   {
@@ -93,8 +112,7 @@ export const listParameters: readonly Json[] = [
     schema: text,
     description: 'Label selector: key=value, !=, >, >=, <, <=, * as wildcard; a comma means AND',
   },
-  { name: 'limit', in: 'query', schema: { type: 'integer', minimum: 1, maximum: 10000, default: 1000 } },
-  { name: 'skipToken', in: 'query', schema: text, description: 'metadata.skipToken of the page before' },
+  ...pageParameters,
   {
     name: 'Accept',
     in: 'header',
@@ -139,5 +157,5 @@ export const sharedSchemas: Json = {
       meta: { type: 'object' },
     },
   },
-  Progress: { type: 'object' },
+  Progress,
 };

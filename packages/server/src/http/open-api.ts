@@ -1,5 +1,6 @@
 import { type Kind, partsOfScope, region } from '@virt8ra/contract';
 import {
+  type ApiDescription,
   body,
   type Json,
   listParameters,
@@ -10,13 +11,16 @@ import {
   resourceSchema,
   responsesOf,
   sharedSchemas,
-  text,
 } from './open-api-shapes.js';
 
-/** The served description (OpenAPI 3.1), derived from the kinds. Shapes are JSON Schema already. */
-export function openApiOf(kinds: readonly Kind[]): Json {
+/** The served description (OpenAPI 3.1): of the kinds, and of the routes that are no kind's. Shapes are JSON Schema already. */
+export function openApiOf(kinds: readonly Kind[], others: readonly ApiDescription[]): Json {
   const schemas: Record<string, unknown> = { ...sharedSchemas };
-  const paths: Record<string, unknown> = { ...operationPaths, ...eventPaths };
+  const paths: Record<string, unknown> = {};
+  for (const other of others) {
+    Object.assign(schemas, other.schemas);
+    Object.assign(paths, other.paths);
+  }
   for (const kind of kinds) {
     const name = componentName(kind);
     schemas[name] = resourceSchema(kind);
@@ -34,7 +38,7 @@ export function openApiOf(kinds: readonly Kind[]): Json {
 function pathsOf(kind: Kind, name: string): Json {
   const parts = partsOfScope[kind.scope];
   const parameters = parts.map(pathParameter);
-  const collection = `/providers/${kind.provider}/${kind.version}${parts.map((part) => `/${part}s/{${part}}`).join('')}/${kind.collection}`;
+  const collection = collectionPath(kind);
   const item = `${collection}/{name}`;
   const operation = (verb: string, rest: Json): Json => ({
     operationId: `${verb}-${kind.kind}`,
@@ -80,12 +84,13 @@ function pathsOf(kind: Kind, name: string): Json {
   }
   for (const action of kind.actions) {
     const shape = kind.actionBodies[action];
+    const answer = kind.answers[action];
     paths[`${item}/${action}`] = {
       parameters: [...parameters, pathParameter('name')],
       post: operation(action, {
         parameters: [lock],
         ...(shape === undefined ? {} : { requestBody: { required: false, content: { 'application/json': { schema: shape } } } }),
-        responses: responsesOf(kind.answering.includes(action) ? { '200': body({}, 'Done, with an answer') } : accepted, [
+        responses: responsesOf(answer === undefined ? accepted : { '200': body(answer, 'Done, with an answer') }, [
           ...([400, 401, 403, 404, 409, 412] as const),
           ...(shape === undefined ? [] : ([422] as const)),
           500,
@@ -96,56 +101,12 @@ function pathsOf(kind: Kind, name: string): Json {
   return paths;
 }
 
+/** As the description writes it, with `{tenant}` and so on. */
+export function collectionPath(kind: Kind): string {
+  const parents = partsOfScope[kind.scope].map((part) => `/${part}s/{${part}}`).join('');
+  return `/providers/${kind.provider}/${kind.version}${parents}/${kind.collection}`;
+}
+
 function componentName(kind: Kind): string {
   return kind.kind.replace(/(^|-)([a-z])/g, (_match, _dash, letter: string) => letter.toUpperCase());
 }
-
-const operationPaths: Json = {
-  '/.wellknown/secapi': {
-    get: {
-      operationId: 'discover',
-      summary: 'where each API is',
-      security: [],
-      responses: responsesOf(
-        {
-          '200': body(
-            {
-              type: 'object',
-              required: ['version', 'endpoints'],
-              properties: {
-                version: text,
-                endpoints: {
-                  type: 'array',
-                  items: { type: 'object', required: ['provider', 'url'], properties: { provider: text, url: text } },
-                },
-              },
-            },
-            'Version and endpoints',
-          ),
-        },
-        [500],
-      ),
-    },
-  },
-};
-
-const eventPaths: Json = {
-  '/providers/virt8ra.events/v1beta1/tenants/{tenant}/events': {
-    parameters: [pathParameter('tenant')],
-    get: {
-      operationId: 'watch-events',
-      tags: ['virt8ra.events'],
-      summary: 'the change feed; resumes behind last-event-id or since',
-      parameters: [
-        { name: 'kinds', in: 'query', schema: text, description: 'comma-separated' },
-        { name: 'labels', in: 'query', schema: text },
-        { name: 'since', in: 'query', schema: text, description: 'id of an event, or now' },
-        { name: 'last-event-id', in: 'header', schema: text },
-      ],
-      responses: responsesOf(
-        { '200': { description: 'Events', content: { 'text/event-stream': { schema: text } } } },
-        [400, 401, 403, 500],
-      ),
-    },
-  },
-};

@@ -16,7 +16,7 @@ export const streamPlaces = ['console', 'vnc', 'ports/:port'] as const;
 const pattern = new RegExp(
   `^${collectionRoute(instance).replaceAll(/:(\w+)/g, '(?<$1>[^/]{1,128})')}/(?<name>[^/]{1,128})/(?<place>console|vnc|ports/[^/]{1,16})$`,
 );
-const defaultScrollbackBytes = 16 * 1024;
+export const defaultScrollbackBytes = 16 * 1024;
 
 /** Raises `not-found` for a URL that is of no stream. */
 export function streamAddressOf(url: string): StreamAddress {

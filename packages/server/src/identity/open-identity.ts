@@ -1,10 +1,10 @@
 import { join } from 'node:path';
+import type { LoginIssuer } from '@virt8ra/contract';
 import type { Log } from '@virt8ra/engine';
 import type { Pool } from 'pg';
 import { type AuditSigner, openAuditSigner } from '../audit/audit-key.js';
 import type { Config } from '../config.js';
 import { withFileLock } from '../files/file-lock.js';
-import type { LoginIssuer } from '../http/identity-routes.js';
 import type { Outbound } from '../outbound/outbound.js';
 import { createAccounts } from './accounts.js';
 import { type AdminToken, ensureAdminToken } from './admin-token.js';

@@ -18,6 +18,8 @@ export interface Answer {
 export interface ControlPlane {
   readonly url: string;
   readonly token: string;
+  /** All that the API serves. */
+  readonly routes: App['routes'];
   readonly hosts: SimulatedHosts;
   readonly log: RecordedLog;
   /** Raises when the answer is not as the served description has it. */
@@ -106,6 +108,9 @@ export async function startControlPlane(options: readonly string[] = []): Promis
   return {
     get url() {
       return app.url;
+    },
+    get routes() {
+      return app.routes;
     },
     addHost,
     async restart() {
