@@ -1,14 +1,13 @@
 import type { Suite } from './suite.js';
 
-/** One scenario of SECA's conformance suite, under its name there, re-told in our own steps. */
+/** One scenario of SECA's conformance suite, under its name there, re-told in our own steps. Both sentences stand in docs/seca.md too. */
 export interface Scenario {
   readonly name: string;
   run(suite: Suite): Promise<void>;
-  /**
-   * Where the suite asks for something else than the steps here, in one sentence that docs/seca.md has too. Absent: the steps ask what the
-   * suite asks, save for the statuses of refusals in the standard profile.
-   */
+  /** What the suite asks and profile standard does otherwise, beside the statuses of refusals. Absent: nothing. */
   readonly differs?: string;
+  /** What the suite asks and profile conformance cannot do either, with the scenario or the rule that forbids it. Absent: nothing. */
+  readonly contradicts?: string;
 }
 
 export const labels = { env: 'conformance' } as const;

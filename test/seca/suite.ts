@@ -13,7 +13,12 @@ export interface Body {
   readonly spec: Readonly<Record<string, unknown>>;
   readonly status: Readonly<Record<string, unknown>> & {
     readonly state: string;
-    readonly conditions: readonly { readonly state: string; readonly lastTransitionAt: string; readonly reason?: string }[];
+    readonly conditions: readonly {
+      readonly state: string;
+      readonly lastTransitionAt: string;
+      readonly reason?: string;
+      readonly message?: string;
+    }[];
   };
   readonly items: readonly Body[];
   readonly detail: string;
@@ -164,6 +169,25 @@ export class Suite {
       expect(await this.call('DELETE', path), `DELETE ${path}`).toMatchObject({ status: 202, text: '' });
       await this.until(path, ({ status }) => status === 404);
     }
+  }
+
+  /** Each 202, at once; then all of them 404. */
+  async removeAtOnce(...paths: readonly string[]): Promise<void> {
+    for (const path of paths) expect(await this.call('DELETE', path), `DELETE ${path}`).toMatchObject({ status: 202, text: '' });
+    for (const path of paths) await this.until(path, ({ status }) => status === 404);
+  }
+
+  /** Says what it waits for, in the state it is in. */
+  async waitsFor(path: string, what: string, states: readonly string[] = ['active']): Promise<void> {
+    const { body } = await this.call('GET', path);
+    const [newest] = body.status.conditions;
+    expect(states, path).toContain(body.status.state);
+    expect(newest?.message, path).toContain(what.replace('/providers/', ''));
+  }
+
+  /** Has gone on by itself. */
+  async wentOn(path: string): Promise<void> {
+    await this.until(path, ({ body }) => body.status.conditions[0]?.reason === 'DependenciesThere');
   }
 
   /** Lists in the four ways of the suite: plainly, by a limit, by labels, by both. `names` are those with label `env=conformance`. */

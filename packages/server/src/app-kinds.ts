@@ -14,6 +14,7 @@ import { createBackupScheduleBehaviour } from './kinds/backup-schedule/index.js'
 import type { KindBehaviour } from './kinds/behaviour.js';
 import { createBlockStorageBehaviour } from './kinds/block-storage/index.js';
 import { catalogueBehaviours } from './kinds/catalogue/index.js';
+import { declarativeBehaviour } from './kinds/declarative/index.js';
 import { createImageBehaviour } from './kinds/image/index.js';
 import { createAcceptWorkflow, createImageImportBehaviour } from './kinds/image-import/index.js';
 import { createInstanceBehaviour, type InstanceContext } from './kinds/instance/index.js';
@@ -46,6 +47,8 @@ export interface Kinds {
 
 export function composeKinds(parts: {
   readonly region: string;
+  /** Whether references may be ahead of what they name. */
+  readonly declarative: boolean;
   readonly issuer: Pick<Issuer, 'issueToken'>;
   /** All subjects there are; undefined: nobody knows them all. */
   readonly subjects: ReadonlySet<string> | undefined;
@@ -58,12 +61,13 @@ export function composeKinds(parts: {
   readonly drivers: readonly Driver<unknown>[];
   readonly log: Log;
 }): Kinds {
-  const { region, issuer, subjects, store, pool, sites, fleet, artifacts, access, drivers, log } = parts;
+  const { region, declarative, issuer, subjects, store, pool, sites, fleet, artifacts, access, drivers, log } = parts;
   let bound: Runner | undefined;
   const context: InstanceContext = {
     store,
     sites,
     access,
+    declarative,
     get runner() {
       if (bound === undefined) throw new Problem('unavailable', 'the server is still starting', { retryAfterSeconds: 1 });
       return bound;
@@ -75,37 +79,38 @@ export function composeKinds(parts: {
   const migrationWorkflow = createMigrationWorkflow(context);
   const drainWorkflow = createDrainWorkflow(context);
   const backupWorkflow = createBackupWorkflow(context, artifacts);
+  const behaviours: readonly KindBehaviour[] = [
+    createRoleBehaviour(kinds) as KindBehaviour,
+    createRoleAssignmentBehaviour({ region, declarative, ...(subjects === undefined ? {} : { subjects }) }) as KindBehaviour,
+    createServiceAccountBehaviour(issuer, context.now) as KindBehaviour,
+    workspaceBehaviour as KindBehaviour,
+    ...catalogueBehaviours,
+    ...createTopologyBehaviours({ context, pool, fleet, drivers, drain: drainWorkflow }),
+    createAgentReleaseBehaviour(context, artifacts) as KindBehaviour,
+    createImageBehaviour(context, artifacts) as KindBehaviour,
+    createImageImportBehaviour(context, artifacts, acceptWorkflow) as KindBehaviour,
+    createNetworkBehaviour(context, { pool, networkPairs: fleet.networkPairs }) as KindBehaviour,
+    createSubnetBehaviour(context) as KindBehaviour,
+    internetGatewayBehaviour as KindBehaviour,
+    createRouteTableBehaviour(context) as KindBehaviour,
+    publicIpBehaviour as KindBehaviour,
+    securityGroupRuleBehaviour as KindBehaviour,
+    createSecurityGroupBehaviour(context) as KindBehaviour,
+    createNicBehaviour(context) as KindBehaviour,
+    createBlockStorageBehaviour(context) as KindBehaviour,
+    createInstanceBehaviour(context) as KindBehaviour,
+    createMigrationBehaviour(context, migrationWorkflow) as KindBehaviour,
+    createBackupBehaviour(context, backupWorkflow) as KindBehaviour,
+    createBackupScheduleBehaviour(context) as KindBehaviour,
+    createSnapshotBehaviour(context) as KindBehaviour,
+    createNetworkLoadBalancerBehaviour(context) as KindBehaviour,
+    createInternetNatGatewayInstanceBehaviour(context) as KindBehaviour,
+    ...(createKubernetesBehaviours(context) as readonly KindBehaviour[]),
+    createObjectStorageAccountBehaviour(context),
+    createQuotaBehaviour(pool) as KindBehaviour,
+  ];
   return {
-    behaviours: [
-      createRoleBehaviour(kinds) as KindBehaviour,
-      createRoleAssignmentBehaviour({ region, ...(subjects === undefined ? {} : { subjects }) }) as KindBehaviour,
-      createServiceAccountBehaviour(issuer, context.now) as KindBehaviour,
-      workspaceBehaviour as KindBehaviour,
-      ...catalogueBehaviours,
-      ...createTopologyBehaviours({ context, pool, fleet, drivers, drain: drainWorkflow }),
-      createAgentReleaseBehaviour(context, artifacts) as KindBehaviour,
-      createImageBehaviour(context, artifacts) as KindBehaviour,
-      createImageImportBehaviour(context, artifacts, acceptWorkflow) as KindBehaviour,
-      createNetworkBehaviour(context, { pool, networkPairs: fleet.networkPairs }) as KindBehaviour,
-      createSubnetBehaviour(context) as KindBehaviour,
-      internetGatewayBehaviour as KindBehaviour,
-      createRouteTableBehaviour(context) as KindBehaviour,
-      publicIpBehaviour as KindBehaviour,
-      securityGroupRuleBehaviour as KindBehaviour,
-      createSecurityGroupBehaviour(context) as KindBehaviour,
-      createNicBehaviour(context) as KindBehaviour,
-      createBlockStorageBehaviour(context) as KindBehaviour,
-      createInstanceBehaviour(context) as KindBehaviour,
-      createMigrationBehaviour(context, migrationWorkflow) as KindBehaviour,
-      createBackupBehaviour(context, backupWorkflow) as KindBehaviour,
-      createBackupScheduleBehaviour(context) as KindBehaviour,
-      createSnapshotBehaviour(context) as KindBehaviour,
-      createNetworkLoadBalancerBehaviour(context) as KindBehaviour,
-      createInternetNatGatewayInstanceBehaviour(context) as KindBehaviour,
-      ...(createKubernetesBehaviours(context) as readonly KindBehaviour[]),
-      createObjectStorageAccountBehaviour(context),
-      createQuotaBehaviour(pool) as KindBehaviour,
-    ],
+    behaviours: declarative ? behaviours.map((each) => declarativeBehaviour(each, store, () => behaviours)) : behaviours,
     workflows: [acceptWorkflow as Workflow, migrationWorkflow as Workflow, drainWorkflow as Workflow, backupWorkflow as Workflow],
     bindRunner(runner) {
       bound = runner;

@@ -6,6 +6,7 @@ import { capacityMigrations } from './capacity/claims.js';
 import type { MigrationList } from './database/migrations.js';
 import { fleetMigrations } from './fleet/migrations.js';
 import { identityMigrations } from './identity/migrations.js';
+import { declarativeMigrations } from './kinds/declarative/index.js';
 import { instanceMigrations } from './kinds/instance/index.js';
 import { networkMigrations } from './kinds/network/index.js';
 import { nicMigrations } from './kinds/nic/index.js';
@@ -36,4 +37,5 @@ export const migrations: readonly MigrationList[] = [
   { area: 'audit', migrations: auditMigrations },
   { area: 'quota', migrations: quotaMigrations },
   { area: 'usage', migrations: usageMigrations },
+  { area: 'declarative', migrations: declarativeMigrations },
 ];

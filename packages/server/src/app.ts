@@ -28,6 +28,7 @@ import { openIdentity } from './identity/open-identity.js';
 import { seedSystemRoles } from './kinds/authorization/index.js';
 import { recordBackupProgress } from './kinds/backup/index.js';
 import { readOwnSkus, seedCatalogue } from './kinds/catalogue/index.js';
+import { wakeAwaiting } from './kinds/declarative/index.js';
 import { accessTarget, openInstanceStream } from './kinds/instance/index.js';
 import { recordTransferProgress } from './kinds/migration/index.js';
 import { createEgress } from './outbound/egress.js';
@@ -119,7 +120,8 @@ async function build(config: Config, log: Log, stops: (() => Promise<void> | voi
   stops.push(startCollector({ artifacts, used: async () => await usedArtifacts(pool), log }));
 
   const queue = createWorkQueue({ pool, log, owner: replica.name, metrics: metrics.engine });
-  const store = createStore({ pool, queue, onPut: countQuota });
+  const declarative = config.api.profile === 'conformance';
+  const store = createStore({ pool, queue, onPut: declarative ? countAndWake : countQuota });
 
   const fleet = await openFleet({ config, pool, epoch, replica: replica.name, artifacts, queue, store, samples, log });
   addPathGauges(metrics.registry, fleet);
@@ -134,6 +136,7 @@ async function build(config: Config, log: Log, stops: (() => Promise<void> | voi
   await offerProviderPresets(store, await readProviderPresets(), new Date(), log);
   const { behaviours, workflows, bindRunner } = composeKinds({
     region: config.region,
+    declarative,
     issuer,
     subjects,
     store,
@@ -198,6 +201,11 @@ async function build(config: Config, log: Log, stops: (() => Promise<void> | voi
   const url = await listenOn(http, config.api.listen);
   log.info('the control plane is up', { region: config.region, epoch, replica: replica.name, agents: fleet.url });
   return { url, adminToken, routes: http.routes, stop };
+}
+
+async function countAndWake(...changed: Parameters<typeof countQuota>): Promise<void> {
+  await countQuota(...changed);
+  await wakeAwaiting(...changed);
 }
 
 /** Often enough that no hour's samples are gone before they are recorded, and seldom enough to cost nothing. */

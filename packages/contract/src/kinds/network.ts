@@ -61,7 +61,12 @@ export const subnet = defineKind({
     },
     { additionalProperties: false },
   ),
-  status: statusShape({ cidr: Type.Optional(Cidr), routeTableRef: Type.Optional(Reference) }),
+  status: statusShape({
+    cidr: Type.Optional(Cidr),
+    routeTableRef: Type.Optional(Reference),
+    /** Where its network answers in it: one address of each range. */
+    gateways: Type.Optional(Type.Array(Type.String({ minLength: 1, maxLength: 39 }), { maxItems: 2 })),
+  }),
 });
 export type SubnetSpec = Static<typeof subnet.spec>;
 

@@ -30,7 +30,8 @@ export async function deleteResource(store: Store, behaviour: KindBehaviour, { a
         before: fingerprint(resource),
       });
     }
-    if (behaviour.reconcile === undefined) await tx.remove(resource.uid);
+    const atOnce = (await behaviour.goesAtOnce?.(tx, resource)) ?? behaviour.reconcile === undefined;
+    if (atOnce) await tx.remove(resource.uid);
     else await tx.nudge(kind.kind, resource.uid);
   });
 }

@@ -119,7 +119,7 @@ export function createHttpServer(options: HttpServerOptions): HttpServer {
   const events = addEventRoutes(app, { hub, access, behaviours: byKind, present, ...options.events });
   for (const behaviour of behaviours) {
     if (behaviour.kind.kind === regionKind.kind) continue;
-    addKindRoutes(app, behaviour, { store, region, present, access });
+    addKindRoutes(app, behaviour, { store, region, profile: options.profile ?? 'standard', present, access });
     const handler = options.contents?.[behaviour.kind.kind];
     if (handler !== undefined) addContentRoutes(app, behaviour, handler, store);
   }

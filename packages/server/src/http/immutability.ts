@@ -8,9 +8,10 @@ const instead: Readonly<Record<string, string>> = {
   'block-storage /sourceImageRef': 'make another block storage',
 };
 
-/** Raises `validation` with a pointer for every part that may not change and would. */
-export function assertUnchanged(kind: Kind, previous: unknown, next: unknown): void {
+/** Raises `validation` with a pointer for every part that may not change and would. `mutable`: those that may all the same, as `KIND POINTER`. */
+export function assertUnchanged(kind: Kind, previous: unknown, next: unknown, mutable: readonly string[] = []): void {
   const faults = kind.immutable
+    .filter((pointer) => !mutable.includes(`${kind.kind} ${pointer}`))
     .filter((pointer) => !jsonEqual(valueAt(previous, pointer), valueAt(next, pointer)))
     .map((pointer) => ({
       pointer: `/spec${pointer}`,

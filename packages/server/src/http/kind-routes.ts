@@ -10,6 +10,7 @@ import { deleteResource } from './delete-resource.js';
 import { listQueryOf, tokenFromPosition } from './list-request.js';
 import { versionOfHeader } from './precondition.js';
 import type { Present } from './presenter.js';
+import { type ApiProfile, putPolicyIn } from './profile.js';
 import { createPutResource } from './put-resource.js';
 import { addressOfRequest, addressToWrite, collectionRoute, type PathParameters, placeOfRequest } from './request-address.js';
 import { subjectOf } from './subject-of-request.js';
@@ -22,6 +23,8 @@ interface Parameters {
 export interface KindRoutesOptions {
   readonly store: Store;
   readonly region: string;
+  /** Default: `standard`. */
+  readonly profile?: ApiProfile;
   readonly present: Present;
   readonly access: Access;
 }
@@ -68,7 +71,7 @@ export function addKindRoutes(app: FastifyInstance, behaviour: KindBehaviour, op
   });
 
   if (kind.writable) {
-    const putResource = createPutResource(store, behaviour, { region, access });
+    const putResource = createPutResource(store, behaviour, { region, access, policy: putPolicyIn(options.profile ?? 'standard') });
     app.put<Parameters>(item, doing('put'), async (request, reply) => {
       const subject = subjectOf(request);
       const address = addressToWrite(kind, request.params);

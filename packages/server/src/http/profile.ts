@@ -1,5 +1,7 @@
 import { type Condition, documentFromProblem, type Problem, type ProblemDocument, type ProblemKind, problemTable } from '@virt8ra/contract';
 
+import type { PutPolicy } from './put-resource.js';
+
 /**
  * How the API answers where SECA's specification and its conformance suite differ. `standard` is the specification's way; `conformance` is
  * what the suite expects, for runs of it and nothing else. docs/seca.md lists every difference.
@@ -13,6 +15,12 @@ const refusals: ReadonlySet<ProblemKind> = new Set(['validation', 'unsupported',
 function isRefusal(problem: Problem, method: string): boolean {
   if (method === 'GET' || method === 'HEAD') return false;
   return refusals.has(problem.kind) || (method === 'PUT' && problem.kind === 'not-found');
+}
+
+/** The suite counts a PUT that changes nothing as a change, and changes what the specification's rules call immutable. */
+export function putPolicyIn(profile: ApiProfile): PutPolicy {
+  if (profile === 'standard') return { countsRepeats: false, mutable: [] };
+  return { countsRepeats: true, mutable: ['network /skuRef', 'instance /zone'] };
 }
 
 export function statusIn(profile: ApiProfile, problem: Problem, method: string): number {

@@ -24,6 +24,16 @@ export interface PutAnswer {
   readonly created: boolean;
 }
 
+/** Where the profiles of the API differ. */
+export interface PutPolicy {
+  /** A PUT that says what stands already counts as a change in the history. */
+  readonly countsRepeats: boolean;
+  /** Immutable parts that may change all the same, as `KIND POINTER`. */
+  readonly mutable: readonly string[];
+}
+
+const strictPuts: PutPolicy = { countsRepeats: false, mutable: [] };
+
 /**
  * Create-or-replace. The whole of it is one transaction: the lock on the row, the kind's own rules, the change with its history, audit and
  * nudge. What is equal to what stands already writes nothing. The states passed inside the request are in the history when it answers.
@@ -31,7 +41,7 @@ export interface PutAnswer {
 export function createPutResource(
   store: Store,
   behaviour: KindBehaviour,
-  { region, access }: { readonly region: string; readonly access: Pick<Access, 'seen'> },
+  { region, access, policy = strictPuts }: { readonly region: string; readonly access: Pick<Access, 'seen'>; readonly policy?: PutPolicy },
 ): (call: PutCall) => Promise<PutAnswer> {
   const { kind } = behaviour;
   const parse = createResourceBodyParser(kind, region);
@@ -46,17 +56,18 @@ export function createPutResource(
       else {
         if (previous.deletedAt !== undefined)
           throw new Problem('conflict', `${kind.kind} ${address.name} is being deleted; wait until it is gone`);
-        if (isEqual(previous, next)) {
+        if (isEqual(previous, next) && !policy.countsRepeats) {
           // Saying it again is how an owner asks for another try.
           if (previous.state === 'error' && behaviour.reconcile !== undefined) await tx.nudge(kind.kind, previous.uid);
           return { resource: previous, created: false };
         }
-        assertUnchanged(kind, previous.spec, next.spec);
+        assertUnchanged(kind, previous.spec, next.spec, policy.mutable);
       }
       const request = { address, next, previous, subject };
       const admission = await admit(behaviour, tx, request);
       await assertWithinReach(tx, admission.references ?? [], address, seen);
       const conditions = conditionsOf(admission, previous === undefined);
+      if (previous !== undefined && isEqual(previous, next)) return { resource: await passAgain(tx, previous, conditions), created: false };
       const resource = await tx.put({
         kind,
         address,
@@ -75,7 +86,7 @@ export function createPutResource(
         ...(previous === undefined ? {} : { before: fingerprint(previous) }),
         after: fingerprint(resource),
       });
-      await behaviour.afterPut?.(tx, resource, request);
+      await behaviour.afterPut?.(tx, resource, request, admission);
       if (behaviour.reconcile !== undefined) await tx.nudge(kind.kind, resource.uid);
       return { resource, created: previous === undefined };
     });
@@ -89,6 +100,13 @@ async function admit(
 ): Promise<Admission<unknown>> {
   if (behaviour.admitPut !== undefined) return await behaviour.admitPut(tx, request);
   return { outcome: behaviour.reconcile === undefined ? 'active' : 'creating' };
+}
+
+/** What was said again, with the states that a change would have passed; its own reconcile ends those that last. */
+async function passAgain(tx: StoreTransaction, held: StoredResource, conditions: readonly NewCondition[]): Promise<StoredResource> {
+  for (const condition of conditions.toReversed()) await tx.setStatus(held.uid, {}, condition);
+  await tx.nudge(held.kind, held.uid);
+  return (await tx.lock(held.uid)) ?? held;
 }
 
 /** Who may not see what is in another workspace cannot take it into their own either: it is answered like one that is not there. */

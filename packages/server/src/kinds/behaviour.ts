@@ -13,9 +13,16 @@ export interface KindBehaviour<Spec = unknown, Status = unknown> {
   /** Rules that need more than the shape. Raises `validation`, `conflict`, `exhausted` or `unsupported`; nothing is stored then. */
   admitPut?(tx: StoreTransaction, request: PutRequest<Spec, Status>): Promise<Admission<Status>>;
   /** What is written along with it, in the same transaction, once it has an identity. */
-  afterPut?(tx: StoreTransaction, resource: StoredResource<Spec, Status>, request: PutRequest<Spec, Status>): Promise<void>;
+  afterPut?(
+    tx: StoreTransaction,
+    resource: StoredResource<Spec, Status>,
+    request: PutRequest<Spec, Status>,
+    admission: Admission<Status>,
+  ): Promise<void>;
   /** Raises `conflict` when something still uses it. */
   admitDelete?(tx: StoreTransaction, resource: StoredResource<Spec, Status>, subject: Subject): Promise<void>;
+  /** Whether a deletion that is admitted is the end of it. Absent: it is for kinds without a reconcile. */
+  goesAtOnce?(tx: StoreTransaction, resource: StoredResource<Spec, Status>): Promise<boolean>;
   /** POST verbs named by the kind; `body` has the shape the kind gives it. The value, if any, becomes a 200 body; otherwise 202 without body. */
   readonly actions?: Readonly<
     Record<string, (tx: StoreTransaction, resource: StoredResource<Spec, Status>, subject: Subject, body: unknown) => Promise<unknown>>
@@ -32,10 +39,22 @@ export interface PutRequest<Spec, Status> {
   /** Undefined when it is created. */
   readonly previous: StoredResource<Spec, Status> | undefined;
   readonly subject: Subject;
+  /** True when nobody asks for a change: what the resource names has come or gone. Only with declarative references. */
+  readonly again?: boolean;
+}
+
+/** A reference to what is not there yet. */
+export interface AwaitedReference {
+  readonly pointer: string;
+  readonly urn: string;
 }
 
 export interface Admission<Status> {
   readonly references?: readonly ResolvedReference[];
+  /** What it goes on without until it is there. Only with declarative references. */
+  readonly awaited?: readonly AwaitedReference[];
+  /** True when nothing of it holds yet, since another has what it asks for. Only with declarative references. */
+  readonly inTurn?: boolean;
   /** Merged into the stored status. */
   readonly status?: Partial<Status>;
   /**

@@ -8,6 +8,8 @@ export interface KindContext {
   readonly sites: SiteConnections;
   /** Usable once the server has started: workflows and behaviours are built before the runner that runs them. */
   readonly runner: Runner;
+  /** Whether references may be ahead of what they name, as the profile `conformance` has it. Default: they may not. */
+  readonly declarative?: boolean;
   readonly now: () => Date;
   readonly log: Log;
 }

@@ -37,9 +37,7 @@ export async function assignToCreator(tx: StoreTransaction, made: StoredResource
 export async function dismissWith(tx: StoreTransaction, going: StoredResource, subject: Subject): Promise<void> {
   const { name } = going.address;
   const assignments = (await tx.usersOf(going.uid, roleAssignment)) as readonly StoredResource<RoleAssignmentSpec>[];
-  const isOnly = ({ spec }: StoredResource<RoleAssignmentSpec>): boolean =>
-    spec.scopes.every(({ workspaces = [] }) => workspaces.length > 0 && workspaces.every((each) => each === name));
-  const wider = assignments.filter((each) => !isOnly(each));
+  const wider = assignments.filter((each) => namesOtherWorkspaces(each, going));
   if (wider.length > 0)
     throw new Problem(
       'conflict',
@@ -64,4 +62,11 @@ async function freeName(tx: StoreTransaction, tenant: string, wanted: string): P
     const name = number === 1 ? wanted : `${wanted}-${number}`;
     if ((await tx.lockAt(roleAssignment, { tenant, name })) === undefined) return name;
   }
+}
+
+/** Whether a role assignment is of more than this workspace. */
+export function namesOtherWorkspaces(assignment: StoredResource, { kind, address }: StoredResource): boolean {
+  if (assignment.kind !== roleAssignment.kind || kind !== workspace.kind) return false;
+  const { scopes } = assignment.spec as RoleAssignmentSpec;
+  return !scopes.every(({ workspaces = [] }) => workspaces.length > 0 && workspaces.every((each) => each === address.name));
 }

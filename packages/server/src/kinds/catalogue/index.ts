@@ -12,11 +12,17 @@ interface Entry {
   readonly kind: Kind;
   readonly name: string;
   readonly spec: unknown;
+  readonly labels?: Readonly<Record<string, string>>;
   readonly extensions?: Readonly<Record<string, string>>;
 }
 
 const entriesOf = (kind: Kind, specs: Readonly<Record<string, unknown>>): Entry[] =>
   Object.entries(specs).map(([name, spec]) => ({ kind, name, spec }));
+
+/** Clients choose SECA's own sizes by this label: `DXS` is that of seca.dxs. */
+const tiers = entriesOf(instanceSku, instanceSkus).map(
+  (entry): Entry => ({ ...entry, labels: { Tier: entry.name.slice('seca.'.length).toUpperCase() } }),
+);
 
 /** SECA knows no processors and pages of a guest's own: extensions of its SKU do. */
 const hardwareEntries = Object.entries(hardwareSkus).map(([name, { cpuPolicy, hugePages, ...spec }]): Entry => {
@@ -25,7 +31,7 @@ const hardwareEntries = Object.entries(hardwareSkus).map(([name, { cpuPolicy, hu
 });
 
 const catalogue: readonly Entry[] = [
-  ...entriesOf(instanceSku, instanceSkus),
+  ...tiers,
   ...hardwareEntries,
   ...entriesOf(storageSku, storageSkus),
   ...entriesOf(networkSku, networkSkus),
@@ -56,8 +62,8 @@ export async function seedCatalogue(store: Store, tenants: readonly string[], ow
           conditions: [{ state: 'active' }],
         });
       }
-      for (const { kind, name, spec, extensions = {} } of catalogue) {
-        await tx.put({ kind, address: { tenant, name }, spec, extensions, state: 'active', conditions: [{ state: 'active' }] });
+      for (const { kind, name, spec, labels = {}, extensions = {} } of catalogue) {
+        await tx.put({ kind, address: { tenant, name }, labels, spec, extensions, state: 'active', conditions: [{ state: 'active' }] });
       }
     });
   }

@@ -9,6 +9,7 @@ export const instanceSkus: Readonly<Record<string, { readonly vCPU: number; read
   'seca.m': { vCPU: 2, ram: 4 },
   'seca.l': { vCPU: 4, ram: 8 },
   'seca.2xl': { vCPU: 8, ram: 16 },
+  'seca.d2xs': { vCPU: 1, ram: 2 },
   'seca.dxs': { vCPU: 1, ram: 4 },
   'seca.ds': { vCPU: 2, ram: 8 },
   'seca.dm': { vCPU: 4, ram: 16 },

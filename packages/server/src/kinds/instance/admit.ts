@@ -91,6 +91,8 @@ export async function admitInstance(
     await assertFree(tx, target, previous, pointer);
     if (references.some(({ uid }) => uid === reference.uid))
       throw new Problem('validation', 'a NIC is named twice', { sources: [{ pointer }] });
+    if ((target.status as { readonly macAddress?: string }).macAddress === undefined)
+      throw new Problem('conflict', `NIC ${target.address.name} waits for its addresses`, { sources: [{ pointer }] });
     references.push(reference);
     const [on] = await nicsForInstance(tx, [target.uid]);
     for (const { name, site: at } of on?.publicIps ?? []) places.push({ site: at, what: `public IP ${name}`, pointer });
@@ -100,6 +102,7 @@ export async function admitInstance(
   await tellNetworking(tx, previous, references);
   if (previous === undefined) assertOneSite(places, spec.zone);
   if (previous !== undefined) {
+    assertZoneHolds(previous, spec.zone);
     assertDevicesKept(previous.spec, spec);
     await admitAntiAffinity(tx, previous, spec);
     const before = (await tx.referencesOf(previous.uid)).find(({ pointer }) => pointer === '/spec/skuRef');
@@ -195,6 +198,19 @@ async function tellNetworking(
   if (previous !== undefined) return;
   const nicUids = now.filter(({ pointer }) => /NicRefs?(\/|$)/.test(pointer)).map(({ uid }) => uid);
   for (const uid of new Set((await nicsForInstance(tx, nicUids)).map(({ networkUid }) => networkUid))) await tx.nudge(network.kind, uid);
+}
+
+/** Where the zone may change at all, it may say where the instance is; taking it there is a migration. */
+function assertZoneHolds({ address, spec, status }: StoredResource<InstanceSpec, InstanceStatus>, zone: string): void {
+  const { placement } = status;
+  if (zone === spec.zone || zone === 'any' || placement === undefined || placement.site === zone) return;
+  throw new Problem(
+    'validation',
+    `instance ${address.name} is at ${placement.site}; move it with: virt8ra migrate ${address.name} --to ${zone}`,
+    {
+      sources: [{ pointer: '/spec/zone' }],
+    },
+  );
 }
 
 /** What a guest is made with stays; its data volumes may come and go. */

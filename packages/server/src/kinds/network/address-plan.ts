@@ -20,7 +20,8 @@ export async function subnetsOf(
   let after: string | undefined;
   do {
     const page = await reader.list<SubnetSpec>(subnet, within, { selector: [], limit: 1000, after });
-    found.push(...page.items);
+    // One that waits for another's range to be free has none yet.
+    found.push(...page.items.filter(({ status }) => (status as { readonly cidr?: unknown }).cidr !== undefined));
     after = page.next;
   } while (after !== undefined);
   return found;

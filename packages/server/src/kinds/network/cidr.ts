@@ -85,7 +85,14 @@ export function overlap(one: IpRange, other: IpRange): boolean {
   return one.family === other.family && one.first <= other.last && other.first <= one.last;
 }
 
-/** The first usable address: where the host's side of the network answers. */
-export function gatewayOf({ family, first }: IpRange): string {
-  return formatAddress({ family, value: first + 1n });
+/** Where the host's side of the network answers: one end of the usable addresses. */
+export function gatewayOf({ family, first, last }: IpRange, end: 'first' | 'last'): string {
+  return formatAddress({ family, value: end === 'first' ? first + 1n : family === 4 ? last - 1n : last });
+}
+
+/** Addresses for NICs: without the range's own, the gateway, which is at one end, and, in IPv4, broadcast. */
+export function addressesBeside(range: IpRange, gateway: string): { readonly first: bigint; readonly last: bigint } {
+  const { family, first, last } = range;
+  const most = family === 4 ? last - 1n : last;
+  return gateway === gatewayOf(range, 'first') ? { first: first + 2n, last: most } : { first: first + 1n, last: most - 1n };
 }

@@ -1,6 +1,7 @@
 /** Network: one address space per network for the whole region, made on a host when the first NIC arrives there. */
 export { networkRanges, subnetsOf } from './address-plan.js';
 export {
+  addressesBeside,
   formatAddress,
   formatRange,
   gatewayOf,
@@ -12,6 +13,7 @@ export {
   parseRange,
   rangesOf,
 } from './cidr.js';
+export { gatewaysOf } from './gateways.js';
 export { mergedTexts, mergeRanges, rangeFromText } from './merge-ranges.js';
 export { networkMigrations } from './migrations.js';
 export { createNetworkBehaviour } from './network-behaviour.js';

@@ -1,15 +1,18 @@
 import {
   type Cidr,
+  instance,
   type NetworkReach,
   type NetworkSpec,
   network,
   networkSku,
+  nic,
   Problem,
   routeTable,
   subnet,
   toProblem,
 } from '@virt8ra/contract';
 import type { Outcome, Queryable } from '@virt8ra/engine';
+import { jsonEqual } from '../../resources/json-equal.js';
 import type { Realization } from '../../resources/ledger-types.js';
 import type { StoreTransaction } from '../../resources/store.js';
 import type { StoredResource } from '../../resources/stored-resource.js';
@@ -77,10 +80,17 @@ async function admitNetwork(tx: StoreTransaction, request: PutRequest<NetworkSpe
   const status = { cidr, additionalCidrs };
   if (previous !== undefined) {
     await assertSubnetsKept(tx, previous, next.spec);
-    return { status, outcome: 'active' };
+    if (jsonEqual(previous.spec.skuRef, next.spec.skuRef)) return { status, outcome: 'active' };
+    await tellInstances(tx, previous.uid);
   }
   const sku = await tx.resolve(networkSku, next.spec.skuRef, within, '/spec/skuRef');
   return { references: [sku.reference], status, outcome: 'active' };
+}
+
+/** What is in the network is held to the rates of its SKU. */
+async function tellInstances(tx: StoreTransaction, uid: Network['uid']): Promise<void> {
+  for (const each of await tx.usersOf(uid, nic))
+    for (const user of await tx.usersOf(each.uid, instance)) await tx.nudge(instance.kind, user.uid);
 }
 
 async function assertSubnetsKept(tx: StoreTransaction, previous: Network, next: NetworkSpec): Promise<void> {

@@ -7,7 +7,7 @@ import type { StoredResource } from '../../resources/stored-resource.js';
 import type { KindContext } from '../context.js';
 import { realizedHandle, type StillThere, withdrawn } from '../realize.js';
 import { subnetsOf } from './address-plan.js';
-import { gatewayOf, rangesOf } from './cidr.js';
+import { gatewaysOf } from './gateways.js';
 import { networkNames } from './network-names.js';
 import { networkNeighbours } from './network-neighbours.js';
 import { networkRoutes } from './network-routes.js';
@@ -47,7 +47,7 @@ export async function ensureNetworkOnHost(
       wanted: {
         vni: await vniOf(tx.client, held.uid),
         mtu,
-        gateways: subnets.flatMap(({ spec }) => rangesOf(spec.cidr, '/spec/cidr').map((range) => `${gatewayOf(range)}/${range.prefix}`)),
+        gateways: subnets.flatMap((each) => gatewaysOf(each).map(({ address, range }) => `${address}/${range.prefix}`)),
         routes: await networkRoutes(tx, held.uid, subnets),
         ...(subnets.length > 1 ? { neighbours: await networkNeighbours(tx.client, held.uid) } : {}),
         names: { domain: `${name}.internal`, hosts: await networkNames(tx.client, held.uid) },

@@ -34,7 +34,11 @@ describe('the addresses of a subnet', () => {
       fc.asyncProperty(fc.array(act, { minLength: 1, maxLength: 12 }), async (acts) => {
         round += 1;
         const uid = `res_${round}` as const;
-        const space = { uid, name: 's', ranges: rangesOf({ ipv4: '10.0.0.0/28' }, '/spec/cidr') };
+        const space = {
+          uid,
+          name: 's',
+          ranges: rangesOf({ ipv4: '10.0.0.0/28' }, '/spec/cidr').map((range) => ({ range, address: '10.0.0.1' })),
+        };
         const model = new Map<string, string>();
         for (const step of acts) {
           const nic = `${step.nic}-${round}`;

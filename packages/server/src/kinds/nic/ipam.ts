@@ -1,7 +1,7 @@
 import { type Id, Problem } from '@virt8ra/contract';
 import type { Migration } from '@virt8ra/engine';
 import type { PoolClient } from 'pg';
-import { formatAddress, type IpAddress, type IpRange, parseAddress } from '../network/index.js';
+import { addressesBeside, formatAddress, type IpAddress, type IpRange, parseAddress } from '../network/index.js';
 
 /**
  * Addresses of one subnet for the whole region. What is free is kept as ranges, so that finding, taking and giving back an address cost
@@ -36,7 +36,8 @@ export const nicMigrations: readonly Migration[] = [
 export interface AddressSpace {
   readonly uid: Id<'resource'>;
   readonly name: string;
-  readonly ranges: readonly IpRange[];
+  /** With their gateways. */
+  readonly ranges: readonly { readonly range: IpRange; readonly address: string }[];
 }
 
 /**
@@ -95,18 +96,14 @@ function readWanted(space: AddressSpace, text: string, pointer: string): { reado
   const refuse = (why: string): Problem => new Problem('validation', why, { sources: [{ pointer }] });
   const address = parseAddress(text);
   if (address === undefined) throw refuse(`${JSON.stringify(text)} is not an IP address; 0.0.0.0 asks for any free one`);
-  const range = space.ranges.find(({ family }) => family === address.family);
-  if (range === undefined) throw refuse(`subnet ${space.name} has no IPv${address.family} range`);
+  const found = space.ranges.find(({ range }) => range.family === address.family);
+  if (found === undefined) throw refuse(`subnet ${space.name} has no IPv${address.family} range`);
   if (address.value === 0n) return { address, pointer };
+  const { range } = found;
   if (address.value < range.first || address.value > range.last) throw refuse(`${text} is not in subnet ${space.name}`);
-  const { first, last } = usable(range);
+  const { first, last } = addressesBeside(range, found.address);
   if (address.value < first || address.value > last) throw refuse(`${text} is reserved in subnet ${space.name}`);
   return { address, pointer };
-}
-
-/** Without the network's own address, the gateway and, in IPv4, broadcast. */
-function usable({ family, first, last }: IpRange): { readonly first: bigint; readonly last: bigint } {
-  return { first: first + 2n, last: family === 4 ? last - 1n : last };
 }
 
 async function openSpace(client: PoolClient, { uid, ranges }: AddressSpace): Promise<void> {
@@ -115,8 +112,8 @@ async function openSpace(client: PoolClient, { uid, ranges }: AddressSpace): Pro
     [uid],
   );
   if (known.rowCount !== 0) return;
-  for (const range of ranges) {
-    const { first, last } = usable(range);
+  for (const { range, address } of ranges) {
+    const { first, last } = addressesBeside(range, address);
     await addFree(client, uid, formatAddress({ family: range.family, value: first }), formatAddress({ family: range.family, value: last }));
   }
 }

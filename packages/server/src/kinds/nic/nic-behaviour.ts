@@ -18,7 +18,7 @@ import type { ResolvedReference, StoredResource } from '../../resources/stored-r
 import type { Admission, KindBehaviour, PutRequest } from '../behaviour.js';
 import type { KindContext } from '../context.js';
 import { assertHostNetworking } from '../host-networking.js';
-import { networkPointer, rangesOf } from '../network/index.js';
+import { gatewaysOf, networkPointer } from '../network/index.js';
 import { namesOfUsers } from '../users.js';
 import { assignAddresses, freeNic } from './ipam.js';
 import { macOf } from './mac.js';
@@ -33,7 +33,7 @@ export interface NicStatus {
   attachedTo?: Reference;
 }
 
-export function createNicBehaviour(context: Pick<KindContext, 'sites'>): KindBehaviour<NicSpec, NicStatus> {
+export function createNicBehaviour(context: Pick<KindContext, 'sites' | 'declarative'>): KindBehaviour<NicSpec, NicStatus> {
   return {
     kind: nic,
     admitPut: async (tx, request) => await admitNic(context, tx, request),
@@ -66,7 +66,7 @@ export function createNicBehaviour(context: Pick<KindContext, 'sites'>): KindBeh
 }
 
 async function admitNic(
-  context: Pick<KindContext, 'sites'>,
+  context: Pick<KindContext, 'sites' | 'declarative'>,
   tx: StoreTransaction,
   request: PutRequest<NicSpec, NicStatus>,
 ): Promise<Admission<NicStatus>> {
@@ -75,12 +75,14 @@ async function admitNic(
   const { name, ...within } = address;
   const { target, reference } = await tx.resolve<SubnetSpec>(subnet, spec.subnetRef, within, subnetPointer);
   assertSameWorkspace(within.workspace, target);
+  if ((target.status as { readonly cidr?: unknown }).cidr === undefined)
+    throw new Problem('conflict', `subnet ${target.address.name} waits for its range`, { sources: [{ pointer: subnetPointer }] });
   const { network: inNetwork = '', name: subnetName, ...beside } = target.address;
   const parent = await tx.resolve(network, `networks/${inNetwork}`, beside, subnetPointer);
   const references: ResolvedReference[] = [reference, { ...parent.reference, pointer: networkPointer }];
   if (spec.skuRef !== undefined) references.push((await tx.resolve(networkSku, spec.skuRef, within, '/spec/skuRef')).reference);
   const urn = urnFromAddress(nic, address);
-  const space = { uid: target.uid, name: subnetName, ranges: rangesOf(target.spec.cidr, '/spec/cidr') };
+  const space = { uid: target.uid, name: subnetName, ranges: gatewaysOf(target) };
   const addresses = [...(await assignAddresses(tx.client, space, urn, spec.addresses))];
   const user = previous === undefined ? undefined : ((await userOf(tx, previous.uid)) as StoredResource<unknown, Placed> | undefined);
   if (previous !== undefined && JSON.stringify(addresses) !== JSON.stringify(previous.status.addresses)) {
@@ -95,9 +97,10 @@ async function admitNic(
     await assertHostNetworking(context, tx, user, 'security-groups', groupsPointer);
   if (user !== undefined && (spec.publicIpRefs ?? []).length > 0 && (previous?.spec.publicIpRefs ?? []).length === 0)
     await assertHostNetworking(context, tx, user, 'public-addresses', '/spec/publicIpRefs');
-  references.push(...groups, ...(await takePublicIps(tx, spec, within, { previous, user, addresses })));
+  const taken = await takePublicIps(tx, spec, within, { previous, user, addresses, ahead: context.declarative === true });
+  references.push(...groups, ...taken.references);
   await tellChanged(tx, previous, user, { references, groups, addresses, network: parent.target.uid });
-  return { references, status: { addresses, macAddress: await macOf(tx.client, urn) }, outcome: 'active' };
+  return { references, awaited: taken.awaited, status: { addresses, macAddress: await macOf(tx.client, urn) }, outcome: 'active' };
 }
 
 /** Wakes those that know the NIC: its groups, of which it is a member; its network's names and routes; the instance that it is in. */

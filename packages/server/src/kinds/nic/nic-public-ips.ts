@@ -16,8 +16,10 @@ import {
 import type { NicRealizationSpec } from '@virt8ra/driver';
 import type { StoreReader, StoreTransaction } from '../../resources/store.js';
 import type { ResolvedReference, StoredResource } from '../../resources/stored-resource.js';
+import type { AwaitedReference } from '../behaviour.js';
 import { parseAddress, routeTablePointer } from '../network/index.js';
 import type { PublicIpStatus } from '../public-ip/index.js';
+import { resolveAhead } from '../resolve-ahead.js';
 import { subnetPointer } from './nic-pointers.js';
 
 const pointer = '/spec/publicIpRefs';
@@ -41,8 +43,11 @@ export async function takePublicIps(
     readonly previous: StoredResource | undefined;
     readonly user: StoredResource<unknown, Placed> | undefined;
     readonly addresses: readonly string[];
+    /** Whether those that are not there are awaited. */
+    readonly ahead: boolean;
   },
-): Promise<readonly ResolvedReference[]> {
+): Promise<{ readonly references: readonly ResolvedReference[]; readonly awaited: readonly AwaitedReference[] }> {
+  const awaited: AwaitedReference[] = [];
   const references: ResolvedReference[] = [];
   const taken: PublicIp[] = [];
   for (const [index, given] of publicIpRefs.entries()) {
@@ -50,7 +55,13 @@ export async function takePublicIps(
     const sources = [{ pointer: at }];
     // Locked before it is shared, since two that ask at once would both find it free.
     await tx.lockAt(publicIp, addressFromReference(publicIp, given, within, at));
-    const { target, reference } = await tx.resolve<PublicIpSpec, PublicIpStatus>(publicIp, given, within, at);
+    const wanted = { kind: publicIp, given, from: within, pointer: at };
+    const found = await resolveAhead<PublicIpSpec, PublicIpStatus>(tx, wanted, holder.ahead);
+    if ('awaited' in found) {
+      awaited.push(found.awaited);
+      continue;
+    }
+    const { target, reference } = found;
     const { name } = target.address;
     if (target.address.workspace !== within.workspace)
       throw new Problem('validation', `public IP ${name} is of another workspace`, { sources });
@@ -75,7 +86,7 @@ export async function takePublicIps(
     }
     references.push(reference);
   }
-  return references;
+  return { references, awaited };
 }
 
 /** Each public address with the one of a NIC's own that it leads to: the first of its version that none before it leads to. */

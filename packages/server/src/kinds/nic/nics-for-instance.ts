@@ -3,7 +3,7 @@ import type { NicRealizationSpec } from '@virt8ra/driver';
 import type { Static } from 'typebox';
 import type { StoreReader } from '../../resources/store.js';
 import type { StoredResource } from '../../resources/stored-resource.js';
-import { gatewayOf, networkPointer, parseAddress, rangesOf } from '../network/index.js';
+import { gatewaysOf, networkPointer, parseAddress } from '../network/index.js';
 import type { NicStatus } from './nic-behaviour.js';
 import { groupsOf } from './nic-groups.js';
 import { subnetPointer } from './nic-pointers.js';
@@ -44,10 +44,10 @@ export async function nicsForInstance(reader: StoreReader, nicUids: readonly Id<
     if (subnet === undefined || networkUid === undefined || macAddress === undefined) {
       throw new Problem('internal', `NIC ${address.name} has lost its subnet`);
     }
-    const ranges = rangesOf(subnet.spec.cidr, '/spec/cidr');
-    const rangeOf = (text: string) => ranges.find(({ family }) => family === parseAddress(text)?.family);
+    const ranges = gatewaysOf(subnet);
+    const rangeOf = (text: string) => ranges.find(({ range }) => range.family === parseAddress(text)?.family);
     // A family the NIC has no address of has no use for a way out.
-    const [way4, way6] = ([4, 6] as const).map((family) => addresses.map(rangeOf).find((range) => range?.family === family));
+    const [way4, way6] = ([4, 6] as const).map((family) => addresses.map(rangeOf).find((each) => each?.range.family === family));
     const ips = await publicIpsOf(
       reader,
       [...references].map(([pointer, target]) => ({ pointer, uid: target })),
@@ -56,9 +56,9 @@ export async function nicsForInstance(reader: StoreReader, nicUids: readonly Id<
     found.push({
       key: uid,
       mac: macAddress,
-      addresses: addresses.map((text) => `${text}/${rangeOf(text)?.prefix ?? ''}`),
-      ...(way4 === undefined ? {} : { gateway4: gatewayOf(way4) }),
-      ...(way6 === undefined ? {} : { gateway6: gatewayOf(way6) }),
+      addresses: addresses.map((text) => `${text}/${rangeOf(text)?.range.prefix ?? ''}`),
+      ...(way4 === undefined ? {} : { gateway4: way4.address }),
+      ...(way6 === undefined ? {} : { gateway6: way6.address }),
       nameservers: [],
       ...(await rateOf(reader, references.get('/spec/skuRef'), networkUid)),
       ...((await isRouter(reader, uid)) ? { forwards: true } : {}),

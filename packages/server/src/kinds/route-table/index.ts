@@ -1,6 +1,5 @@
 /** Route table: a record. It counts for the subnets that name it, on every host of their network. */
 import {
-  type Address,
   type Condition,
   type Id,
   instance,
@@ -18,7 +17,7 @@ import {
 import type { HostNetworking } from '@virt8ra/driver';
 import type { StoreReader, StoreTransaction } from '../../resources/store.js';
 import type { ResolvedReference, StoredResource } from '../../resources/stored-resource.js';
-import type { Admission, KindBehaviour, PutRequest } from '../behaviour.js';
+import type { Admission, AwaitedReference, KindBehaviour, PutRequest } from '../behaviour.js';
 import type { KindContext } from '../context.js';
 import { assertNetworkServed } from '../host-networking.js';
 import {
@@ -31,17 +30,19 @@ import {
   routesChanged,
   routesOfTable,
 } from '../network/index.js';
+import { resolveAhead } from '../resolve-ahead.js';
 import { namesOfUsers } from '../users.js';
 
 interface RouteTableStatus {
   routes?: readonly { readonly state: State; readonly conditions: readonly Condition[] }[];
 }
 
+type Context = Pick<KindContext, 'sites' | 'declarative'>;
 type RouteTable = StoredResource<RouteTableSpec, RouteTableStatus>;
 
 const targetKinds = [internetGateway, instance, nic] as const;
 
-export function createRouteTableBehaviour(context: Pick<KindContext, 'sites'>): KindBehaviour<RouteTableSpec, RouteTableStatus> {
+export function createRouteTableBehaviour(context: Context): KindBehaviour<RouteTableSpec, RouteTableStatus> {
   return {
     kind: routeTable,
     admitPut: async (tx, request) => await admitRouteTable(context, tx, request),
@@ -56,14 +57,15 @@ export function createRouteTableBehaviour(context: Pick<KindContext, 'sites'>): 
 }
 
 async function admitRouteTable(
-  context: Pick<KindContext, 'sites'>,
+  context: Context,
   tx: StoreTransaction,
-  { address, next, previous }: PutRequest<RouteTableSpec, RouteTableStatus>,
+  { address, next, previous, again = false }: PutRequest<RouteTableSpec, RouteTableStatus>,
 ): Promise<Admission<RouteTableStatus>> {
   const { network: inNetwork = '', name: _, ...within } = address;
   const parent = await tx.resolve<NetworkSpec>(network, `networks/${inNetwork}`, within, '/metadata/network');
   const inside = networkRanges(parent.target.spec);
   const references: ResolvedReference[] = [];
+  const awaited: AwaitedReference[] = [];
   const destinations: IpRange[] = [];
   for (const [index, route] of next.spec.routes.entries()) {
     const at = `/spec/routes/${index}`;
@@ -80,7 +82,12 @@ async function admitRouteTable(
       );
     }
     destinations.push(destination);
-    references.push(await targetOf(tx, route.targetRef, within, parent.target, destination, `${at}/targetRef`));
+    const kind = targetKind(route.targetRef, `${at}/targetRef`);
+    const ahead = context.declarative === true && (again || kind === instance);
+    const target = { kind, given: route.targetRef, from: within, pointer: `${at}/targetRef` };
+    const found = await targetOf(tx, target, parent.target, destination, ahead);
+    if ('awaited' in found) awaited.push(found.awaited);
+    else references.push(found.reference);
   }
   const before = previous === undefined ? [] : await tx.referencesOf(previous.uid);
   if (previous !== undefined) {
@@ -89,7 +96,7 @@ async function admitRouteTable(
     await routesChanged(tx, parent.target.uid);
   }
   await tellRouters(tx, [...before, ...references]);
-  return { references, outcome: 'active' };
+  return { references, awaited, outcome: 'active' };
 }
 
 /** What hosts must be able to do for it and did not have to before. */
@@ -122,14 +129,7 @@ function destinationOf(text: string, pointer: string): IpRange {
   });
 }
 
-async function targetOf(
-  tx: StoreTransaction,
-  given: Reference,
-  within: Omit<Address, 'name'>,
-  inNetwork: StoredResource,
-  destination: IpRange,
-  pointer: string,
-): Promise<ResolvedReference> {
+function targetKind(given: Reference, pointer: string): (typeof targetKinds)[number] {
   const text = typeof given === 'string' ? given : given.resource;
   const kind = targetKinds.find(({ collection }) => text.split('/').at(-2) === collection);
   if (kind === undefined) {
@@ -139,8 +139,21 @@ async function targetOf(
       { sources: [{ pointer }] },
     );
   }
-  const { target, reference } = await tx.resolve(kind, given, within, pointer);
-  if (target.address.workspace !== within.workspace)
+  return kind;
+}
+
+async function targetOf(
+  tx: StoreTransaction,
+  wanted: Parameters<typeof resolveAhead>[1],
+  inNetwork: StoredResource,
+  destination: IpRange,
+  ahead: boolean,
+): Promise<{ readonly reference: ResolvedReference } | { readonly awaited: AwaitedReference }> {
+  const found = await resolveAhead(tx, wanted, ahead);
+  if ('awaited' in found) return found;
+  const { kind, from, pointer } = wanted;
+  const { target } = found;
+  if (target.address.workspace !== from.workspace)
     throw new Problem('validation', `${kind.kind} ${target.address.name} is of another workspace`, { sources: [{ pointer }] });
   if ((await nextHop(tx, target, inNetwork.uid, destination.family)) === undefined) {
     throw new Problem(
@@ -149,8 +162,11 @@ async function targetOf(
       { sources: [{ pointer }] },
     );
   }
-  return reference;
+  return found;
 }
+
+const noAddress = { type: 'Routed', reason: 'NoAddress', message: 'its target has no address in the network' } as const;
+const noTarget = { type: 'Routed', reason: 'DependencyMissing', message: 'its target is not there' } as const;
 
 /** A route whose target has lost its address in the network leads nowhere, and says so. */
 async function shownRoutes(reader: StoreReader, table: RouteTable): Promise<NonNullable<RouteTableStatus['routes']>> {
@@ -158,16 +174,18 @@ async function shownRoutes(reader: StoreReader, table: RouteTable): Promise<NonN
   const parent = await reader.get(network, { ...within, name: inNetwork });
   const routes = parent === undefined ? [] : await routesOfTable(reader, table.uid, parent.uid);
   const { lastModifiedAt } = table;
+  const named = new Set((await reader.referencesOf(table.uid)).map(({ pointer }) => pointer));
   return table.spec.routes.map((_route, index) => {
     const leads = routes[index]?.to !== undefined;
-    const state: State = leads ? 'active' : 'error';
+    const missing = !named.has(`/spec/routes/${index}/targetRef`);
+    const state: State = leads ? 'active' : missing ? 'pending' : 'error';
     return {
       state,
       conditions: [
         {
           state,
           lastTransitionAt: lastModifiedAt,
-          ...(leads ? {} : { type: 'Routed', reason: 'NoAddress', message: 'its target has no address in the network' }),
+          ...(leads ? {} : missing ? noTarget : noAddress),
         },
       ],
     };

@@ -12,8 +12,9 @@ import type { Outcome } from '@virt8ra/engine';
 import type { Realization } from '../../resources/ledger-types.js';
 import type { StoreTransaction } from '../../resources/store.js';
 import type { ResolvedReference, StoredResource } from '../../resources/stored-resource.js';
-import type { Admission, KindBehaviour, PutRequest } from '../behaviour.js';
+import type { Admission, AwaitedReference, KindBehaviour, PutRequest } from '../behaviour.js';
 import type { KindContext } from '../context.js';
+import { resolveAhead } from '../resolve-ahead.js';
 import { namesOfUsers } from '../users.js';
 import { admitRule } from './admit-rule.js';
 import { ensureGroupOnHost, placeOf, releaseUnused, removeGroupRealization } from './group-on-host.js';
@@ -54,7 +55,7 @@ export function createSecurityGroupBehaviour(context: KindContext): KindBehaviou
 
 async function admitSecurityGroup(
   tx: StoreTransaction,
-  { address, next, previous }: PutRequest<SecurityGroupSpec, SecurityGroupStatus>,
+  { address, next, previous, again = false }: PutRequest<SecurityGroupSpec, SecurityGroupStatus>,
 ): Promise<Admission<SecurityGroupStatus>> {
   const { name: _, ...within } = address;
   const { rules = [], ruleRefs = [] } = next.spec;
@@ -63,17 +64,23 @@ async function admitSecurityGroup(
       sources: [{ pointer: '/spec/ruleRefs' }],
     });
   const references: ResolvedReference[] = [];
+  const awaited: AwaitedReference[] = [];
   for (const [index, rule] of rules.entries()) references.push(...(await admitRule(tx, rule, within, `/spec/rules/${index}`, { address })));
   for (const [index, given] of ruleRefs.entries()) {
     const pointer = `/spec/ruleRefs/${index}`;
-    const { target, reference } = await tx.resolve(securityGroupRule, given, within, pointer);
+    const found = await resolveAhead(tx, { kind: securityGroupRule, given, from: within, pointer }, again);
+    if ('awaited' in found) {
+      awaited.push(found.awaited);
+      continue;
+    }
+    const { target, reference } = found;
     if (target.address.workspace !== within.workspace)
       throw new Problem('validation', 'a security group shares rules of its own workspace', { sources: [{ pointer }] });
     references.push(reference);
   }
   const applied = previous !== undefined && (await tx.ledger.ofResource(previous.uid)).length > 0;
-  if (!applied) return { references, outcome: 'active' };
-  return { references, outcome: 'creating', type: 'Applied', reason: 'Changed', message: 'its hosts are being told' };
+  if (!applied) return { references, awaited, outcome: 'active' };
+  return { references, awaited, outcome: 'creating', type: 'Applied', reason: 'Changed', message: 'its hosts are being told' };
 }
 
 /** Keeps every host what the group says, and finishes removals; a group that is going goes when none is left. */

@@ -1,4 +1,4 @@
-/** Subnet: a record. Sibling subnets never overlap; the first usable address of each is the gateway. */
+/** Subnet: a record. Sibling subnets never overlap; the first usable address of each is the gateway, with declarative references the last. */
 import {
   type Cidr,
   type NetworkSpec,
@@ -19,6 +19,7 @@ import type { KindContext } from '../context.js';
 import { assertNetworkServed } from '../host-networking.js';
 import {
   formatRange,
+  gatewayOf,
   isInside,
   networkRanges,
   overlap,
@@ -29,16 +30,19 @@ import {
   subnetsOf,
 } from '../network/index.js';
 import { forgetAddressSpace } from '../nic/index.js';
+import { resolveAhead } from '../resolve-ahead.js';
 
 interface SubnetStatus {
   cidr?: Cidr;
+  /** One of each range, in that order. */
+  gateways?: readonly string[];
   routeTableRef?: Reference | undefined;
 }
 
 /** Longer prefixes leave no address beside the gateway. */
 const longestPrefixes = { 4: 30, 6: 126 } as const;
 
-export function createSubnetBehaviour(context: Pick<KindContext, 'sites'>): KindBehaviour<SubnetSpec, SubnetStatus> {
+export function createSubnetBehaviour(context: Pick<KindContext, 'sites' | 'declarative'>): KindBehaviour<SubnetSpec, SubnetStatus> {
   return {
     kind: subnet,
     admitPut: async (tx, request) => await admitSubnet(context, tx, request),
@@ -67,11 +71,11 @@ function andMore(count: number): string {
 }
 
 async function admitSubnet(
-  context: Pick<KindContext, 'sites'>,
+  context: Pick<KindContext, 'sites' | 'declarative'>,
   tx: StoreTransaction,
   request: PutRequest<SubnetSpec, SubnetStatus>,
 ): Promise<Admission<SubnetStatus>> {
-  const { address, next, previous } = request;
+  const { address, next, previous, again = false } = request;
   const { cidr, routeTableRef } = next.spec;
   const { network: inNetwork = '', name: _, ...within } = address;
   const parent = await tx.resolve<NetworkSpec>(network, `networks/${inNetwork}`, within, '/metadata/network');
@@ -100,16 +104,23 @@ async function admitSubnet(
   }
   if (previous?.spec.zone !== next.spec.zone) await assertZone(tx, next.spec.zone);
   const references = [parent.reference];
-  let status: SubnetStatus = { cidr, routeTableRef: undefined };
+  const gateways = previous?.status.gateways ?? ranges.map((range) => gatewayOf(range, context.declarative === true ? 'last' : 'first'));
+  let status: SubnetStatus = { cidr, gateways, routeTableRef: undefined };
   if (routeTableRef !== undefined) {
     const pointer = routeTablePointer;
-    const { target, reference } = await tx.resolve(routeTable, routeTableRef, { ...within, network: inNetwork }, pointer);
+    const from = { ...within, network: inNetwork };
+    const found = await resolveAhead(tx, { kind: routeTable, given: routeTableRef, from, pointer }, again);
+    if ('awaited' in found) {
+      await routesChanged(tx, parent.target.uid);
+      return { references, awaited: [found.awaited], status, outcome: 'active' };
+    }
+    const { target, reference } = found;
     if (target.address.network !== inNetwork || target.address.workspace !== within.workspace)
       throw new Problem('validation', `route table ${target.address.name} is of another network`, { sources: [{ pointer }] });
     if (!(await namesTable(tx, previous, target.uid)))
       await assertNetworkServed(context, tx, parent.target, await routesNeed(tx, target.uid, parent.target.uid), pointer);
     references.push(reference);
-    status = { cidr, routeTableRef: referenceTo(routeTable, target.address) };
+    status = { ...status, routeTableRef: referenceTo(routeTable, target.address) };
   }
   await routesChanged(tx, parent.target.uid);
   return { references, status, outcome: 'active' };
