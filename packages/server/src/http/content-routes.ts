@@ -5,6 +5,7 @@ import type { KindBehaviour } from '../kinds/behaviour.js';
 import type { Store } from '../resources/store.js';
 import type { StoredResource } from '../resources/stored-resource.js';
 import { absentResource } from './absent-resource.js';
+import { notJson } from './problem-reply.js';
 import { addressOfRequest, collectionRoute, type PathParameters } from './request-address.js';
 
 /** How far the content of a resource came, in bytes. */
@@ -25,13 +26,23 @@ export interface ContentHandler {
   append(resource: StoredResource, offset: number, octets: Readable): Promise<ContentPosition>;
 }
 
+declare module 'fastify' {
+  interface FastifyContextConfig {
+    /** Takes its body as a stream. */
+    readonly octets?: boolean;
+  }
+}
+
 const contentType = 'application/offset+octet-stream';
 
 /** HEAD and PATCH `…/NAME/content`: resumable upload. The body is a stream without a limit of its own; the declared size is the limit. */
 export function addContentRoutes(app: FastifyInstance, behaviour: KindBehaviour, handler: ContentHandler, store: Store): void {
   const { kind } = behaviour;
   const path = `${collectionRoute(kind)}/:name/content`;
-  if (!app.hasContentTypeParser(contentType)) app.addContentTypeParser(contentType, (_request, payload, done) => done(null, payload));
+  if (!app.hasContentTypeParser(contentType))
+    app.addContentTypeParser(contentType, (request, payload, done) =>
+      request.routeOptions.config.octets === true ? done(null, payload) : done(notJson()),
+    );
 
   const find = async (parameters: PathParameters): Promise<StoredResource> => {
     const address = addressOfRequest(kind, parameters);
@@ -48,7 +59,7 @@ export function addContentRoutes(app: FastifyInstance, behaviour: KindBehaviour,
       .send();
   });
 
-  app.patch<{ Params: PathParameters }>(path, { config: { access: { kind, verb: 'put' } } }, async (request, reply) => {
+  app.patch<{ Params: PathParameters }>(path, { config: { access: { kind, verb: 'put' }, octets: true } }, async (request, reply) => {
     const offset = offsetOfHeader(request.headers['upload-offset']);
     const resource = await find(request.params);
     if (resource.deletedAt !== undefined) throw new Problem('conflict', `${kind.kind} ${resource.address.name} is being deleted`);

@@ -8,6 +8,7 @@ import { matchesSelector, parseSelector } from '../resources/label-selector.js';
 import { type Access, anyTenant } from './access.js';
 import { createEventStream, type EventStream, type FrameOf } from './event-stream.js';
 import type { Present } from './presenter.js';
+import { createStreamMemory } from './stream-memory.js';
 import { subjectOf } from './subject-of-request.js';
 
 export interface EventRoutesOptions {
@@ -19,8 +20,10 @@ export interface EventRoutesOptions {
   readonly beatSeconds?: number;
   /** Seconds after which a stream is cut, so that its token is looked at again. Default 3600. */
   readonly longestSeconds?: number;
-  /** Default 1 MiB. */
+  /** Of one stream. Default 1 MiB. */
   readonly bufferBytes?: number;
+  /** Of all streams together. Default 64 MiB. */
+  readonly totalBytes?: number;
 }
 
 export interface EventRoutes {
@@ -40,6 +43,7 @@ interface Query {
  */
 export function addEventRoutes(app: FastifyInstance, options: EventRoutesOptions): EventRoutes {
   const { hub, access, behaviours, beatSeconds = 15, longestSeconds = 3600, bufferBytes = 1024 * 1024 } = options;
+  const memory = createStreamMemory(bufferBytes, options.totalBytes ?? 64 * 1024 * 1024);
   const frameOf = createFrameMaker(options);
   const streams = new Set<EventStream>();
 
@@ -55,6 +59,8 @@ export function addEventRoutes(app: FastifyInstance, options: EventRoutesOptions
       return await access.maySee(subject, { kind, place, name });
     };
     const since = sinceOf(request.query['since'], request.headers['last-event-id']);
+    // Nothing of a stream without an end is its length.
+    if (request.method === 'HEAD') return await reply.type('text/event-stream; charset=utf-8').send('');
 
     const response = reply.raw;
     let leave = (): void => {};
@@ -68,7 +74,7 @@ export function addEventRoutes(app: FastifyInstance, options: EventRoutesOptions
         'x-request-id': request.id,
       });
       response.flushHeaders();
-      const stream = createEventStream({ response, wants, frameOf, bufferBytes }, from);
+      const stream = createEventStream({ response, wants, frameOf, memory }, from);
       const beat = setInterval(() => stream.beat(), beatSeconds * 1000);
       const longest = setTimeout(() => stream.cut('old'), longestSeconds * 1000);
       streams.add(stream);

@@ -2,6 +2,7 @@ import type { ServerResponse } from 'node:http';
 import type { FeedEntry } from '../resources/feed.js';
 import type { Watcher } from '../resources/feed-hub.js';
 import { type FeedPosition, textFromPosition } from '../resources/feed-position.js';
+import type { StreamMemory } from './stream-memory.js';
 
 /** An entry as text/event-stream, without its id; undefined when nothing of it is to be shown. Made once, however many watch. */
 export type FrameOf = (entry: FeedEntry) => Promise<string | undefined>;
@@ -10,8 +11,8 @@ export interface EventStreamOptions {
   readonly response: ServerResponse;
   readonly wants: (entry: FeedEntry) => Promise<boolean>;
   readonly frameOf: FrameOf;
-  /** Bytes that may wait for a slow client before it is cut. */
-  readonly bufferBytes: number;
+  /** What may wait for a slow client before it is cut. */
+  readonly memory: StreamMemory;
 }
 
 export interface EventStream {
@@ -26,7 +27,7 @@ export interface EventStream {
  * One client of the feed. Frames are written in order as they are made; the cursor moves with every entry, wanted or not, so that a client
  * that sees nothing can still resume near the end.
  */
-export function createEventStream({ response, wants, frameOf, bufferBytes }: EventStreamOptions, from: FeedPosition): EventStream {
+export function createEventStream({ response, wants, frameOf, memory }: EventStreamOptions, from: FeedPosition): EventStream {
   let reached = from;
   let told: FeedPosition | undefined;
   let ended = false;
@@ -48,14 +49,14 @@ export function createEventStream({ response, wants, frameOf, bufferBytes }: Eve
   async function write(entries: readonly FeedEntry[], patient: boolean): Promise<void> {
     for (const entry of entries) {
       const frame = (await wants(entry)) ? await frameOf(entry) : undefined;
-      if (frame !== undefined && response.writableLength > bufferBytes) {
+      if (frame !== undefined && memory.isTooMuch(response)) {
         if (!patient) cut('too-slow');
         else await drained(response);
       }
       if (ended || response.destroyed) return;
       reached = entry.position;
       if (frame === undefined) continue;
-      response.write(`id: ${textFromPosition(reached)}\n${frame}`);
+      memory.write(response, `id: ${textFromPosition(reached)}\n${frame}`);
       told = reached;
     }
   }

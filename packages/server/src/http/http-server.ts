@@ -9,6 +9,7 @@ import type { KindBehaviour, Subject } from '../kinds/behaviour.js';
 import { createFeedHub } from '../resources/feed-hub.js';
 import type { Store } from '../resources/store.js';
 import { addAccess } from './access.js';
+import { type ConnectionLimits, connectionLimits, guardConnections, nodeServerOptions } from './connection-guard.js';
 import { addContentRoutes, type ContentHandler } from './content-routes.js';
 import { describeApi } from './describe-api.js';
 import { addEventRoutes, type EventRoutesOptions } from './event-routes.js';
@@ -58,7 +59,11 @@ export interface HttpServerOptions {
   readonly extraDescriptions?: readonly ApiDescription[];
   /** Kinds that extra routes serve: told by discovery and the description as all others are. */
   readonly extraKinds?: readonly Kind[];
-  readonly events?: Pick<EventRoutesOptions, 'beatSeconds' | 'longestSeconds' | 'bufferBytes'> & { readonly lookMs?: number };
+  /** What one connection may take. */
+  readonly connections?: Partial<ConnectionLimits>;
+  readonly events?: Pick<EventRoutesOptions, 'beatSeconds' | 'longestSeconds' | 'bufferBytes' | 'totalBytes'> & {
+    readonly lookMs?: number;
+  };
 }
 
 export interface HttpServer {
@@ -79,7 +84,7 @@ export function createHttpServer(options: HttpServerOptions): HttpServer {
   let stopping = false;
   const configuredUrl = options.publicUrl?.replace(/\/+$/, '');
   // Without one, the name under which this client has just reached us is the best we know.
-  const publicUrl = (request: FastifyRequest): string => configuredUrl ?? `${request.protocol}://${request.host}`;
+  const publicUrl = (request: FastifyRequest): string => configuredUrl ?? `${request.protocol}://${request.host || addressOf(request)}`;
   const kinds: readonly Kind[] = [
     regionKind,
     ...behaviours.map((behaviour) => behaviour.kind).filter((kind) => kind.kind !== regionKind.kind),
@@ -147,16 +152,28 @@ export function createHttpServer(options: HttpServerOptions): HttpServer {
   };
 }
 
-function createApp({ log, tls, profile = 'standard' }: HttpServerOptions): FastifyInstance {
+/** For a client of HTTP/1.0 that names no host. */
+function addressOf({ raw: { socket } }: FastifyRequest): string {
+  const { localAddress = 'localhost', localPort } = socket;
+  return `${localAddress.includes(':') ? `[${localAddress}]` : localAddress}:${localPort}`;
+}
+
+function createApp({ log, tls, profile = 'standard', connections }: HttpServerOptions): FastifyInstance {
+  const limits = connectionLimits(connections);
+  const ofNode = nodeServerOptions(limits);
   const app = fastify({
     logger: false,
     bodyLimit,
+    keepAliveTimeout: Math.ceil(limits.idleSeconds * 1000),
+    connectionTimeout: Math.ceil(limits.stallSeconds * 1000),
+    clientErrorHandler: (error, socket) => guard.refuse(error, socket),
     genReqId: () => randomUUID(),
     // Longer names reach the handlers, which say what is wrong with them.
     routerOptions: { maxParamLength: 4096 },
     frameworkErrors: (error, request, reply) => replyProblem(log, error, request, reply, profile),
-    ...(tls === undefined ? {} : { https: { cert: tls.certificate, key: tls.key } }),
+    ...(tls === undefined ? { http: ofNode } : { https: { ...ofNode, cert: tls.certificate, key: tls.key } }),
   }) as unknown as FastifyInstance;
+  const guard = guardConnections(app, limits, tls !== undefined);
   app.removeAllContentTypeParsers();
   app.addContentTypeParser('application/json', { parseAs: 'buffer' }, async (_request: unknown, body: Buffer) =>
     // Some clients name a type although they send nothing, as with actions.

@@ -22,6 +22,13 @@ export function replyProblem(log: Log, thrown: unknown, request: FastifyRequest,
     .send(JSON.stringify(documentIn(profile, problem, request.method, instance)));
 }
 
+export function notJson(cause?: unknown): Problem {
+  return new Problem('invalid-request', 'the body must be sent as application/json', {
+    sources: [{ parameter: 'content-type' }],
+    ...(cause === undefined ? {} : { cause }),
+  });
+}
+
 /** What a caller is told of something thrown. */
 export function problemOfRequest(thrown: unknown): Problem {
   if (thrown instanceof Problem) return thrown;
@@ -31,10 +38,7 @@ export function problemOfRequest(thrown: unknown): Problem {
       return new Problem('too-large', 'the body is larger than 1 MiB', { cause: thrown });
     case 'FST_ERR_CTP_INVALID_MEDIA_TYPE':
     case 'FST_ERR_CTP_EMPTY_TYPE':
-      return new Problem('invalid-request', 'the body must be sent as application/json', {
-        cause: thrown,
-        sources: [{ parameter: 'content-type' }],
-      });
+      return notJson(thrown);
     case 'FST_ERR_BAD_URL':
       return new Problem('invalid-request', 'the path is not a legal URL path', { cause: thrown });
   }

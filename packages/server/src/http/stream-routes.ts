@@ -1,9 +1,7 @@
-import { randomUUID } from 'node:crypto';
 import type { IncomingMessage, Server } from 'node:http';
 import type { Duplex } from 'node:stream';
 import {
   carrierFromSocket,
-  documentFromProblem,
   endedBecause,
   type InstanceSpec,
   instance,
@@ -30,6 +28,7 @@ import type { StreamTickets } from '../streams/tickets.js';
 import { absentResource } from './absent-resource.js';
 import type { Access } from './access.js';
 import { problemOfRequest } from './problem-reply.js';
+import { writeRawProblem } from './raw-problem.js';
 import { addressOfRequest, collectionRoute, type PathParameters } from './request-address.js';
 import { type StreamAddress, streamAddressOf, streamPlaces, streamTargetOf } from './stream-request.js';
 import { subjectOf } from './subject-of-request.js';
@@ -263,22 +262,10 @@ function assertOrigin(request: IncomingMessage, publicUrl: string | undefined): 
 
 function refuse(log: Log, request: IncomingMessage, socket: Duplex, thrown: unknown): void {
   const problem = problemOfRequest(thrown);
-  const id = randomUUID();
   const path = (request.url ?? '').split('?', 1)[0] ?? '';
+  const id = writeRawProblem(socket, problem, path);
   const facts = { request: id, path: path.slice(0, 300), problem: problem.kind };
   if (problem.status === 500)
     log.error('a stream could not be opened', { ...facts, error: thrown instanceof Error ? thrown.stack : String(thrown) });
   else log.debug('a stream was refused', { ...facts, reason: problem.message });
-  if (socket.destroyed) return;
-  const body = JSON.stringify(documentFromProblem(problem, path));
-  const headers = [
-    `HTTP/1.1 ${problem.status} Refused`,
-    'connection: close',
-    'content-type: application/problem+json',
-    `content-length: ${Buffer.byteLength(body)}`,
-    `x-request-id: ${id}`,
-    ...(problem.retryAfterSeconds === undefined ? [] : [`retry-after: ${Math.ceil(problem.retryAfterSeconds)}`]),
-    ...(problem.status === 401 ? ['www-authenticate: Bearer'] : []),
-  ];
-  socket.end(`${headers.join('\r\n')}\r\n\r\n${body}`);
 }

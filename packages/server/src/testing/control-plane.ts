@@ -7,6 +7,7 @@ import { type App, startApp } from '../app.js';
 import { parseConfig } from '../config.js';
 import { type SimulatedAgent, type SimulatedAgentOptions, startSimulatedAgent } from '../fleet/testing/simulated-agent.js';
 import { createSimulatedHosts, type SimulatedHosts } from '../fleet/testing/simulated-hosts.js';
+import { createToken } from '../token-command.js';
 import { createAnswerCheck } from './described-answers.js';
 
 export interface Answer {
@@ -17,9 +18,13 @@ export interface Answer {
 /** The whole control plane on a real PostgreSQL, asked over HTTP, with simulated hosts on real links. */
 export interface ControlPlane {
   readonly url: string;
-  readonly token: string;
   /** All that the API serves. */
   readonly routes: App['routes'];
+  readonly token: string;
+  /** A token by the words of `token create`. */
+  tokenFor(...words: readonly string[]): Promise<string>;
+  /** Of its database. */
+  readonly databaseUrl: string;
   readonly hosts: SimulatedHosts;
   readonly log: RecordedLog;
   /** Raises when the answer is not as the served description has it. */
@@ -34,6 +39,8 @@ export interface ControlPlane {
   addHost(name: string, site: string, options?: HostOptions): Promise<SimulatedAgent>;
   /** Provider, account, site, host and a connected agent. */
   addSite(name: string, options?: HostOptions & { readonly publicAddresses?: readonly string[] }): Promise<SimulatedAgent>;
+  /** Another server beside it, on the same state and database; ends with it. Answers its URL. */
+  addReplica(): Promise<string>;
   /** Stops the server and starts another at the same addresses, on the same state and database. */
   restart(): Promise<void>;
   stop(): Promise<void>;
@@ -43,8 +50,11 @@ type HostOptions = Pick<SimulatedAgentOptions, 'accessPort' | 'facts' | 'feature
 
 const topology = '/providers/virt8ra.topology/v1beta1';
 
-/** `options`: further ones of the server, such as `--api-profile`. */
-export async function startControlPlane(options: readonly string[] = []): Promise<ControlPlane> {
+/** `options`: further ones of the server, such as `--api-profile`; `variables`: the same from its environment. */
+export async function startControlPlane(
+  options: readonly string[] = [],
+  variables: Readonly<Record<string, string>> = {},
+): Promise<ControlPlane> {
   const postgres = await startTestPostgres();
   const { config: database } = await postgres.createDatabase();
   const state = await mkdtemp(join(tmpdir(), 'virt8ra-control-plane-'));
@@ -52,15 +62,11 @@ export async function startControlPlane(options: readonly string[] = []): Promis
   const hosts = createSimulatedHosts();
   const agents: SimulatedAgent[] = [];
   const databaseUrl = `postgres://postgres@localhost/${String(database.database)}?host=${encodeURIComponent(String(database.host))}`;
+  const environment = { ...variables, DATABASE_URL: databaseUrl };
+  const uid = process.getuid?.() ?? 0;
   const start = async (api: string, agentsAt: string): Promise<App> =>
-    await startApp(
-      parseConfig(
-        ['--state', state, '--api-listen', api, '--agents-listen', agentsAt, ...options],
-        { DATABASE_URL: databaseUrl },
-        process.getuid?.() ?? 0,
-      ),
-      log,
-    );
+    await startApp(parseConfig(['--state', state, '--api-listen', api, '--agents-listen', agentsAt, ...options], environment, uid), log);
+  const replicas: App[] = [];
   let app = await start('127.0.0.1:0', '127.0.0.1:0');
   let agentsAt: string | undefined;
   const token = (await readFile(app.adminToken.path, 'utf8')).trim();
@@ -112,6 +118,13 @@ export async function startControlPlane(options: readonly string[] = []): Promis
     get routes() {
       return app.routes;
     },
+    tokenFor: async (...words) => await createToken([...words, '--state', state, ...options], environment, uid),
+    databaseUrl,
+    async addReplica() {
+      const replica = await start('127.0.0.1:0', '127.0.0.1:0');
+      replicas.push(replica);
+      return replica.url;
+    },
     addHost,
     async restart() {
       const { url } = app;
@@ -145,6 +158,7 @@ export async function startControlPlane(options: readonly string[] = []): Promis
     },
     async stop() {
       await Promise.all(agents.map(async (agent) => await agent.stop()));
+      await Promise.all(replicas.map(async (replica) => await replica.stop()));
       await app.stop();
       await postgres.stop();
       await rm(state, { recursive: true, force: true, maxRetries: 5 });
