@@ -1,3 +1,4 @@
+import { Problem } from '@virt8ra/contract';
 import type { Pool, PoolClient, QueryResult, QueryResultRow } from 'pg';
 
 /** A pool, or a client inside the caller's transaction. */
@@ -7,7 +8,8 @@ export interface Queryable {
 
 /**
  * Runs `work` in one transaction: committed when it resolves, rolled back when it throws. `last` may send statements that nothing in `work` waits
- * for: they go to the database together with the commit, which undoes everything when one of them fails.
+ * for: they go to the database together with the commit, which undoes everything when one of them fails. Raises `unknown-outcome` when the
+ * database is lost while it commits: only then nobody knows.
  */
 export async function inTransaction<Value>(
   pool: Pool,
@@ -24,7 +26,7 @@ export async function inTransaction<Value>(
   try {
     await client.query('begin');
     const value = await work(client);
-    await Promise.all([...last(client), client.query('commit')]);
+    await commit(client, last(client));
     return value;
   } catch (error) {
     await client.query('rollback').catch((failure: Error) => {
@@ -35,4 +37,25 @@ export async function inTransaction<Value>(
     client.off('error', onError);
     client.release(broken);
   }
+}
+
+async function commit(client: PoolClient, last: readonly Promise<unknown>[]): Promise<void> {
+  const [committed, ...before] = await Promise.allSettled([client.query('commit'), ...last]);
+  if (committed.status === 'fulfilled' && committed.value.command === 'COMMIT') return;
+  const failures = before.flatMap((each): unknown[] => (each.status === 'rejected' ? [each.reason] : []));
+  if (committed.status === 'fulfilled')
+    // A statement that failed, whoever was told of it, leaves nothing to commit.
+    throw failures[0] ?? new Problem('internal', 'the transaction was rolled back by a failure that nobody told of');
+  const refusal = [...failures, committed.reason].find(isRefusal);
+  if (refusal !== undefined) throw refusal;
+  throw new Problem('unknown-outcome', 'the database was lost while it kept the change: look whether it was made, and repeat it if not', {
+    retryAfterSeconds: 1,
+    cause: committed.reason,
+  });
+}
+
+/** The database's own word that it did not commit. What it says when it is shut down or crashes is none: the commit may be written already. */
+function isRefusal(error: unknown): boolean {
+  const code = typeof error === 'object' && error !== null && 'code' in error ? String(error.code) : '';
+  return /^[0-9A-Z]{5}$/.test(code) && !/^(08|57P)/.test(code);
 }

@@ -50,8 +50,8 @@ export function composeKinds(parts: {
   /** Whether references may be ahead of what they name. */
   readonly declarative: boolean;
   readonly issuer: Pick<Issuer, 'issueToken'>;
-  /** All subjects there are; undefined: nobody knows them all. */
-  readonly subjects: ReadonlySet<string> | undefined;
+  /** Whether there may be such a subject. */
+  readonly subjects: Pick<ReadonlySet<string>, 'has'>;
   readonly store: Store;
   readonly pool: Pool;
   readonly sites: SiteConnections;
@@ -81,7 +81,7 @@ export function composeKinds(parts: {
   const backupWorkflow = createBackupWorkflow(context, artifacts);
   const behaviours: readonly KindBehaviour[] = [
     createRoleBehaviour(kinds) as KindBehaviour,
-    createRoleAssignmentBehaviour({ region, declarative, ...(subjects === undefined ? {} : { subjects }) }) as KindBehaviour,
+    createRoleAssignmentBehaviour({ region, declarative, subjects }) as KindBehaviour,
     createServiceAccountBehaviour(issuer, context.now) as KindBehaviour,
     workspaceBehaviour as KindBehaviour,
     ...catalogueBehaviours,

@@ -94,6 +94,7 @@ async function build(config: Config, log: Log, stops: (() => Promise<void> | voi
   const { caFile, extraCaFile, ...ways } = config.outbound;
   const outbound = createOutbound({ ...ways, ca: await trustWith(caFile, extraCaFile) });
   const identity = await openIdentity(config, { outbound, log });
+  stops.push(() => identity.close());
   const { issuer, adminToken, subjects, signer } = identity;
 
   const database = await startDatabase({ config, log });

@@ -1,14 +1,20 @@
+import { createHash } from 'node:crypto';
+import { userInfo } from 'node:os';
 import { join } from 'node:path';
 import { Problem } from '@virt8ra/contract';
-import { type Environment, parseConfig } from './config.js';
+import { Pool } from 'pg';
+import { type Config, type Environment, parseConfig } from './config.js';
+import { problemOf } from './database/database-problem.js';
+import { runningDatabase } from './database/running-database.js';
 import { withFileLock } from './files/file-lock.js';
-import { openIssuer } from './identity/issuer.js';
+import { openIssuer, type TokenRequest } from './identity/issuer.js';
+import { createStore } from './resources/create-store.js';
 
 const mostDays = 3650;
 
 /**
  * `token create --subject NAME [--tenants a,b|all] [--operator] [--roles a,b|none] [--workspaces a,b] [--days N]` and the server's own options. Answers
- * the token.
+ * the token, once the audit knows of it. Raises `unavailable` while the database is away.
  */
 export async function createToken(argv: readonly string[], environment: Environment, uid: number): Promise<string> {
   const own = new Map<string, string>();
@@ -47,14 +53,42 @@ export async function createToken(argv: readonly string[], environment: Environm
       );
     },
   );
-  return await issuer.issueToken({
+  const request = {
     name,
     operator,
     tenants,
     ...(roles === undefined ? {} : { roles }),
     ...(workspaces.length === 0 ? {} : { within: { workspaces: [...workspaces] } }),
     lifetimeSeconds: days * 24 * 60 * 60,
-  });
+  };
+  const token = await issuer.issueToken(request);
+  await writeDown(config, request, token);
+  return token;
+}
+
+/** Nobody gets a token that the audit does not know. */
+async function writeDown(config: Config, request: TokenRequest, token: string): Promise<void> {
+  const pool = new Pool({ ...(await runningDatabase(config)), max: 1, connectionTimeoutMillis: 10_000 });
+  pool.on('error', () => undefined);
+  const { name, tenants, ...told } = request;
+  const places = request.operator || tenants === 'all' ? [''] : tenants.map((tenant) => `tenants/${tenant}/`);
+  try {
+    await createStore({ pool, queue: { nudge: async () => undefined } }).transaction(async (tx) => {
+      for (const place of places)
+        await tx.audit({
+          subject: `local:${userInfo().username}`,
+          remote: '',
+          verb: 'post.token',
+          resource: `virt8ra.identity/v1beta1/${place}subjects/${name}`,
+          code: 200,
+          after: JSON.stringify({ tenants, ...told, sha256: createHash('sha256').update(token).digest('hex') }),
+        });
+    });
+  } catch (cause) {
+    throw new Problem('unavailable', `no token was made, because the audit cannot tell of it: ${problemOf(cause).message}`, { cause });
+  } finally {
+    await pool.end();
+  }
 }
 
 function tenantsFrom(text: string | undefined, operator: boolean, known: readonly string[]): readonly string[] | 'all' {

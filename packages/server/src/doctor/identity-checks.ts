@@ -1,17 +1,19 @@
 import { createPrivateKey, X509Certificate } from 'node:crypto';
 import { readFile, stat } from 'node:fs/promises';
 import { join } from 'node:path';
-import { type Finding, found, lifetimeFinding } from '@virt8ra/contract';
+import { type Finding, found, lifetimeFinding, toProblem } from '@virt8ra/contract';
 import type { Config } from '../config.js';
 import { errorCode } from '../files/atomic-file.js';
+import { readIdentityFile } from '../identity/identity-file.js';
 
 /** Keys and certificates: there, closed to others, belonging together and good for a while. */
-export async function checkIdentity({ stateDirectory, api }: Config): Promise<readonly Finding[]> {
+export async function checkIdentity({ stateDirectory, api, identity, tenants }: Config): Promise<readonly Finding[]> {
   const at = (...parts: string[]): string => join(stateDirectory, ...parts);
   const secrets = [at('identity', 'issuer.jwk'), at('admin-token'), at('pki', 'ca.key'), at('pg', 'password')];
   const pair = { certificate: at('pki', 'ca.pem'), key: at('pki', 'ca.key') };
   return [
     await checkSecrets(secrets),
+    ...(identity.file === undefined ? [] : [await checkIdentityFile(identity.file, tenants)]),
     ...(await checkPair(
       'identity/authority',
       'the CA that every agent trusts',
@@ -27,6 +29,22 @@ export async function checkIdentity({ stateDirectory, api }: Config): Promise<re
           'renew it, put it where api.tls says, and restart the server',
         )),
   ];
+}
+
+/** A server that runs goes on with what the file said before, and says so in its log only. */
+async function checkIdentityFile(path: string, tenants: readonly string[]): Promise<Finding> {
+  try {
+    const { issuers = [], subjects } = await readIdentityFile(path, tenants);
+    const known = subjects === undefined ? 'any subject' : `${subjects.length} subjects`;
+    return found('identity/file', 'pass', `${path} names ${issuers.length} issuers and ${known}`);
+  } catch (error) {
+    return found(
+      'identity/file',
+      'fail',
+      toProblem(error).message,
+      'mend it: a server that runs takes it within a second and until then goes on with what it said before; none starts with it as it is',
+    );
+  }
 }
 
 async function checkSecrets(paths: readonly string[]): Promise<Finding> {

@@ -22,6 +22,7 @@ import { createPresenter } from './presenter.js';
 import { replyProblem } from './problem-reply.js';
 import type { ApiProfile } from './profile.js';
 import { addRegionRoutes } from './region-routes.js';
+import { assertStorableParts, type PathParameters } from './request-address.js';
 import { addStreamRoutes, type StreamRoutesOptions } from './stream-routes.js';
 
 /** What a caller shows to be known. */
@@ -39,7 +40,7 @@ export interface HttpServerOptions {
   /** Raises `unauthorized`. */
   readonly authenticate: (credentials: Credentials) => Promise<Subject>;
   /** Where callers may get a token. */
-  readonly logins?: readonly LoginIssuer[];
+  readonly logins?: () => readonly LoginIssuer[];
   readonly region: string;
   readonly log: Log;
   readonly metrics: Registry;
@@ -101,6 +102,10 @@ export function createHttpServer(options: HttpServerOptions): HttpServer {
     request.subject = await authenticate({ authorization: request.headers.authorization, remote: request.ip });
   });
   const access = addAccess(app, { pool, kinds, region });
+  app.addHook('preHandler', async (request) => {
+    // Whatever writes says more of a name that it does not take.
+    if (request.method === 'GET' || request.method === 'HEAD') assertStorableParts(request.params as PathParameters);
+  });
   measure(app, metrics);
 
   addOperationRoutes(app, {
@@ -119,7 +124,7 @@ export function createHttpServer(options: HttpServerOptions): HttpServer {
       await options.ready?.();
     },
   });
-  addIdentityRoutes(app, { issuers: options.logins ?? [] });
+  addIdentityRoutes(app, { issuers: options.logins ?? (() => []) });
   addRegionRoutes(app, { store, region, kinds, publicUrl });
   const events = addEventRoutes(app, { hub, access, behaviours: byKind, present, ...options.events });
   for (const behaviour of behaviours) {

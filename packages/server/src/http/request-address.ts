@@ -11,6 +11,7 @@ import {
   workspace,
 } from '@virt8ra/contract';
 import type { Subject } from '../kinds/behaviour.js';
+import { isStorableText } from '../resources/storable-text.js';
 
 export type PathParameters = Readonly<Record<string, string | undefined>>;
 
@@ -100,9 +101,18 @@ export function addressToWrite(kind: Kind, parameters: PathParameters): Address 
 
 function lookupPart(part: PlacePart | 'name', value = ''): string {
   if (value.length <= longestName[part] && lookupName.test(value)) return value;
-  throw new Problem('not-found', `${JSON.stringify(value.slice(0, 150))} is not a legal ${part}, so that nothing of it exists`, {
+  throw illegalPart(part, value);
+}
+
+function illegalPart(part: string, value: string): Problem {
+  return new Problem('not-found', `${JSON.stringify(value.slice(0, 150))} is not a legal ${part}, so that nothing of it exists`, {
     sources: [{ parameter: part }],
   });
+}
+
+/** For whatever a path names, also where a route reads it by itself. Raises `not-found` for what no database can hold, and so nothing is called. */
+export function assertStorableParts(parameters: PathParameters): void {
+  for (const [part, value = ''] of Object.entries(parameters)) if (!isStorableText(value)) throw illegalPart(part, value);
 }
 
 /** Raises `forbidden` when the subject has no business with the tenant. Says the same whether it exists or not. */

@@ -1,9 +1,11 @@
-import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { mkdtemp, rename, rm, symlink, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { kinds } from '@virt8ra/contract';
-import { createRecordedLog } from '@virt8ra/engine/testing';
+import { createRecordedLog, type RecordedLog } from '@virt8ra/engine/testing';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { parseConfig } from '../config.js';
+import { checkIdentity } from '../doctor/identity-checks.js';
 import { startTestServer, type TestServer } from '../http/testing/test-server.js';
 import { createRoleAssignmentBehaviour, createRoleBehaviour, seedSystemRoles } from '../kinds/authorization/index.js';
 import type { KindBehaviour } from '../kinds/behaviour.js';
@@ -22,6 +24,8 @@ const accounts = acme('virt8ra.identity/v1beta1', 'service-accounts');
 const tenants = ['acme', 'second'];
 
 let state: string;
+let file: string;
+let log: RecordedLog;
 let provider: OidcProvider;
 let identity: OpenIdentity;
 let server: TestServer;
@@ -29,21 +33,16 @@ let admin: string;
 beforeAll(async () => {
   state = await mkdtemp(join(tmpdir(), 'virt8ra-identity-'));
   provider = await startOidcProvider();
-  const file = join(state, 'identity.json');
-  await writeFile(
-    file,
-    JSON.stringify({
-      issuers: [{ name: 'corp', issuer: provider.url, audience: 'virt8ra', tenants: ['acme'], clientId: 'cli' }],
-      subjects: ['corp:ada', 'corp:groups/blue'],
-    }),
-  );
+  file = join(state, 'identity.json');
+  await writeFile(file, JSON.stringify({ issuers: [corp()], subjects: ['corp:ada', 'corp:groups/blue'] }));
+  log = createRecordedLog();
   identity = await openIdentity(
     { stateDirectory: state, region: 'eu-test', tenants, identity: { file } },
-    { outbound: createOutbound({ proxies: {} }), log: createRecordedLog() },
+    { outbound: createOutbound({ proxies: {} }), log, lookMs: 20 },
   );
   const behaviours = [
     createRoleBehaviour(kinds),
-    createRoleAssignmentBehaviour({ region: 'eu-test', ...(identity.subjects === undefined ? {} : { subjects: identity.subjects }) }),
+    createRoleAssignmentBehaviour({ region: 'eu-test', subjects: identity.subjects }),
     createServiceAccountBehaviour(identity.issuer, () => new Date()),
     workspaceBehaviour,
   ] as unknown as readonly KindBehaviour[];
@@ -57,11 +56,20 @@ beforeAll(async () => {
   admin = await identity.issuer.issueToken({ name: 'root', operator: true, tenants: 'all', lifetimeSeconds: 3600 });
 }, 120_000);
 afterAll(async () => {
+  identity.close();
   await server.stop();
   await provider.stop();
   await rm(state, { recursive: true, force: true });
 });
 
+const corp = (more: object = {}): object => ({
+  name: 'corp',
+  issuer: provider.url,
+  audience: 'virt8ra',
+  tenants: ['acme'],
+  clientId: 'cli',
+  ...more,
+});
 const call = async (token: string, method: 'GET' | 'PUT' | 'POST' | 'DELETE', path: string, body?: unknown) => {
   const answer = await server.call(method, path, { token, ...(body === undefined ? {} : { body }) });
   return { status: answer.statusCode, body: answer.body === '' ? undefined : (JSON.parse(answer.body) as Record<string, unknown>) };
@@ -128,6 +136,60 @@ describe('a service account', () => {
 });
 
 describe('the file of issuers', () => {
+  const whoami = '/providers/virt8ra.identity/v1beta1/whoami';
+  const says = async (content: unknown): Promise<void> => {
+    await writeFile(`${file}.new`, typeof content === 'string' ? content : JSON.stringify(content));
+    await rename(`${file}.new`, file);
+  };
+
+  it('holds as it is now: who is named anew is taken, who is gone or judged otherwise is not, and those known are asked for nothing again', async () => {
+    const token = await ofCorp();
+    expect((await call(token, 'GET', whoami)).status).toBe(200);
+    await says({ issuers: [corp({ tenants: ['acme', 'second'] })] });
+    await expect.poll(async () => (await call(token, 'GET', whoami)).body).toMatchObject({ tenants: ['acme', 'second'] });
+    // Nobody knows all subjects any more.
+    expect((await assign('anybody', ['corp:somebody'])).status).toBe(201);
+    await says({ issuers: [corp({ audience: 'another' })] });
+    await expect.poll(async () => (await call(token, 'GET', whoami)).status).toBe(401);
+    await says({ issuers: [] });
+    await expect
+      .poll(async () => (await server.call('GET', '/providers/virt8ra.identity/v1beta1/login', { token: null })).json())
+      .toEqual({ issuers: [] });
+    expect((await call(token, 'GET', whoami)).status).toBe(401);
+
+    // By a link that is turned over, as mounted configurations are.
+    await writeFile(join(state, 'elsewhere.json'), JSON.stringify({ issuers: [corp()], subjects: ['corp:ada', 'corp:groups/blue'] }));
+    await symlink(join(state, 'elsewhere.json'), `${file}.link`);
+    await rename(`${file}.link`, file);
+    await expect.poll(async () => (await call(token, 'GET', whoami)).status).toBe(200);
+    expect((await assign('nobody', ['corp:nobody'])).status).toBe(422);
+  });
+
+  it('that is wrong, or gone, changes nothing and is told of', async () => {
+    const token = await ofCorp();
+    const told = (): number =>
+      log.lines.filter(({ level, message }) => level === 'error' && message.includes('what it said before still holds')).length;
+    for (const [at, wrong] of ['{"issuers":', { issuers: [corp({ tenants: ['no'] })] }, { isuers: [] }].entries()) {
+      await says(wrong);
+      await expect.poll(told).toBe(at + 1);
+      expect((await call(token, 'GET', whoami)).status).toBe(200);
+    }
+    expect(await checkIdentity({ ...parseConfig(['--state', state, '--identity-file', file], {}, 1), tenants })).toContainEqual(
+      expect.objectContaining({
+        check: 'identity/file',
+        level: 'fail',
+        message: expect.stringContaining('isuers'),
+        mend: expect.stringContaining('mend it'),
+      }),
+    );
+    await rm(file);
+    await expect.poll(told).toBe(4);
+    expect((await call(token, 'GET', whoami)).status).toBe(200);
+    await says({ issuers: [corp()], subjects: ['corp:ada', 'corp:groups/blue'] });
+    await expect.poll(() => log.lines.filter(({ message }) => message.includes('read anew')).length).toBeGreaterThanOrEqual(5);
+    expect((await call(token, 'GET', whoami)).status).toBe(200);
+  });
+
   it.each<[string, unknown, string]>([
     [
       'an issuer in the clear',

@@ -16,8 +16,8 @@ import { resolveAhead } from '../resolve-ahead.js';
 
 interface AssignmentOptions {
   readonly region: string;
-  /** All subjects there are; undefined: nobody knows them all. */
-  readonly subjects?: ReadonlySet<string>;
+  /** Whether there may be such a subject; undefined: nobody knows them all. */
+  readonly subjects?: Pick<ReadonlySet<string>, 'has'>;
   /** Whether roles and workspaces may be named before they are made. */
   readonly declarative?: boolean;
 }
