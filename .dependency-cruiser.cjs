@@ -10,7 +10,8 @@ const table = [
   { name: 'engine', from: 'packages/engine/src', may: ['contract'] },
   { name: 'outbound', from: 'packages/outbound/src', may: ['contract'] },
   { name: 'agent', from: 'packages/agent/src', may: ['contract', 'outbound'] },
-  { name: 'cli', from: 'packages/cli/src', may: ['contract', 'outbound'] },
+  { name: 'client', from: 'packages/client/src', may: ['contract'] },
+  { name: 'cli', from: 'packages/cli/src', may: ['contract', 'client', 'outbound'] },
   { name: 'drivers', from: 'packages/drivers/src', may: ['contract', 'driver'] },
   { name: 'server', from: 'packages/server/src', but: 'packages/server/src/app\\.ts$', may: ['contract', 'driver', 'engine', 'outbound'] },
   {
@@ -23,7 +24,7 @@ const table = [
   {
     name: 'outside',
     from: '(demo|bench|test|tools)',
-    may: ['contract', 'driver', 'drivers', 'engine', 'outbound', 'server', 'agent', 'cli'],
+    may: ['contract', 'client', 'driver', 'drivers', 'engine', 'outbound', 'server', 'agent', 'cli'],
   },
 ];
 
@@ -39,7 +40,7 @@ const waysOut = [
   'packages/agent/src/link/exchange\\.ts$',
   'packages/agent/src/link/clock-check\\.ts$',
   'packages/agent/src/mover/run-upload\\.ts$',
-  'packages/cli/src/client/exchange\\.ts$',
+  'packages/client/src/exchange\\.ts$',
 ];
 
 const rows = table.map(({ name, from, but, own, may }) => ({

@@ -1,5 +1,5 @@
 import { join } from 'node:path';
-import { rest } from '@virt8ra/cli';
+import { rest } from '@virt8ra/client';
 import { account, host, provider, site } from '@virt8ra/contract';
 import { memoryOf, startProgram } from './program.js';
 import type { Served } from './served.js';

@@ -1,7 +1,7 @@
 import { spawnSync } from 'node:child_process';
 import { createReadStream, readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { rest } from '@virt8ra/cli';
+import { rest } from '@virt8ra/client';
 import {
   account,
   blockStorage,

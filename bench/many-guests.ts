@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { freemem } from 'node:os';
 import { AgentProcess, FakeControlPlane, imageVolume, smallInstance, testFolder } from '@virt8ra/agent/testing';
-import { rest } from '@virt8ra/cli';
+import { rest } from '@virt8ra/client';
 import { type DesiredFilter, type DesiredNetwork, type DesiredNic, filterText } from '@virt8ra/contract';
 import { memoryOf } from './program.js';
 import { rounded, timingOf } from './timing.js';

@@ -1,4 +1,4 @@
-import { type Feed, rest } from '@virt8ra/cli';
+import { type Feed, rest } from '@virt8ra/client';
 import { workspace } from '@virt8ra/contract';
 import { memoryOf } from './program.js';
 import type { Served } from './served.js';

@@ -2,7 +2,7 @@ import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { chmod } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { type Client, createClient } from '@virt8ra/cli';
+import { type Client, createClient } from '@virt8ra/client';
 import { type Program, startProgram } from './program.js';
 
 /** A server on a state directory of its own. */

@@ -2,7 +2,7 @@ import { createCipheriv, createHash } from 'node:crypto';
 import { createReadStream } from 'node:fs';
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import type { Client, UploadSource } from '@virt8ra/cli';
+import type { Client, UploadSource } from '@virt8ra/client';
 import { imageImport } from '@virt8ra/contract';
 import { settled, type Waiting } from './settled.js';
 

@@ -1,4 +1,4 @@
-import { type Client, type ResourceOf, rest } from '@virt8ra/cli';
+import { type Client, type ResourceOf, rest } from '@virt8ra/client';
 import { type Address, instance, migration, Problem } from '@virt8ra/contract';
 import type { AskingClient } from './asking-client.js';
 import { type Narrator, sizeText, spanText } from './narrator.js';

@@ -1,6 +1,6 @@
 import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
-import { type Client, createClient } from '@virt8ra/cli';
+import { type Client, createClient } from '@virt8ra/client';
 import { instance, transferChunkBytes, transferStreams } from '@virt8ra/contract';
 import { type AskingClient, startAsking } from './asking-client.js';
 import { fullDisk, guestDisk, importImage } from './images.js';

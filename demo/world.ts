@@ -1,4 +1,4 @@
-import { type Client, type ResourceOf, rest } from '@virt8ra/cli';
+import { type Client, type ResourceOf, rest } from '@virt8ra/client';
 import {
   type Address,
   account,

@@ -2,7 +2,7 @@ import { execFileSync, spawnSync } from 'node:child_process';
 import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import type { ResourceOf } from '@virt8ra/cli';
+import type { ResourceOf } from '@virt8ra/client';
 import { blockStorage, instance, migration, network, nic, securityGroup, subnet } from '@virt8ra/contract';
 import { hasPostgres } from '@virt8ra/engine/testing';
 import { describe, expect, it } from 'vitest';

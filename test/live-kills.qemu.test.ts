@@ -3,7 +3,7 @@ import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
-import { rest } from '@virt8ra/cli';
+import { rest } from '@virt8ra/client';
 import { migration } from '@virt8ra/contract';
 import { hasPostgres } from '@virt8ra/engine/testing';
 import fc from 'fast-check';

@@ -3,7 +3,7 @@ import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import type { SeparateMachine } from '@virt8ra/agent/testing';
-import type { ResourceOf } from '@virt8ra/cli';
+import type { ResourceOf } from '@virt8ra/client';
 import { blockStorage, instance, migration, network, nic, securityGroup, subnet } from '@virt8ra/contract';
 import { hasPostgres } from '@virt8ra/engine/testing';
 import { expect, it } from 'vitest';

@@ -2,7 +2,7 @@ import { chmodSync, mkdirSync, mkdtempSync, readFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { type Client, createClient } from '@virt8ra/cli';
+import { type Client, createClient } from '@virt8ra/client';
 import { type LongProcess, startLongProcess } from '../demo/long-process.js';
 
 export const root = fileURLToPath(new URL('..', import.meta.url));

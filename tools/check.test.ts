@@ -175,6 +175,12 @@ describe('the layout stage', { timeout: wholeTreeMs }, () => {
     { title: 'a file that is too long', path: 'packages/contract/src/plant.ts', content: '\n'.repeat(401), finding: '401 lines' },
     { title: 'a file in no project', path: 'packages/contract/plant.ts', content: '', finding: 'belongs to no TypeScript project' },
     { title: "a vendor's file name", path: 'packages/server/src/openstack-plant.ts', content: '', finding: "a vendor's word" },
+    {
+      title: 'a generated file that does not say so',
+      path: 'packages/client/src/generated/plant.ts',
+      content: '\n'.repeat(401),
+      finding: 'its first line does not say',
+    },
   ])('refuses $title', async ({ path, content, finding }) => {
     plant({ [path]: content });
     const { failed, output } = await check('layout');

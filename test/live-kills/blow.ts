@@ -1,4 +1,4 @@
-import { rest } from '@virt8ra/cli';
+import { rest } from '@virt8ra/client';
 import type { Plane } from '../tour-kills/plane.js';
 import { killProcess, type ProcessLine, processTable } from '../tour-kills/process-table.js';
 import type { Random } from '../tour-kills/random.js';

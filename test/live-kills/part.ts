@@ -1,6 +1,6 @@
 import { execFileSync } from 'node:child_process';
 import { existsSync } from 'node:fs';
-import { rest } from '@virt8ra/cli';
+import { rest } from '@virt8ra/client';
 
 const nft = '/usr/sbin/nft';
 const table = `v8live${process.pid}`;

@@ -2,7 +2,7 @@ import { spawn } from 'node:child_process';
 import { closeSync, openSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { type SeparateMachine, SeparateMachines } from '@virt8ra/agent/testing';
-import type { Client } from '@virt8ra/cli';
+import type { Client } from '@virt8ra/client';
 import type { LongProcess } from '../../demo/long-process.js';
 import { type DemoSite, describeSites, sites, sitesAreReady } from '../../demo/world.js';
 import { root, startServerApart, stateFolder } from '../server-apart.js';

@@ -1,7 +1,7 @@
 import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
 import { closeSync, openSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import type { Client } from '@virt8ra/cli';
+import type { Client } from '@virt8ra/client';
 import type { Enrolment } from '@virt8ra/contract';
 import { guestDisk, importImage } from '../../demo/images.js';
 import type { LongProcess } from '../../demo/long-process.js';

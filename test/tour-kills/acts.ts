@@ -1,4 +1,4 @@
-import { type Client, rest } from '@virt8ra/cli';
+import { type Client, rest } from '@virt8ra/client';
 import { instance, migration, Problem } from '@virt8ra/contract';
 import { fullDisk, guestDisk, importImage } from '../../demo/images.js';
 import { reasonOf, settled } from '../../demo/settled.js';

@@ -1,4 +1,4 @@
-import { rest } from '@virt8ra/cli';
+import { rest } from '@virt8ra/client';
 import { migrationPhases } from '@virt8ra/contract';
 import { type Act, always } from './acts.js';
 import type { Plane, Victim } from './plane.js';

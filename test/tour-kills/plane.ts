@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
-import { type Client, createClient } from '@virt8ra/cli';
+import { type Client, createClient } from '@virt8ra/client';
 import type { Enrolment } from '@virt8ra/contract';
 import type { LongProcess } from '../../demo/long-process.js';
 import { removeNetworksOf } from '../../demo/own-networks.js';

@@ -1,5 +1,5 @@
+import type { FollowOptions, Sighting } from '@virt8ra/client';
 import { Problem, type Resource } from '@virt8ra/contract';
-import { type FollowOptions, followResource, type Sighting } from './follow.js';
 import { durationText } from './output/units.js';
 import { type Session, type Target, titleOf } from './session.js';
 
@@ -100,23 +100,28 @@ export interface AwaitOptions extends FollowOptions {
  */
 export async function awaitGoal(session: Session, target: Target, goal: Goal, options: AwaitOptions = {}): Promise<Resource | undefined> {
   const { terminal } = session;
-  const limit = options.timeoutSeconds === undefined ? undefined : AbortSignal.timeout(options.timeoutSeconds * 1000);
-  const signal = limit === undefined ? terminal.signal : AbortSignal.any([limit, terminal.signal]);
   let last: Resource | undefined;
   let told: string | undefined;
+  const lost = (resource: Resource | undefined): Problem | undefined => {
+    const why = goal.lost?.(resource);
+    if (why !== undefined) return new Problem(why.kind, `${titleOf(target)} will not ${goal.text}: ${why.message}`);
+    const trouble = statusOf(resource).state === 'error' ? (reasonOf(resource) ?? 'no reason given') : undefined;
+    if (trouble !== undefined && trouble !== told) terminal.err(`${titleOf(target)} is in error: ${trouble}; still waiting\n`);
+    told = trouble;
+    return undefined;
+  };
   try {
-    for await (const sighting of followResource(session.patientClient, target.kind, target.address, { ...options, signal })) {
-      last = sighting.resource;
-      options.onSighting?.(sighting);
-      if (goal.reached(last)) return last;
-      const lost = goal.lost?.(last);
-      if (lost !== undefined) throw new Problem(lost.kind, `${titleOf(target)} will not ${goal.text}: ${lost.message}`);
-      const trouble = statusOf(last).state === 'error' ? (reasonOf(last) ?? 'no reason given') : undefined;
-      if (trouble !== undefined && trouble !== told) terminal.err(`${titleOf(target)} is in error: ${trouble}; still waiting\n`);
-      told = trouble;
-    }
+    return await session.patientClient.waitFor(target.kind, target.address, (resource) => goal.reached(resource), {
+      ...options,
+      signal: terminal.signal,
+      lost,
+      onSighting(sighting) {
+        last = sighting.resource;
+        options.onSighting?.(sighting);
+      },
+    });
   } catch (error) {
-    if (limit?.aborted !== true || terminal.signal.aborted) throw error;
+    if (!(error instanceof Problem) || error.facts['waitedSeconds'] === undefined) throw error;
     const reason = reasonOf(last);
     const now =
       last === undefined
@@ -124,7 +129,6 @@ export async function awaitGoal(session: Session, target: Target, goal: Goal, op
         : `it is ${statusOf(last).state ?? 'without a state'}${reason === undefined ? '' : ` (${reason})`}`;
     throw new Problem('unavailable', `${titleOf(target)} did not ${goal.text} within ${durationText(options.timeoutSeconds ?? 0)}: ${now}`);
   }
-  throw new Problem('cancelled', 'interrupted');
 }
 
 /** What `--wait` waits for after a write: finished work for kinds that have phases, `active` for the others. */

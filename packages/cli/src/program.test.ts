@@ -1,10 +1,10 @@
 import { execFileSync, spawnSync } from 'node:child_process';
 import { readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { startTestControlPlane, type TestControlPlane } from '@virt8ra/client/testing';
 import { blockStorage, host, imageImport, instance, migration, network, nic, site, subnet, workspace } from '@virt8ra/contract';
 import { afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { buildCli, createHome, type Home } from './testing/run-cli.js';
-import { startTestControlPlane, type TestControlPlane } from './testing/test-control-plane.js';
 
 let plane: TestControlPlane;
 let home: Home;

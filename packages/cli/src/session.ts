@@ -1,3 +1,4 @@
+import { type Client, createClient, partsOf } from '@virt8ra/client';
 import {
   type Address,
   type Kind,
@@ -7,11 +8,14 @@ import {
   Problem,
   workspace as workspaceKind,
 } from '@virt8ra/contract';
-import { type Client, createClient, kindFromNoun, partsOf } from './client/index.js';
 import { type Context, readContexts } from './context/context-file.js';
 import { freshToken } from './login/fresh-token.js';
+import { kindFromNoun } from './noun.js';
 import type { Format } from './output/format.js';
 import type { Terminal } from './terminal.js';
+
+/** What the command line calls itself. */
+export const userAgent = 'virt8ra-cli';
 
 /** Flags that every command knows. */
 export interface GlobalFlags {
@@ -64,7 +68,13 @@ export async function openSession(terminal: Terminal, flags: GlobalFlags): Promi
   const kept = contextName === undefined || given !== undefined ? undefined : file.contexts[contextName];
   const token = given ?? (kept === undefined || contextName === undefined ? context.token : await freshToken(terminal, contextName, kept));
   if (token === undefined || token === '') throw new Problem('unauthorized', `no token for ${server} is known`);
-  const options = { server, token, ca: context.ca, signal: terminal.signal };
+  const renewed = async (): Promise<string> => {
+    if (kept === undefined || contextName === undefined) return token;
+    return await freshToken(terminal, contextName, (await readContexts(environment.configFolder)).contexts[contextName] ?? kept);
+  };
+  // What waits for hours outlives a token that lasts for minutes.
+  const source = kept?.login === undefined ? token : renewed;
+  const options = { server, token: source, ca: context.ca, signal: terminal.signal, userAgent };
   return {
     terminal,
     format: flags.output ?? 'table',

@@ -1,4 +1,5 @@
-import type { TSchema } from 'typebox';
+import type { Static, TSchema } from 'typebox';
+import type { Resource } from './shape.js';
 
 /**
  * A kind is one noun of the API. Routes, validation, paging, CLI nouns and the served description are derived from this value;
@@ -32,6 +33,11 @@ export interface Kind<Spec extends TSchema = TSchema, Status extends TSchema = T
   /** One line for help and the API description. */
   readonly summary: string;
 }
+
+export type SpecOf<K extends Kind> = Static<K['spec']>;
+export type StatusOf<K extends Kind> = Static<NonNullable<K['status']>>;
+/** A resource of a kind, typed by the kind's shapes. */
+export type ResourceOf<K extends Kind> = Resource<SpecOf<K>, StatusOf<K>>;
 
 /** What a resource may lie in; the path has it as `{part}s/{name}`. */
 export type PlacePart = 'tenant' | 'workspace' | 'network' | 'cluster';

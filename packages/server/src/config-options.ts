@@ -240,6 +240,7 @@ export const helpText = `virt8ra-server: the control plane
 Options go before environment variables, those before the file.
   --config FILE                            JSON file; the names below are its members, dots nest
   --print-config                           prints what would be used, without passwords, and ends
+  --print-openapi                          prints the description of the API, as it is served at /openapi.json, and ends
   --help, --version
 
 ${configOptions

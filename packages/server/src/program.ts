@@ -33,6 +33,10 @@ async function run(argv: readonly string[]): Promise<void> {
   const uid = process.getuid?.() ?? -1;
   if (argv.includes('--help') || argv.includes('-h')) return print(helpText);
   if (argv.includes('--version')) return print(serverVersion());
+  if (argv.includes('--print-openapi')) {
+    const { describedApi } = await import('./app-description.js');
+    return print(JSON.stringify(describedApi()));
+  }
   if (argv[0] === 'doctor') {
     // Loaded only here: a server that runs never needs it.
     const { runDoctor } = await import('./doctor/doctor.js');

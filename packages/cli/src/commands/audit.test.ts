@@ -1,7 +1,7 @@
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
+import { createClient } from '@virt8ra/client';
 import { afterAll, beforeAll, expect, it } from 'vitest';
-import { createClient } from '../client/index.js';
 import type { Session } from '../session.js';
 import { auditList } from './audit-list.js';
 import { auditVerify } from './audit-verify.js';

@@ -1,6 +1,6 @@
+import type { ResourceOf } from '@virt8ra/client';
 import { type BackupSpec, backup, blockStorage, instance, Problem } from '@virt8ra/contract';
 import { awaitGoal, goalFromText } from '../await-resource.js';
-import type { ResourceOf } from '../client/index.js';
 import { secondsOfFlag } from '../duration-flag.js';
 import { referenceName } from '../output/columns.js';
 import { createLiveLine } from '../output/live-line.js';

@@ -1,7 +1,7 @@
 import { kinds, Problem } from '@virt8ra/contract';
-import { nounsOf } from '../client/index.js';
 import type { CommandWords } from '../completion/complete-words.js';
 import { completionScript, shells } from '../completion/completion-script.js';
+import { nounsOf } from '../noun.js';
 import type { Terminal } from '../terminal.js';
 
 /** Prints the completion script of a shell. */

@@ -1,11 +1,10 @@
 import { readFile } from 'node:fs/promises';
+import { createClient } from '@virt8ra/client';
 import { Problem, region } from '@virt8ra/contract';
-import { createClient } from '../client/index.js';
-import { createTransport } from '../client/transport.js';
 import { type Context, contextPath, readContexts, writeContexts } from '../context/context-file.js';
 import { loginOf } from '../login/fresh-token.js';
-import { type LoginIssuer, loginByDevice } from '../login/oidc-login.js';
-import type { GlobalFlags } from '../session.js';
+import { loginByDevice } from '../login/oidc-login.js';
+import { type GlobalFlags, userAgent } from '../session.js';
 import type { Terminal } from '../terminal.js';
 
 export interface LoginFlags extends GlobalFlags {
@@ -27,7 +26,7 @@ export async function contextLogin(terminal: Terminal, flags: LoginFlags): Promi
   const ca = flags.caFile === undefined ? previous?.ca : await readText(flags.caFile);
   const came = flags.device === true ? await tokenByDevice(terminal, flags, { server, ca }) : { token: await readToken(terminal, flags) };
   const { token } = came;
-  const client = createClient({ server, token, ca, patienceSeconds: 5, signal: terminal.signal });
+  const client = createClient({ server, token, ca, patienceSeconds: 5, signal: terminal.signal, userAgent });
   const regions: string[] = [];
   for await (const item of client.list(region, {})) regions.push(item.metadata.name);
 
@@ -56,9 +55,8 @@ async function tokenByDevice(
   flags: LoginFlags,
   { server, ca }: { readonly server: string; readonly ca: string | undefined },
 ): Promise<Pick<Context, 'token' | 'login'>> {
-  const transport = createTransport({ server, ca, patienceSeconds: 5, signal: terminal.signal });
-  const { text } = await transport.call({ method: 'GET', path: 'providers/virt8ra.identity/v1beta1/login' });
-  const { issuers } = JSON.parse(text) as { readonly issuers: readonly LoginIssuer[] };
+  const client = createClient({ server, ca, patienceSeconds: 5, signal: terminal.signal, userAgent });
+  const issuers = await client.loginIssuers();
   const names = issuers.map(({ name }) => name).join(', ');
   if (issuers.length === 0) throw new Problem('unsupported', `${server} names no issuer to log in at; use --token-file`);
   const chosen = issuers.filter(({ name }) => flags.issuer === undefined || name === flags.issuer);

@@ -1,5 +1,6 @@
 import { lookup } from 'node:dns/promises';
 import { connect } from 'node:tls';
+import { type Answer, exchange } from '@virt8ra/client';
 import {
   account,
   clockFinding,
@@ -13,7 +14,6 @@ import {
   site,
   toProblem,
 } from '@virt8ra/contract';
-import { type Answer, exchange } from '../client/exchange.js';
 import { yamlText } from '../output/yaml.js';
 import { type GlobalFlags, openSession, type Session } from '../session.js';
 import type { Terminal } from '../terminal.js';

@@ -1,6 +1,7 @@
+import type { FeedEvent } from '@virt8ra/client';
 import { Problem } from '@virt8ra/contract';
-import { type FeedEvent, kindFromNoun } from '../client/index.js';
 import { countOfFlag } from '../duration-flag.js';
+import { kindFromNoun } from '../noun.js';
 import { progressText } from '../output/progress-text.js';
 import { plain } from '../output/table.js';
 import type { Session } from '../session.js';

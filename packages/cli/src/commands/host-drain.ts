@@ -1,7 +1,5 @@
 import { type DrainPlan, type DrainRequest, type drainModes, type HostDrain, host, Problem, type Progress } from '@virt8ra/contract';
-import type { ResourceOf } from '../client/index.js';
 import { countOfFlag, secondsOfFlag } from '../duration-flag.js';
-import { followResource } from '../follow.js';
 import { createLiveLine } from '../output/live-line.js';
 import { tableText } from '../output/table.js';
 import { durationText } from '../output/units.js';
@@ -17,6 +15,8 @@ export interface DrainFlags {
   readonly wait?: boolean;
   readonly timeout?: string;
 }
+
+const planPath = '/providers/virt8ra.topology/v1beta1/hosts/{name}/drain-plan';
 
 /**
  * Moves every instance off a host. With `wait`, shows how it goes and ends with the names of what stays: raises `conflict` then,
@@ -35,7 +35,7 @@ export async function hostDrain(session: Session, word: string, flags: DrainFlag
     ...(flags.reason === undefined ? {} : { reason: flags.reason }),
   };
   if (flags.dryRun === true) {
-    const plan = (await client.act(host, { name }, 'drain-plan', { body })) as DrainPlan;
+    const plan = await client.request('POST', planPath, { path: { name }, body });
     return await printPlan(session, plan);
   }
   await client.act(host, { name }, 'drain', { body });
@@ -44,7 +44,7 @@ export async function hostDrain(session: Session, word: string, flags: DrainFlag
     return;
   }
   const drain = await followToEnd(session, target, timeoutSeconds);
-  const plan = (await client.act(host, { name }, 'drain-plan')) as DrainPlan;
+  const plan = await client.request('POST', planPath, { path: { name } });
   if (session.format === 'json' || session.format === 'yaml') await printPlan(session, plan);
   else {
     terminal.out(`host/${name} ${drain.phase}: ${drain.moved} moved, ${plan.instances.length} left\n`);
@@ -69,12 +69,12 @@ async function followToEnd(session: Session, target: Target, timeoutSeconds: num
   let told: string | undefined;
   let shown: Progress | undefined;
   try {
-    const follow = followResource(session.patientClient, target.kind, target.address, {
+    const follow = session.patientClient.follow(host, target.address, {
       signal,
       onCut: (problem) => line.note(`${problem.message}; the drain goes on, connecting again`),
     });
     for await (const { resource, progress } of follow) {
-      const drain = (resource as ResourceOf<typeof host> | undefined)?.status?.drain;
+      const drain = resource?.status?.drain;
       if (drain === undefined) throw new Problem('not-found', `host/${name} is not being drained any more`);
       const text = countsText(drain);
       if (text !== told) line.note(text);

@@ -1,8 +1,7 @@
-import { type HostUpdate, host, Problem } from '@virt8ra/contract';
+import type { ResourceOf } from '@virt8ra/client';
+import { type HostUpdate, host, Problem, type UpdateRequest } from '@virt8ra/contract';
 import { kindOfEnd } from '../await-resource.js';
-import type { ResourceOf } from '../client/index.js';
 import { secondsOfFlag } from '../duration-flag.js';
-import { followResource } from '../follow.js';
 import { referenceName } from '../output/columns.js';
 import { createLiveLine } from '../output/live-line.js';
 import { durationText } from '../output/units.js';
@@ -49,10 +48,8 @@ export async function hostUpdate(session: Session, words: readonly string[], fla
   }
 }
 
-async function ordered(session: Session, name: string, body: object): Promise<string> {
-  const answer = (await session.client.act(host, { name }, 'update', { body })) as { readonly order?: string } | undefined;
-  if (answer?.order === undefined) throw new Problem('internal', 'the server did not name the order');
-  return answer.order;
+async function ordered(session: Session, name: string, body: UpdateRequest): Promise<string> {
+  return (await session.client.request('POST', '/providers/virt8ra.topology/v1beta1/hosts/{name}/update', { path: { name }, body })).order;
 }
 
 async function namesOf(session: Session, words: readonly string[], { site, selector }: UpdateFlags): Promise<readonly string[]> {
@@ -77,8 +74,7 @@ async function followToEnd(session: Session, name: string, order: string, timeou
   const signal = limit === undefined ? terminal.signal : AbortSignal.any([limit, terminal.signal]);
   let told: string | undefined;
   try {
-    const follow = followResource(
-      session.patientClient,
+    const follow = session.patientClient.follow(
       host,
       { name },
       {
@@ -88,7 +84,7 @@ async function followToEnd(session: Session, name: string, order: string, timeou
       },
     );
     for await (const { resource } of follow) {
-      const status = (resource as Host | undefined)?.status;
+      const status = resource?.status;
       const update = status?.update;
       if (update?.order !== order) throw new Problem('conflict', `host/${name} was told to do something else meanwhile`);
       const text = lineOf(name, status, update);

@@ -1,24 +1,11 @@
-import { createTransport } from '../client/transport.js';
 import type { Session } from '../session.js';
-
-interface Caller {
-  readonly name: string;
-  readonly operator: boolean;
-  readonly tenants: readonly string[] | 'all';
-  readonly subs?: readonly string[];
-  readonly roles?: readonly string[];
-  readonly within?: { readonly workspaces?: readonly string[] };
-}
 
 /** Prints who the control plane takes this token for. */
 export async function identityWhoami(session: Session): Promise<void> {
-  const { terminal, format, access } = session;
-  const transport = createTransport({ ...access, patienceSeconds: 5, signal: terminal.signal });
-  const { text } = await transport.call({ method: 'GET', path: 'providers/virt8ra.identity/v1beta1/whoami' });
-  const caller = JSON.parse(text) as Caller;
+  const { terminal, format, client } = session;
+  const caller = await client.whoami();
   if (format === 'json') return terminal.out(`${JSON.stringify(caller, null, 2)}\n`);
-  const listed = (values: readonly string[] | 'all' | undefined): string =>
-    values === undefined || values.length === 0 ? '-' : values === 'all' ? 'all' : values.join(', ');
+  const listed = (values: readonly string[] | undefined): string => (values === undefined || values.length === 0 ? '-' : values.join(', '));
   const fields = {
     subject: caller.name,
     groups: listed(caller.subs),

@@ -1,5 +1,5 @@
+import type { ResourceOf } from '@virt8ra/client';
 import { backup, blockStorage, type InstanceSpec, instance, Problem } from '@virt8ra/contract';
-import type { ResourceOf } from '../client/index.js';
 import { referenceName } from '../output/columns.js';
 import { printResources } from '../output/print-resources.js';
 import { addressOf, type Session, titleOf } from '../session.js';

@@ -1,5 +1,5 @@
 import { kinds } from '@virt8ra/contract';
-import { nounsOf } from '../client/index.js';
+import { nounsOf } from '../noun.js';
 import type { Format } from '../output/format.js';
 import { tableText } from '../output/table.js';
 import type { Terminal } from '../terminal.js';

@@ -1,9 +1,8 @@
 import { isDeepStrictEqual } from 'node:util';
+import type { ResourceOf } from '@virt8ra/client';
 import { instance, type MigrationSpec, migration, Problem, type Progress } from '@virt8ra/contract';
 import { kindOfEnd, reasonOf } from '../await-resource.js';
-import type { ResourceOf } from '../client/index.js';
 import { countOfFlag } from '../duration-flag.js';
-import { followResource } from '../follow.js';
 import { createLiveLine } from '../output/live-line.js';
 import { printResources } from '../output/print-resources.js';
 import { bytesText, durationText, pauseText } from '../output/units.js';
@@ -72,12 +71,12 @@ async function followToEnd(session: Session, target: Target): Promise<Migration>
   let shown: Progress | undefined;
   let phase: string | undefined;
   try {
-    const follow = followResource(session.patientClient, target.kind, target.address, {
+    const follow = session.patientClient.follow(migration, target.address, {
       signal: terminal.signal,
       onCut: (problem) => line.note(`${problem.message}; the move goes on, connecting again`),
     });
     for await (const sighting of follow) {
-      const resource = sighting.resource as Migration | undefined;
+      const resource = sighting.resource;
       if (resource === undefined) throw new Problem('not-found', `${titleOf(target)} was deleted`);
       const now = resource.status?.phase;
       if (sighting.progress !== undefined && sighting.progress !== shown) line.show(sighting.progress);

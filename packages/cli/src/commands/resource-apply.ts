@@ -1,7 +1,7 @@
 import { isDeepStrictEqual } from 'node:util';
+import type { Draft } from '@virt8ra/client';
 import { Problem, type Resource, toProblem } from '@virt8ra/contract';
 import { awaitGoal, settledGoal } from '../await-resource.js';
-import type { Draft } from '../client/index.js';
 import { secondsOfFlag } from '../duration-flag.js';
 import { checkDocuments } from '../manifest/check-documents.js';
 import type { ManifestDocument } from '../manifest/manifest-document.js';

@@ -1,6 +1,6 @@
 import { type Kind, Problem, type Resource } from '@virt8ra/contract';
-import { kindFromNoun } from '../client/index.js';
 import { countOfFlag } from '../duration-flag.js';
+import { kindFromNoun } from '../noun.js';
 import { printResources } from '../output/print-resources.js';
 import { collectionsOf, type Session, type Target, targetsFromWords } from '../session.js';
 

@@ -1,5 +1,6 @@
+import type { FeedEvent } from '@virt8ra/client';
 import { type Address, type Kind, Problem, type Resource, urnFromAddress } from '@virt8ra/contract';
-import { type FeedEvent, kindFromNoun } from '../client/index.js';
+import { kindFromNoun } from '../noun.js';
 import { paintFor, toneOf } from '../output/colour.js';
 import { columnsOf } from '../output/columns.js';
 import { progressText } from '../output/progress-text.js';

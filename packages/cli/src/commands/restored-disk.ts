@@ -1,5 +1,5 @@
+import type { ResourceOf } from '@virt8ra/client';
 import { type BlockStorageSpec, type backup, blockStorage, Problem } from '@virt8ra/contract';
-import type { ResourceOf } from '../client/index.js';
 import { referenceName } from '../output/columns.js';
 import { addressOf, type Session } from '../session.js';
 

@@ -1,5 +1,4 @@
-import { type HostPath, type PathFigure, Problem } from '@virt8ra/contract';
-import type { GuestUsage, HostUsage } from '../client/index.js';
+import { type HostPath, type HostUsage, type InstanceUsage, type PathFigure, Problem } from '@virt8ra/contract';
 import { tableText } from '../output/table.js';
 import { bytesText, durationText } from '../output/units.js';
 import { yamlText } from '../output/yaml.js';
@@ -45,7 +44,7 @@ function hostRow(usage: HostUsage): string[] {
   ];
 }
 
-function guestRow(usage: GuestUsage): string[] {
+function guestRow(usage: InstanceUsage): string[] {
   const { instance, host, cpu, steal, memoryBytes, guestMemoryUsedBytes: used, guestMemoryTotalBytes: total } = usage;
   const inside = used === undefined || total === undefined ? '-' : `${bytesText(used)}/${bytesText(total)}`;
   return [instance, host, cpu.toFixed(2), steal.toFixed(2), bytesText(memoryBytes), inside, ...flows(usage)];

@@ -1,7 +1,7 @@
+import { startTestControlPlane, type TestControlPlane } from '@virt8ra/client/testing';
 import { instance } from '@virt8ra/contract';
 import { afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { buildCli, createHome, type Home } from '../testing/run-cli.js';
-import { startTestControlPlane, type TestControlPlane } from '../testing/test-control-plane.js';
 
 let plane: TestControlPlane;
 let home: Home;

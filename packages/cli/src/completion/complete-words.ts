@@ -1,6 +1,6 @@
 import { type Kind, kinds } from '@virt8ra/contract';
-import { kindFromNoun, nounsOf } from '../client/index.js';
 import { readContexts } from '../context/context-file.js';
+import { kindFromNoun, nounsOf } from '../noun.js';
 import { formats } from '../output/format.js';
 import { collectionsOf, type GlobalFlags, openSession } from '../session.js';
 import type { Terminal } from '../terminal.js';

@@ -2,10 +2,10 @@ import { execFile, execFileSync, spawnSync } from 'node:child_process';
 import { chmodSync, mkdirSync, writeFileSync } from 'node:fs';
 import { delimiter, join } from 'node:path';
 import { promisify } from 'node:util';
+import { startTestControlPlane, type TestControlPlane } from '@virt8ra/client/testing';
 import { instance, site } from '@virt8ra/contract';
 import { afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { buildCli, createHome, type Home, mainPath } from '../testing/run-cli.js';
-import { startTestControlPlane, type TestControlPlane } from '../testing/test-control-plane.js';
 
 let plane: TestControlPlane;
 let home: Home;

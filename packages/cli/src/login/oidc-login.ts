@@ -1,13 +1,5 @@
-import { Problem } from '@virt8ra/contract';
-import { rest } from '../client/transport.js';
-
-/** Where tokens come from, as the control plane tells it. */
-export interface LoginIssuer {
-  readonly name: string;
-  readonly issuer: string;
-  readonly clientId: string;
-  readonly scopes: readonly string[];
-}
+import { type ExchangeRequest, exchange, rest } from '@virt8ra/client';
+import { type LoginIssuer, Problem } from '@virt8ra/contract';
 
 /** What an issuer gave. */
 export interface IssuedTokens {
@@ -26,7 +18,7 @@ interface Endpoints {
 type Form = Readonly<Record<string, string>>;
 type Json = Readonly<Record<string, unknown>>;
 
-const timeoutMs = 10_000;
+const timeoutSeconds = 10;
 const deviceGrant = 'urn:ietf:params:oauth:grant-type:device_code';
 
 /**
@@ -89,7 +81,11 @@ export async function revokeToken(
 }
 
 async function discover(issuer: string, signal: AbortSignal): Promise<Endpoints> {
-  const { status, body } = await ask(`${issuer.replace(/\/$/, '')}/.well-known/openid-configuration`, { method: 'GET' }, signal);
+  const { status, body } = await ask(
+    `${issuer.replace(/\/$/, '')}/.well-known/openid-configuration`,
+    { method: 'GET', headers: { accept: 'application/json' } },
+    signal,
+  );
   const token = textOf(body, 'token_endpoint');
   if (status !== 200 || textOf(body, 'issuer') !== issuer || token === undefined) {
     throw new Problem('unavailable', `${issuer} does not say where tokens are to be had (it answers ${status})`);
@@ -97,21 +93,41 @@ async function discover(issuer: string, signal: AbortSignal): Promise<Endpoints>
   return { token, device: textOf(body, 'device_authorization_endpoint'), revocation: textOf(body, 'revocation_endpoint') };
 }
 
-async function post(url: string, form: Form, signal: AbortSignal): Promise<{ readonly status: number; readonly body: Json }> {
-  return await ask(url, { method: 'POST', body: new URLSearchParams(form) }, signal);
+async function post(url: string, form: Form, signal: AbortSignal): Promise<IssuerAnswer> {
+  const headers = { 'content-type': 'application/x-www-form-urlencoded', accept: 'application/json' };
+  return await ask(url, { method: 'POST', headers, body: new URLSearchParams(form).toString() }, signal);
 }
 
-async function ask(url: string, init: RequestInit, signal: AbortSignal): Promise<{ readonly status: number; readonly body: Json }> {
-  if (!isSafe(url)) throw new Problem('invalid-request', `${url} is no https URL: tokens must not travel in the open`);
-  let response: Response;
+interface IssuerAnswer {
+  readonly status: number;
+  readonly body: Json;
+}
+
+/** Follows no redirect: what a token is for must not be sent on. */
+async function ask(
+  address: string,
+  sent: Pick<ExchangeRequest, 'method' | 'headers' | 'body'>,
+  signal: AbortSignal,
+): Promise<IssuerAnswer> {
+  if (!isSafe(address)) throw new Problem('invalid-request', `${address} is no https URL: tokens must not travel in the open`);
+  const url = new URL(address);
+  const within = AbortSignal.any([signal, AbortSignal.timeout(timeoutSeconds * 1000)]);
   try {
-    response = await fetch(url, { ...init, redirect: 'error', signal: AbortSignal.any([signal, AbortSignal.timeout(timeoutMs)]) });
+    const { status, text } = await exchange({ ...sent, url, signal: within, timeoutSeconds, ca: undefined });
+    return { status, body: jsonOf(text) };
   } catch (cause) {
     if (signal.aborted) throw new Problem('cancelled', 'interrupted', { cause });
-    throw new Problem('unavailable', `${new URL(url).origin} cannot be reached: ${(cause as Error).message}`, { cause });
+    throw new Problem('unavailable', `${url.origin} cannot be reached: ${(cause as Error).message}`, { cause });
   }
-  const body: unknown = await response.json().catch(() => ({}));
-  return { status: response.status, body: typeof body === 'object' && body !== null ? (body as Json) : {} };
+}
+
+function jsonOf(text: string): Json {
+  try {
+    const body: unknown = JSON.parse(text);
+    return typeof body === 'object' && body !== null ? (body as Json) : {};
+  } catch {
+    return {};
+  }
 }
 
 function tokensFrom(body: Json, name: string, nowMs: number): IssuedTokens {

@@ -1,3 +1,4 @@
+import { type Draft, partsOf } from '@virt8ra/client';
 import {
   type Address,
   Annotations,
@@ -12,7 +13,7 @@ import {
   Zone,
 } from '@virt8ra/contract';
 import type { Static, TSchema } from 'typebox';
-import { type Draft, kindFromNoun, partsOf } from '../client/index.js';
+import { kindFromNoun } from '../noun.js';
 import type { DocumentFault, ManifestDocument, RawDocument } from './manifest-document.js';
 import { shapeFaults } from './shape-faults.js';
 

@@ -1,5 +1,5 @@
+import type { Draft } from '@virt8ra/client';
 import type { Address, Kind } from '@virt8ra/contract';
-import type { Draft } from '../client/index.js';
 
 /** One document as it was read, not yet checked. */
 export interface RawDocument {

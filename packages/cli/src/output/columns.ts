@@ -1,3 +1,4 @@
+import type { SpecOf, StatusOf } from '@virt8ra/client';
 import type {
   account,
   activityLog,
@@ -34,7 +35,6 @@ import type {
   subnet,
   workspace,
 } from '@virt8ra/contract';
-import type { SpecOf, StatusOf } from '../client/index.js';
 import { ageText, bytesText, pauseText } from './units.js';
 
 /** One column of a kind's table. `wide` columns show with `-o wide` only. */

@@ -1,5 +1,5 @@
+import { pauseMs, rest } from '@virt8ra/client';
 import { type OpenedStream, Problem } from '@virt8ra/contract';
-import { pauseMs, rest } from '../client/transport.js';
 
 /**
  * Opens a stream, again and again while it is only a matter of time: while the instance is between two hosts, or a server or an agent starts. Raises

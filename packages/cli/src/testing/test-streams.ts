@@ -1,6 +1,7 @@
 import { once } from 'node:events';
 import { createServer, type IncomingMessage } from 'node:http';
 import type { AddressInfo } from 'node:net';
+import { pathOf } from '@virt8ra/client';
 import {
   carrierFromSocket,
   documentFromProblem,
@@ -13,7 +14,6 @@ import {
   streamSubprotocol,
 } from '@virt8ra/contract';
 import { WebSocketServer } from 'ws';
-import { pathOf } from '../client/index.js';
 
 /** A stream that the CLI opened, from the far end. */
 export interface TestStream {

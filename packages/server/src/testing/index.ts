@@ -1,4 +1,5 @@
 /** For tests only: hosts that speak the real agent protocol and do the rest in memory, and a fleet around them. */
+export { describedApi } from '../app-description.js';
 export { fleetMigrations } from '../fleet/migrations.js';
 export { type FleetFixture, startFleetFixture } from '../fleet/testing/fleet-fixture.js';
 export { type SimulatedAgent, type SimulatedAgentOptions, startSimulatedAgent } from '../fleet/testing/simulated-agent.js';

@@ -3,10 +3,14 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { Problem, problemFromDocument } from '@virt8ra/contract';
 import { type Answer, type ExchangeRequest, exchange, faultOf, type Method, openExchange } from './exchange.js';
 
+/** Answers the token to send. `refused` is the one that the server has just not accepted: another is tried once. */
+export type TokenSource = (refused?: string) => string | undefined | Promise<string | undefined>;
+
 export interface TransportOptions {
   /** Base URL of the control plane, such as `https://cloud.example`. */
   readonly server: string;
-  readonly token?: string | undefined;
+  /** A token, or where the newest one comes from: asked before each request. */
+  readonly token?: string | TokenSource | undefined;
   /** PEM certificates to trust instead of the system's. */
   readonly ca?: string | undefined;
   /** Seconds without an octet after which a request counts as timed out. Default 30. */
@@ -15,6 +19,8 @@ export interface TransportOptions {
   readonly patienceSeconds?: number;
   /** Also repeat while nothing listens, as during a restart of the server. Default false: a wrong address is said at once. */
   readonly awaitServer?: boolean;
+  /** How the client names itself. Default `virt8ra-client`. */
+  readonly userAgent?: string;
   /** Aborts everything this client does. */
   readonly signal?: AbortSignal | undefined;
 }
@@ -43,7 +49,7 @@ export interface Transport {
   /** Opens a stream; resolves at its head, raises like `call`. Never repeated. */
   open(call: Call, idleSeconds: number): Promise<IncomingMessage>;
   /** Where and with what a call goes, for what is no plain exchange. */
-  address(call: Call): Pick<ExchangeRequest, 'url' | 'headers' | 'ca' | 'signal'>;
+  address(call: Call): Promise<Pick<ExchangeRequest, 'url' | 'headers' | 'ca' | 'signal'>>;
 }
 
 const transientStatuses = new Set([429, 502, 503, 504]);
@@ -55,12 +61,20 @@ export function createTransport(options: TransportOptions): Transport {
   const timeoutSeconds = options.timeoutSeconds ?? 30;
   const patienceSeconds = options.patienceSeconds ?? 10;
 
-  const prepare = (call: Call) => {
+  const { token: given } = options;
+  const tokenOf = async (refused?: string): Promise<string | undefined> => (typeof given === 'function' ? await given(refused) : given);
+
+  const prepare = async (call: Call, token?: string) => {
     const url = new URL(`${base}${call.path}`);
     for (const [key, value] of Object.entries(call.query ?? {})) if (value !== undefined) url.searchParams.set(key, String(value));
     const body = call.json === undefined ? undefined : JSON.stringify(call.json);
-    const headers: Record<string, string> = { accept: 'application/json', 'user-agent': 'virt8ra-cli', ...call.headers };
-    if (options.token !== undefined && options.token !== '') headers['authorization'] = `Bearer ${options.token}`;
+    const headers: Record<string, string> = {
+      accept: 'application/json',
+      'user-agent': options.userAgent ?? 'virt8ra-client',
+      ...call.headers,
+    };
+    const bearer = token ?? (await tokenOf());
+    if (bearer !== undefined && bearer !== '') headers['authorization'] = `Bearer ${bearer}`;
     if (body !== undefined) {
       headers['content-type'] = 'application/json';
       headers['content-length'] = String(Buffer.byteLength(body));
@@ -72,6 +86,7 @@ export function createTransport(options: TransportOptions): Transport {
       method: call.method,
       url,
       headers,
+      token: bearer,
       signal: signals.length === 0 ? undefined : AbortSignal.any(signals),
       timeoutSeconds,
       ca: options.ca,
@@ -86,14 +101,20 @@ export function createTransport(options: TransportOptions): Transport {
         call.method !== 'PATCH' &&
         !(call.method !== 'GET' && call.headers?.['if-unmodified-since'] !== undefined));
     const deadline = Date.now() + patienceSeconds * 1000;
+    let another: string | undefined;
     for (let attempt = 0; ; attempt += 1) {
-      const prepared = prepare(call);
+      const prepared = await prepare(call, another);
       let problem: Problem;
       try {
         const answer = await exchange(prepared);
         const good = (answer.status >= 200 && answer.status < 300) || call.accept?.includes(answer.status) === true;
         if (good) return answer;
         problem = problemFromAnswer(answer);
+        if (answer.status === 401 && another === undefined) {
+          // Nothing was done: with another token even a POST may be sent again, but a stream can be read once.
+          another = call.stream === undefined ? await anotherToken(prepared.token) : undefined;
+          if (another !== undefined) continue;
+        }
         if (!repeatable || !transientStatuses.has(answer.status)) throw problem;
       } catch (error) {
         if (!(error instanceof Problem)) throw error;
@@ -110,16 +131,26 @@ export function createTransport(options: TransportOptions): Transport {
     }
   };
 
-  const open = async (call: Call, idleSeconds: number): Promise<IncomingMessage> => {
-    const message = await openExchange({ ...prepare(call), timeoutSeconds: idleSeconds });
+  /** What the source has instead of a refused token; undefined: nothing else. */
+  const anotherToken = async (refused: string | undefined): Promise<string | undefined> => {
+    if (typeof given !== 'function') return undefined;
+    const token = await tokenOf(refused);
+    return token === refused || token === '' ? undefined : token;
+  };
+
+  const open = async (call: Call, idleSeconds: number, another?: string): Promise<IncomingMessage> => {
+    const prepared = await prepare(call, another);
+    const message = await openExchange({ ...prepared, timeoutSeconds: idleSeconds });
     const status = message.statusCode ?? 0;
     if (status >= 200 && status < 300) return message;
     const chunks: Buffer[] = [];
     for await (const chunk of message) chunks.push(chunk as Buffer);
+    const next = status === 401 && another === undefined ? await anotherToken(prepared.token) : undefined;
+    if (next !== undefined) return await open(call, idleSeconds, next);
     throw problemFromAnswer({ status, headers: message.headers, text: Buffer.concat(chunks).toString('utf8') });
   };
 
-  return { server: base.slice(0, -1), call, open, address: prepare };
+  return { server: base.slice(0, -1), call, open: (call, idleSeconds) => open(call, idleSeconds), address: (call) => prepare(call) };
 }
 
 /** Waits before attempt `attempt + 1`: doubled each time, with jitter so that many clients do not return at once; or what the server asked. */

@@ -1,10 +1,11 @@
 import { createHash, randomBytes } from 'node:crypto';
-import { imageImport, instance, type Problem, workspace } from '@virt8ra/contract';
+import { imageImport, instance, Problem, workspace } from '@virt8ra/contract';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { startTestControlPlane, type TestControlPlane } from '../testing/test-control-plane.js';
 import { createClient } from './client.js';
 import { faultOf } from './exchange.js';
 import type { FeedEvent } from './feed.js';
+import { collectionPath, pathOf } from './path.js';
+import { startTestControlPlane, type TestControlPlane } from './testing/test-control-plane.js';
 
 let plane: TestControlPlane;
 beforeEach(async () => {
@@ -126,6 +127,88 @@ describe('client', () => {
     const work = problemOf(client({ signal: stop.signal, patienceSeconds: 600 }).get(instance, web));
     stop.abort();
     expect((await work).kind).toBe('cancelled');
+  });
+});
+
+describe('tokens', () => {
+  it('come from a source before each request, and once more when one was refused, for a POST too', async () => {
+    plane.set(instance, web, { spec });
+    const asked: (string | undefined)[] = [];
+    const token = async (refused?: string) => {
+      asked.push(refused);
+      return refused === undefined ? 'old' : plane.token;
+    };
+    expect((await client({ token }).get(instance, web)).metadata.name).toBe('web');
+    await client({ token }).act(instance, web, 'start');
+    const feed = await client({ token }).events({ tenant: 't' });
+    feed.close();
+    expect(asked).toEqual([undefined, 'old', undefined, 'old', undefined, 'old']);
+    expect(plane.seen.map(({ headers }) => headers['authorization'])).toEqual(
+      [1, 2, 3].flatMap(() => ['Bearer old', `Bearer ${plane.token}`]),
+    );
+  });
+
+  it('that are refused again, or have no other behind them, are said to be', async () => {
+    for (const token of [() => 'foreign', (refused?: string) => `${refused ?? ''}x`]) {
+      expect((await problemOf(client({ token }).get(instance, web))).kind).toBe('unauthorized');
+    }
+    expect(plane.seen).toHaveLength(3);
+  });
+});
+
+describe('an operation of the description', () => {
+  const path = { tenant: 't', workspace: 'w', name: 'web' };
+  const item = '/providers/seca.compute/v1/tenants/{tenant}/workspaces/{workspace}/instances/{name}';
+
+  it('is asked by its path and answered with its shape', async () => {
+    const made = await client().request('PUT', item, { path, body: { spec }, header: { 'if-unmodified-since': 0 } });
+    expect([made.metadata.name, made.spec.zone]).toEqual(['web', 'any']);
+    const page = await client().request('GET', '/providers/seca.compute/v1/tenants/{tenant}/workspaces/{workspace}/instances', {
+      path,
+      query: { limit: 1 },
+    });
+    expect(page.items.map(({ metadata }) => metadata.ref)).toEqual([made.metadata.ref]);
+    expect(await client().request('DELETE', item, { path })).toBeUndefined();
+    expect(plane.seen.map(({ method, path: asked }) => `${method} ${asked}`)).toEqual([
+      `PUT /${pathOf(instance, web)}`,
+      `GET /${collectionPath(instance, web)}?limit=1`,
+      `DELETE /${pathOf(instance, web)}`,
+    ]);
+    expect(plane.seen[0]?.headers['if-unmodified-since']).toBe('0');
+  });
+
+  it('raises the server’s problem, and its own for a part that leaves its place', async () => {
+    expect((await problemOf(client().request('GET', item, { path }))).kind).toBe('not-found');
+    expect((await problemOf(client().request('GET', item, { path: { ...path, name: '../x' } }))).kind).toBe('invalid-request');
+    expect(plane.seen).toHaveLength(1);
+  });
+});
+
+describe('waiting', () => {
+  it('ends with the resource when it is as wanted, and with nothing when it is wanted to be gone', async () => {
+    plane.set(instance, web, { spec, status: { state: 'creating', conditions: [] } });
+    const states: unknown[] = [];
+    const active = client().waitFor(instance, web, 'active', {
+      onSighting({ resource }) {
+        states.push(resource?.status?.state);
+        if (states.length === 1) plane.setStatus(instance, web, { state: 'active' });
+      },
+    });
+    expect((await active)?.spec.zone).toBe('any');
+    expect(states).toEqual(['creating', 'active']);
+    const gone = client().waitFor(instance, web, 'deleted', { onSighting: () => plane.remove(instance, web) });
+    expect(await gone).toBeUndefined();
+    expect((await problemOf(client().waitFor(instance, web, 'active'))).kind).toBe('not-found');
+  });
+
+  it('ends at its limit, when all is lost, and when it is called off', async () => {
+    plane.set(instance, web, { spec, status: { state: 'error', conditions: [] } });
+    const late = await problemOf(client().waitFor(instance, web, 'active', { timeoutSeconds: 0.2 }));
+    expect([late.kind, late.facts, late.message]).toEqual(['unavailable', { waitedSeconds: 0.2 }, expect.stringContaining('it is error')]);
+    const lost = () => new Problem('exhausted', 'there will be no room');
+    expect((await problemOf(client().waitFor(instance, web, 'active', { lost }))).kind).toBe('exhausted');
+    const signal = AbortSignal.timeout(50);
+    expect((await problemOf(client().waitFor(instance, web, 'active', { timeoutSeconds: 60, signal }))).kind).toBe('cancelled');
   });
 });
 

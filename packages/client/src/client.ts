@@ -2,33 +2,31 @@ import {
   type Address,
   type AuditRecord,
   type AuditVerification,
+  type Caller,
   type Enrolment,
-  type GuestSample,
   type HostPath,
-  type HostSample,
-  host,
+  type HostUsage,
+  type InstanceUsage,
   instance,
   type Kind,
-  kinds,
+  type LoginIssuer,
   type OpenedStream,
   Problem,
   type Progress,
-  type Resource,
   type ResourceList,
+  type ResourceOf,
+  type SpecOf,
   type UsageRecord,
 } from '@virt8ra/contract';
-import type { Static } from 'typebox';
-import type { Answer } from './exchange.js';
 import { type Feed, type FeedOptions, openFeed } from './feed.js';
+import { type FollowOptions, followResource, type Sighting } from './follow.js';
+import { bodyOf } from './json-answer.js';
+import { createRequest, type OperationAnswer, type Request } from './operation.js';
 import { collectionPath, pathOf } from './path.js';
 import { openStream } from './stream.js';
 import { createTransport, type TransportOptions } from './transport.js';
 import { type UploadOptions, type UploadSource, uploadContent } from './upload.js';
-
-export type SpecOf<K extends Kind> = Static<K['spec']>;
-export type StatusOf<K extends Kind> = Static<NonNullable<K['status']>>;
-/** A resource of a kind, typed by the kind's shapes. */
-export type ResourceOf<K extends Kind> = Resource<SpecOf<K>, StatusOf<K>>;
+import { type WaitOptions, type Wanted, waitForResource } from './wait.js';
 
 /** What a caller writes. PUT replaces: parts left out are emptied. */
 export interface Draft<Spec = unknown> {
@@ -52,24 +50,6 @@ export interface ListOptions {
   readonly signal?: AbortSignal;
 }
 
-/** A sample with what it is of. */
-export type HostUsage = HostSample & { readonly host: string; readonly at: string };
-export type GuestUsage = Omit<GuestSample, 'key' | 'disks' | 'nics'> & {
-  readonly disks?: readonly object[];
-  readonly nics?: readonly object[];
-  readonly instance: string;
-  readonly host: string;
-  readonly at: string;
-};
-
-const metricsPath = 'providers/virt8ra.metrics/v1beta1';
-const auditPath = 'providers/virt8ra.audit/v1beta1';
-
-export interface WellKnown {
-  readonly version: string;
-  readonly endpoints: readonly { readonly provider: string; readonly url: string }[];
-}
-
 /**
  * Typed client of a control plane. Every method raises `Problem`s: the server's own, or `unavailable` with the facts `fault` and `url`
  * when no answer came. GET, PUT and DELETE are repeated over short trouble (see `TransportOptions`), POST never: a lost reply to a
@@ -77,6 +57,8 @@ export interface WellKnown {
  */
 export interface Client {
   readonly server: string;
+  /** Any operation of the description, by method and path. What follows is for what needs more than one request, or is asked often. */
+  readonly request: Request;
   get<K extends Kind>(kind: K, address: Address, signal?: AbortSignal): Promise<ResourceOf<K>>;
   /** Like `get`, but undefined when the server says that it does not exist. */
   find<K extends Kind>(kind: K, address: Address, signal?: AbortSignal): Promise<ResourceOf<K> | undefined>;
@@ -93,6 +75,10 @@ export interface Client {
   list<K extends Kind>(kind: K, within: Omit<Address, 'name'>, options?: ListOptions): AsyncIterable<ResourceOf<K>>;
   /** POST of an action of the kind; its body when it has one. */
   act(kind: Kind, address: Address, action: string, options?: WriteOptions & { readonly body?: unknown }): Promise<unknown>;
+  /** Tells a resource now and at every change. The feed is opened before the first read, so that nothing falls between. */
+  follow<K extends Kind>(kind: K, address: Address, options?: FollowOptions): AsyncGenerator<Sighting<ResourceOf<K>>>;
+  /** Waits until a resource is as it is wanted: a state, `deleted`, or a question of one's own. */
+  waitFor<K extends Kind>(kind: K, address: Address, wanted: Wanted<K>, options?: WaitOptions<K>): Promise<ResourceOf<K> | undefined>;
   /** A single-use token for the agent of a host. */
   enrol(hostName: string): Promise<Enrolment>;
   /** Progress of a resource's work; undefined when none is under way. */
@@ -108,7 +94,7 @@ export interface Client {
   /** What each host used over its last ten seconds; those that send nothing are left out. */
   hostUsage(): Promise<readonly HostUsage[]>;
   /** The same of the instances of a workspace. */
-  instanceUsage(within: { readonly tenant: string; readonly workspace: string }): Promise<readonly GuestUsage[]>;
+  instanceUsage(within: { readonly tenant: string; readonly workspace: string }): Promise<readonly InstanceUsage[]>;
   /** What is known of how octets get from host to host. */
   paths(): Promise<readonly HostPath[]>;
   /** The audit, newest first: of one resource, of a tenant, or (the operator may) of all. */
@@ -126,36 +112,42 @@ export interface Client {
     readonly from?: string | undefined;
     readonly to?: string | undefined;
   }): AsyncIterable<UsageRecord>;
+  /** Who the control plane takes the token for. */
+  whoami(): Promise<Caller>;
+  /** Where a token is to be had; needs none. */
+  loginIssuers(): Promise<readonly LoginIssuer[]>;
   wellKnown(): Promise<WellKnown>;
   /** Whether the server says that it is ready; raises only when it cannot be reached. */
   ready(): Promise<boolean>;
 }
 
+/** Where each API is. */
+export type WellKnown = OperationAnswer<'GET', '/.wellknown/secapi'>;
+
 export type ClientOptions = TransportOptions;
 
 export function createClient(options: ClientOptions): Client {
   const transport = createTransport(options);
+  const request = createRequest(transport);
 
   const find = async <K extends Kind>(kind: K, address: Address, signal?: AbortSignal) => {
     const answer = await transport.call({ method: 'GET', path: pathOf(kind, address), signal, accept: [404] });
     return answer.status === 404 ? undefined : (bodyOf(answer) as ResourceOf<K>);
   };
 
-  /** What is no resource, page by page. */
-  async function* pages<Item>(path: string, query: Readonly<Record<string, string | number | undefined>>): AsyncGenerator<Item> {
+  /** What comes by pages, page by page. */
+  async function* pages<Item>(page: (skipToken: string | undefined) => Promise<Page<Item>>): AsyncGenerator<Item> {
     let skipToken: string | undefined;
     do {
-      const page = bodyOf(await transport.call({ method: 'GET', path, query: { ...query, skipToken } })) as {
-        readonly items: readonly Item[];
-        readonly metadata?: { readonly skipToken?: string };
-      };
-      yield* page.items;
-      skipToken = page.metadata?.skipToken;
-    } while (skipToken !== undefined);
+      const { items, metadata } = await page(skipToken);
+      yield* items;
+      skipToken = metadata.skipToken;
+    } while (skipToken !== undefined && skipToken !== '');
   }
 
-  return {
+  const client: Client = {
     server: transport.server,
+    request,
     async get(kind, address, signal) {
       const answer = await transport.call({ method: 'GET', path: pathOf(kind, address), signal });
       return bodyOf(answer) as ResourceOf<typeof kind>;
@@ -201,8 +193,7 @@ export function createClient(options: ClientOptions): Client {
       return answer.text === '' ? undefined : bodyOf(answer);
     },
     async enrol(hostName) {
-      const answer = await transport.call({ method: 'POST', path: `${pathOf(host, { name: hostName })}/enrol` });
-      return bodyOf(answer) as Enrolment;
+      return await request('POST', '/providers/virt8ra.topology/v1beta1/hosts/{name}/enrol', { path: { name: hostName } });
     },
     async progress(kind, address, signal) {
       const answer = await transport.call({ method: 'GET', path: `${pathOf(kind, address)}/progress`, signal, accept: [404] });
@@ -215,65 +206,66 @@ export function createClient(options: ClientOptions): Client {
     async *consoleLog(address) {
       yield* (await transport.open({ method: 'GET', path: `${pathOf(instance, address)}/console/log` }, 60)) as AsyncIterable<Uint8Array>;
     },
+    follow: (kind, address, options) => followResource(client, kind, address, options),
+    waitFor: async (kind, address, wanted, options) =>
+      await waitForResource((following) => followResource(client, kind, address, following), kind, address, wanted, options),
     async hostUsage() {
-      const answer = await transport.call({ method: 'GET', path: `${metricsPath}/hosts` });
-      return (bodyOf(answer) as { items: HostUsage[] }).items;
+      return (await request('GET', '/providers/virt8ra.metrics/v1beta1/hosts')).items;
     },
-    async instanceUsage({ tenant, workspace }) {
-      const within = `tenants/${encodeURIComponent(tenant)}/workspaces/${encodeURIComponent(workspace)}`;
-      const answer = await transport.call({ method: 'GET', path: `${metricsPath}/${within}/instances` });
-      return (bodyOf(answer) as { items: GuestUsage[] }).items;
+    async instanceUsage(path) {
+      return (await request('GET', '/providers/virt8ra.metrics/v1beta1/tenants/{tenant}/workspaces/{workspace}/instances', { path })).items;
     },
     async paths() {
-      const answer = await transport.call({ method: 'GET', path: `${metricsPath}/paths` });
-      return (bodyOf(answer) as { items: HostPath[] }).items;
+      return (await request('GET', '/providers/virt8ra.metrics/v1beta1/paths')).items;
     },
     async *audit({ tenant, resource, pageSize = 1000 }) {
-      const path = tenant === undefined ? `${auditPath}/entries` : `${auditPath}/tenants/${encodeURIComponent(tenant)}/entries`;
-      yield* pages<AuditRecord>(path, { resource, limit: pageSize });
+      const base = '/providers/virt8ra.audit/v1beta1';
+      yield* pages<AuditRecord>(async (skipToken) => {
+        const query = without({ resource, limit: pageSize, skipToken });
+        if (tenant === undefined) return await request('GET', `${base}/entries`, { query });
+        return await request('GET', `${base}/tenants/{tenant}/entries`, { path: { tenant }, query });
+      });
     },
     async auditVerification({ after, head }) {
-      return bodyOf(
-        await transport.call({ method: 'GET', path: `${auditPath}/verification`, query: { after, head } }),
-      ) as AuditVerification;
+      return await request('GET', '/providers/virt8ra.audit/v1beta1/verification', { query: without({ after, head }) });
     },
     async *usageRecords({ tenant, workspace, from, to }) {
-      const within = workspace === undefined ? '' : `/workspaces/${encodeURIComponent(workspace)}`;
-      const path = `providers/virt8ra.usage/v1beta1/tenants/${encodeURIComponent(tenant)}${within}/usage-records`;
-      yield* pages<UsageRecord>(path, { from, to, limit: 1000 });
+      const base = '/providers/virt8ra.usage/v1beta1/tenants/{tenant}';
+      yield* pages<UsageRecord>(async (skipToken) => {
+        const query = without({ from, to, limit: 1000, skipToken });
+        if (workspace === undefined) return await request('GET', `${base}/usage-records`, { path: { tenant }, query });
+        return await request('GET', `${base}/workspaces/{workspace}/usage-records`, { path: { tenant, workspace }, query });
+      });
+    },
+    async whoami() {
+      return await request('GET', '/providers/virt8ra.identity/v1beta1/whoami');
+    },
+    async loginIssuers() {
+      return (await request('GET', '/providers/virt8ra.identity/v1beta1/login')).issuers;
     },
     async wellKnown() {
-      return bodyOf(await transport.call({ method: 'GET', path: '.wellknown/secapi' })) as WellKnown;
+      return await request('GET', '/.wellknown/secapi');
     },
     async ready() {
       const answer = await transport.call({ method: 'GET', path: 'readyz', repeatable: false, accept: [503] });
       return answer.status !== 503;
     },
   };
+  return client;
 }
 
-/** Kind by its name, collection or alias, as people write them. Raises `invalid-request` with the known nouns. */
-export function kindFromNoun(noun: string): Kind {
-  const word = noun.toLowerCase();
-  const found = kinds.find((kind) => nounsOf(kind).includes(word));
-  if (found !== undefined) return found;
-  throw new Problem('invalid-request', `there is no kind ${JSON.stringify(noun)}; run "virt8ra kinds" for the list`);
+interface Page<Item> {
+  readonly items: readonly Item[];
+  readonly metadata: { readonly skipToken?: string };
 }
 
-/** Words that mean this kind and no other: `skus` names three collections, so that those go by kind and alias only. */
-export function nounsOf(kind: Kind): readonly string[] {
-  const shared = kinds.some((other) => other !== kind && other.collection === kind.collection);
-  return [kind.kind, ...(shared ? [] : [kind.collection]), ...kind.aliases];
+/** Members that are undefined are left out. */
+function without<Fields extends object>(fields: Fields): { [name in keyof Fields]?: Exclude<Fields[name], undefined> } {
+  return Object.fromEntries(Object.entries(fields).filter(([, value]) => value !== undefined)) as {
+    [name in keyof Fields]?: Exclude<Fields[name], undefined>;
+  };
 }
 
 function lockHeaders(options: WriteOptions | undefined): Readonly<Record<string, string>> {
   return options?.ifUnmodifiedSince === undefined ? {} : { 'if-unmodified-since': String(options.ifUnmodifiedSince) };
-}
-
-function bodyOf(answer: Answer): unknown {
-  try {
-    return JSON.parse(answer.text);
-  } catch (cause) {
-    throw new Problem('internal', 'the server answered with something that is not JSON; is the URL that of a control plane?', { cause });
-  }
 }

@@ -12,7 +12,7 @@ import {
   toProblem,
   urnFromAddress,
 } from '@virt8ra/contract';
-import { partsOf } from '../client/index.js';
+import { partsOf } from '../path.js';
 
 /** Trouble for one request that is to come: `before` nothing is done, `after` the work is done and the reply lost. */
 export interface Fault {

@@ -5,7 +5,7 @@ export function collectionPath(kind: Kind, within: Omit<Address, 'name'>): strin
   for (const part of partsOf(kind)) {
     const value = within[part];
     if (value === undefined || value === '') throw new Problem('invalid-request', `a ${kind.kind} needs a ${part}`);
-    checkSegment(value, part);
+    segmentOf(value, part);
   }
   const parent = parentPath(kind, within);
   return `providers/${kind.provider}/${kind.version}/${parent === '' ? '' : `${parent}/`}${kind.collection}`;
@@ -13,8 +13,7 @@ export function collectionPath(kind: Kind, within: Omit<Address, 'name'>): strin
 
 /** Path of a resource below the server's base URL. */
 export function pathOf(kind: Kind, address: Address): string {
-  checkSegment(address.name, 'name');
-  return `${collectionPath(kind, address)}/${address.name}`;
+  return `${collectionPath(kind, address)}/${segmentOf(address.name, 'name')}`;
 }
 
 /** Parts of an address that resources of this kind have above their name. */
@@ -22,9 +21,9 @@ export function partsOf(kind: Kind): readonly PlacePart[] {
   return partsOfScope[kind.scope];
 }
 
-/** Only letters that mean themselves in a path: a name must not be able to reach another resource. */
-function checkSegment(value: string, part: string): void {
-  if (/^[A-Za-z0-9]([-A-Za-z0-9._]*[A-Za-z0-9])?$/.test(value) && value.length <= 128) return;
+/** Only letters that mean themselves in a path: a name must not be able to reach another resource. Raises `invalid-request`. */
+export function segmentOf(value: string, part: string): string {
+  if (/^[A-Za-z0-9]([-A-Za-z0-9._]*[A-Za-z0-9])?$/.test(value) && value.length <= 128) return value;
   throw new Problem(
     'invalid-request',
     `${JSON.stringify(value)} is not a legal ${part}: use a-z, 0-9, "-" and ".", at most 128 characters`,

@@ -1,6 +1,6 @@
 import { instance, Problem } from '@virt8ra/contract';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { type Client, createClient } from './client/index.js';
+import { type Client, createClient } from './client.js';
 import { followResource } from './follow.js';
 import { startTestControlPlane, type TestControlPlane } from './testing/test-control-plane.js';
 

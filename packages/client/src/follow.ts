@@ -1,11 +1,27 @@
-import { type Address, type Kind, Problem, type Progress, type Resource, toProblem, urnFromAddress } from '@virt8ra/contract';
-import { type Client, type Feed, rest } from './client/index.js';
+import {
+  type Address,
+  type Kind,
+  Problem,
+  type Progress,
+  type Resource,
+  type ResourceOf,
+  toProblem,
+  urnFromAddress,
+} from '@virt8ra/contract';
+import type { Feed, FeedOptions } from './feed.js';
+import { rest } from './transport.js';
 
 /** What is known of a resource at a moment; `resource` is undefined only after a positive not-found or its deletion on the feed. */
-export interface Sighting {
-  readonly resource: Resource | undefined;
+export interface Sighting<Seen extends Resource = Resource> {
+  readonly resource: Seen | undefined;
   /** Newest progress of its work, when there is any. */
   readonly progress: Progress | undefined;
+}
+
+/** What a client has that following needs. */
+export interface FollowSource {
+  find(kind: Kind, address: Address, signal?: AbortSignal): Promise<Resource | undefined>;
+  events(options: FeedOptions): Promise<Feed>;
 }
 
 export interface FollowOptions {
@@ -21,7 +37,12 @@ export interface FollowOptions {
  * Tells a resource now and at every change. The feed is opened before the first read, so that nothing falls between. Without a feed
  * (forbidden, or none on this server) it polls. Ends when the consumer stops; raises `cancelled` when the signal fires.
  */
-export async function* followResource(client: Client, kind: Kind, address: Address, options: FollowOptions = {}): AsyncGenerator<Sighting> {
+export async function* followResource<K extends Kind>(
+  client: FollowSource,
+  kind: K,
+  address: Address,
+  options: FollowOptions = {},
+): AsyncGenerator<Sighting<ResourceOf<K>>> {
   const stop = new AbortController();
   const signal = options.signal === undefined ? stop.signal : AbortSignal.any([stop.signal, options.signal]);
   const ref = urnFromAddress(kind, address);
@@ -50,7 +71,8 @@ export async function* followResource(client: Client, kind: Kind, address: Addre
       if (current.deleted === true) resource = undefined;
       else if (current.resource !== undefined) resource = current.resource;
       else if (current.read === true) resource = await client.find(kind, address, signal);
-      yield { resource, progress };
+      // What the feed and the server tell of this reference is of this kind.
+      yield { resource: resource as ResourceOf<K> | undefined, progress };
       if (failure !== undefined) throw failure;
       const poll = new AbortController();
       const woken = new Promise<void>((resolve) => {
@@ -73,7 +95,7 @@ export async function* followResource(client: Client, kind: Kind, address: Addre
 
 /** Nothing when this server or this caller has no feed. While the server is away it is waited for as long as the client's patience lasts. */
 async function feedOrNothing(
-  client: Client,
+  client: FollowSource,
   kind: Kind,
   address: Address,
   options: FollowOptions,

@@ -16,7 +16,7 @@ const handshakeMs = 60_000;
 
 /** Opens a stream of the API; resolves when its far end is there. Raises the server's problem, or `unavailable`. */
 export async function openStream(transport: Transport, call: Omit<Call, 'method'>): Promise<OpenedStream> {
-  const { url, headers, ca, signal } = transport.address({ ...call, method: 'GET' });
+  const { url, headers, ca, signal } = await transport.address({ ...call, method: 'GET' });
   url.protocol = url.protocol === 'https:' ? 'wss:' : 'ws:';
   const socket = new WebSocket(url, [streamSubprotocol], {
     headers: { ...headers, accept: 'application/problem+json' },

@@ -1,2 +1,0 @@
-/** What other packages may use of the CLI: the typed client. */
-export * from './client/index.js';
