@@ -2,7 +2,10 @@ import { type Static, Type } from 'typebox';
 import { defineKind } from '../kind.js';
 import { Name, statusShape } from '../shape.js';
 
-/** What a quota bounds. `ram` counts GiB, as instance SKUs do; `storageGB` the sizes of block storages in GB (10⁹ bytes). */
+/**
+ * What a quota bounds. `ram` counts GiB, as instance SKUs do; `storageGB` the sizes of block storages in GB (10⁹ bytes). `snapshotGB` and `backupGB`
+ * count the sizes that their block storages had then: the most that they may take, known before they are made.
+ */
 export const quotaUnits = [
   'instances',
   'vCPU',
@@ -10,7 +13,9 @@ export const quotaUnits = [
   'blockStorages',
   'storageGB',
   'snapshots',
+  'snapshotGB',
   'backups',
+  'backupGB',
   'networks',
   'nics',
   'publicIps',
@@ -25,7 +30,9 @@ const amounts = {
   blockStorages: Amount,
   storageGB: Amount,
   snapshots: Amount,
+  snapshotGB: Amount,
   backups: Amount,
+  backupGB: Amount,
   networks: Amount,
   nics: Amount,
   publicIps: Amount,

@@ -1,5 +1,6 @@
 import {
   addressFromReference,
+  type BackupSpec,
   type BlockStorageSpec,
   backup,
   blockStorage,
@@ -10,6 +11,7 @@ import {
   nic,
   publicIp,
   type QuotaUnit,
+  type Reference,
   snapshot,
 } from '@virt8ra/contract';
 import type { Static } from 'typebox';
@@ -19,26 +21,66 @@ import type { StoredResource } from '../resources/stored-resource.js';
 export type Amounts = Readonly<Partial<Record<QuotaUnit, number>>>;
 
 const single: Readonly<Record<string, Amounts>> = {
-  [snapshot.kind]: { snapshots: 1 },
-  [backup.kind]: { backups: 1 },
   [network.kind]: { networks: 1 },
   [nic.kind]: { nics: 1 },
   [publicIp.kind]: { publicIps: 1 },
 };
 
-export const countedKinds: readonly string[] = [instance.kind, blockStorage.kind, ...Object.keys(single)];
+/** Of a kind that counts: a unit that each of it has, by which it is seen that one was never counted so. */
+export const countedKinds: Readonly<Record<string, QuotaUnit>> = {
+  [instance.kind]: 'instances',
+  [blockStorage.kind]: 'blockStorages',
+  [snapshot.kind]: 'snapshotGB',
+  [backup.kind]: 'backupGB',
+  [network.kind]: 'networks',
+  [nic.kind]: 'nics',
+  [publicIp.kind]: 'publicIps',
+};
 
 /** What a resource counts for, as its owner wants it; undefined: it counts for nothing. */
 export async function amountsOf(reader: Pick<StoreReader, 'get'>, resource: StoredResource): Promise<Amounts | undefined> {
-  if (resource.kind === blockStorage.kind) return { blockStorages: 1, storageGB: (resource.spec as BlockStorageSpec).sizeGB };
-  if (resource.kind !== instance.kind) return single[resource.kind];
-  const { skuRef } = resource.spec as InstanceSpec;
-  const sku =
-    skuRef === undefined
-      ? undefined
-      : await reader.get<Static<typeof instanceSku.spec>>(
-          instanceSku,
-          addressFromReference(instanceSku, skuRef, resource.address, '/spec/skuRef'),
-        );
-  return { instances: 1, ...(sku === undefined ? {} : { vCPU: sku.spec.vCPU, ram: sku.spec.ram }) };
+  switch (resource.kind) {
+    case blockStorage.kind:
+      return { blockStorages: 1, storageGB: (resource.spec as BlockStorageSpec).sizeGB };
+    case snapshot.kind:
+      return { snapshots: 1, snapshotGB: await keptGB(reader, resource) };
+    case backup.kind:
+      return { backups: 1, backupGB: await keptGB(reader, resource) };
+    case instance.kind:
+      return { instances: 1, ...(await amountsOfSku(reader, resource)) };
+    default:
+      return single[resource.kind];
+  }
+}
+
+async function amountsOfSku(reader: Pick<StoreReader, 'get'>, { spec, address }: StoredResource): Promise<Amounts> {
+  const { skuRef } = spec as Partial<InstanceSpec>;
+  if (skuRef === undefined) return {};
+  const sku = await reader.get<Static<typeof instanceSku.spec>>(
+    instanceSku,
+    addressFromReference(instanceSku, skuRef, address, '/spec/skuRef'),
+  );
+  return sku === undefined ? {} : { vCPU: sku.spec.vCPU, ram: sku.spec.ram };
+}
+
+/** The most that a snapshot or backup may take: by what was seen of its block storages, or else by what they are now. */
+async function keptGB(reader: Pick<StoreReader, 'get'>, { spec, status, address }: StoredResource): Promise<number> {
+  const { volumes } = status as { readonly volumes?: readonly { readonly sizeBytes: number }[] };
+  if (volumes !== undefined) return Math.ceil(volumes.reduce((sum, { sizeBytes }) => sum + sizeBytes, 0) / 1e9);
+  const sizes = (await devicesOf(reader, spec as BackupSpec, address)).map(async ({ reference, from }) => {
+    const found = await reader.get<BlockStorageSpec>(blockStorage, addressFromReference(blockStorage, reference, from, '/spec'));
+    return found?.spec.sizeGB ?? 0;
+  });
+  return (await Promise.all(sizes)).reduce((sum, sizeGB) => sum + sizeGB, 0);
+}
+
+async function devicesOf(
+  reader: Pick<StoreReader, 'get'>,
+  spec: BackupSpec,
+  address: StoredResource['address'],
+): Promise<readonly { readonly reference: Reference; readonly from: StoredResource['address'] }[]> {
+  if ('blockStorageRef' in spec) return [{ reference: spec.blockStorageRef, from: address }];
+  const found = await reader.get<InstanceSpec>(instance, addressFromReference(instance, spec.instanceRef, address, '/spec/instanceRef'));
+  if (found === undefined) return [];
+  return [found.spec.bootVolume, ...(found.spec.dataVolumes ?? [])].map(({ deviceRef }) => ({ reference: deviceRef, from: found.address }));
 }

@@ -16,9 +16,10 @@ const forgottenMost = 10_000;
  */
 export async function mendQuotaUse(pool: Pool, store: Store, log: Log): Promise<number> {
   const { rows: uncounted } = await pool.query<{ uid: Id<'resource'> }>(
-    `select uid from resource where kind = any($1) and workspace is not null and not exists (select 1 from quota_hold where quota_hold.uid = resource.uid)
-     limit ${uncountedMost}`,
-    [countedKinds],
+    `select uid from resource join unnest($1::text[], $2::text[]) as counted (kind, unit) using (kind)
+      where workspace is not null and not exists (select 1 from quota_hold where quota_hold.uid = resource.uid and quota_hold.unit = counted.unit)
+      limit ${uncountedMost}`,
+    [Object.keys(countedKinds), Object.values(countedKinds)],
   );
   for (const { uid } of uncounted)
     await store.transaction(async (tx) => {

@@ -1,4 +1,4 @@
-import { blockStorage, instance, instanceSku, type Kind, network, publicIp, quota, workspace } from '@virt8ra/contract';
+import { backup, blockStorage, instance, instanceSku, type Kind, network, publicIp, quota, snapshot, workspace } from '@virt8ra/contract';
 import { createRecordedLog, startTestPostgres, type TestPostgres } from '@virt8ra/engine/testing';
 import type { Pool } from 'pg';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
@@ -25,10 +25,9 @@ beforeAll(async () => {
   pool.options.max = 40;
   store = createStore({ pool, queue: { nudge: async () => undefined }, onPut: countQuota });
   const record = (kind: Kind): KindBehaviour => ({ kind }) as unknown as KindBehaviour;
-  behaviours = new Map([workspace, instanceSku, instance, blockStorage, network, publicIp].map((kind) => [kind.kind, record(kind)])).set(
-    quota.kind,
-    createQuotaBehaviour(pool) as KindBehaviour,
-  );
+  behaviours = new Map(
+    [workspace, instanceSku, instance, blockStorage, snapshot, backup, network, publicIp].map((kind) => [kind.kind, record(kind)]),
+  ).set(quota.kind, createQuotaBehaviour(pool) as KindBehaviour);
 }, 60_000);
 afterAll(async () => await postgres?.stop());
 beforeEach(async () => {
@@ -152,6 +151,48 @@ describe('quotas', () => {
       await blocker.query('rollback');
       blocker.release();
     }
+  });
+
+  it('count what snapshots and backups may take at most, by the sizes that their block storages had', async () => {
+    const log = createRecordedLog();
+    const within = (name: string) => ({ ...prod, name });
+    await putQuota('all', { snapshotGB: 25, backupGB: 45, backups: 9 });
+    await put(blockStorage, within('d'), { sizeGB: 10, skuRef: 'skus/x' });
+    await put(blockStorage, within('e'), { sizeGB: 20, skuRef: 'skus/x' });
+    const spec = {
+      zone: 'any',
+      skuRef: 'skus/small',
+      bootVolume: { deviceRef: 'block-storages/d' },
+      dataVolumes: [{ deviceRef: { resource: 'block-storages/e' } }],
+    };
+    await put(instance, within('i'), spec);
+    await put(backup, within('whole'), { instanceRef: 'instances/i' });
+    await put(snapshot, within('one'), { blockStorageRef: 'block-storages/e' });
+    expect(await usedBy('all')).toEqual({ snapshotGB: 20, backupGB: 30, backups: 1 });
+    await expect(put(backup, within('second'), { blockStorageRef: 'block-storages/e' })).rejects.toMatchObject({
+      facts: { unit: 'backupGB', limit: 45, used: 30, asked: 20 },
+      message: expect.stringContaining('may have 45 GB of backups'),
+    });
+    await expect(put(snapshot, within('two'), { instanceRef: 'instances/i' })).rejects.toMatchObject({
+      facts: { unit: 'snapshotGB', asked: 30 },
+    });
+    await put(backup, within('third'), { blockStorageRef: 'block-storages/d' });
+    // What was kept does not grow with its block storage, and was counted by number only before.
+    await put(blockStorage, within('d'), { sizeGB: 40, skuRef: 'skus/x' });
+    expect(await usedBy('all')).toMatchObject({ backupGB: 40 });
+    await store.transaction(async (tx) => {
+      const found = await tx.lockAt(backup, within('third'));
+      if (found !== undefined)
+        await tx.setStatus(
+          found.uid,
+          { volumes: [{ blockStorageRef: 'block-storages/d', sizeBytes: 10_000_000_000 }] },
+          { state: 'active' },
+        );
+    });
+    await pool.query(`delete from quota_hold where unit = 'backupGB'`);
+    expect(await usedBy('all')).toMatchObject({ backupGB: 0, backups: 2 });
+    await mendQuotaUse(pool, store, log);
+    expect(await usedBy('all')).toEqual({ snapshotGB: 20, backupGB: 70, backups: 2 });
   });
 
   it('are the operator’s to set', async () => {
