@@ -5076,6 +5076,7 @@ export interface components {
             };
             spec: {
                 limits: {
+                    backupGB?: number;
                     backups?: number;
                     blockStorages?: number;
                     instances?: number;
@@ -5083,6 +5084,7 @@ export interface components {
                     nics?: number;
                     publicIps?: number;
                     ram?: number;
+                    snapshotGB?: number;
                     snapshots?: number;
                     storageGB?: number;
                     vCPU?: number;
@@ -5101,6 +5103,7 @@ export interface components {
                 /** @enum {unknown} */
                 state?: "pending" | "creating" | "active" | "updating" | "deleting" | "error";
                 used?: {
+                    backupGB?: number;
                     backups?: number;
                     blockStorages?: number;
                     instances?: number;
@@ -5108,6 +5111,7 @@ export interface components {
                     nics?: number;
                     publicIps?: number;
                     ram?: number;
+                    snapshotGB?: number;
                     snapshots?: number;
                     storageGB?: number;
                     vCPU?: number;
