@@ -55,7 +55,7 @@ export function addAccess(app: FastifyInstance, { pool, kinds, region, staleMs }
     // Most tokens are allowed by a role of their own, which needs no look at the database.
     const own = grants.ofToken(subject);
     const early = own.length === 0 ? undefined : ask(own);
-    return early !== undefined && early.names === undefined ? early : ask(await grants.of(subject, tenant));
+    return early !== undefined && early.names === undefined ? early : ask(await grants.of(subject, tenant, question));
   };
 
   const routes: { method: string; path: string }[] = [];

@@ -11,7 +11,7 @@ import {
   workspace,
 } from '@virt8ra/contract';
 import { describe, expect, it } from 'vitest';
-import { compilePermission, namesToList, permits, type Question, type Sight } from './decide.js';
+import { compilePermission, grantsAbout, namesToList, permits, type Question, type Sight } from './decide.js';
 import { systemRoles } from './system-roles.js';
 
 const region = 'eu';
@@ -109,6 +109,29 @@ describe('what a permission allows', () => {
 
     expect(permits(sight([]), on(role, 'get', 'x'))).toBe(true);
     expect(permits(sight([region]), on(role, 'get', 'x'))).toBe(false);
+  });
+
+  it('decides the same by what of many grants is about a question', () => {
+    const each = (provider: string, verb: readonly string[], workspaces: readonly string[]) =>
+      sightOf([{ provider, resources: ['*'], verb: [...verb] }], [{ workspaces: [...workspaces] }]).grants;
+    const grants = ['seca.compute', 'seca.storage', 'seca.network'].flatMap((provider) => [
+      ...each(provider, ['get', 'LIST'], ['prod']),
+      ...each(provider, ['post.start', 'put'], ['test']),
+      ...each(provider, ['post'], ['prod', 'test']),
+    ]);
+    const questions = [image, instance, subnet].flatMap((kind) =>
+      [...verbs, 'list'].flatMap((verb) => [on(kind, verb, 'x'), on(kind, verb, 'x', { workspace: 'test' })]),
+    );
+    const whole = questions.map((question) => permits({ grants, within: undefined, region }, question));
+    expect(questions.map((question) => permits({ grants: grantsAbout(grants, question), within: undefined, region }, question))).toEqual(
+      whole,
+    );
+    expect(new Set(whole)).toEqual(new Set([true, false]));
+    const listing = questions.map((question) => ({ ...question, verb: 'list' }));
+    expect(listing.map((question) => namesToList({ grants: grantsAbout(grants, question), within: undefined, region }, question))).toEqual(
+      listing.map((question) => namesToList({ grants, within: undefined, region }, question)),
+    );
+    expect(grantsAbout(grants, on(instance, 'get'))).toHaveLength(1);
   });
 
   it('takes grants apart: neither scopes nor permissions of one serve another', () => {

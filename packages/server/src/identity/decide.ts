@@ -40,6 +40,14 @@ export function compilePermission({ provider, resources, verb }: Permission): Co
   };
 }
 
+/** What of grants can have to do with a question, so that of many the few that matter are looked at. */
+export function grantsAbout(grants: readonly Grant[], question: Pick<Question, 'kind' | 'verb'>): readonly Grant[] {
+  return grants.flatMap(({ scopes, permissions }) => {
+    const own = permissions.filter((permission) => isAbout(permission, question));
+    return own.length === 0 ? [] : [{ scopes, permissions: own }];
+  });
+}
+
 /** Whether one resource, or listing all of a collection, is allowed. */
 export function permits({ grants, within, region }: Sight, question: Question): boolean {
   if (within !== undefined && !covers(within, question, region)) return false;
@@ -98,7 +106,7 @@ function holds(dimension: readonly string[] | undefined, value: string | undefin
   return dimension === undefined || dimension.length === 0 || (value !== undefined && dimension.includes(value));
 }
 
-function isAbout({ provider, verbs }: CompiledPermission, { kind, verb }: Question): boolean {
+function isAbout({ provider, verbs }: CompiledPermission, { kind, verb }: Pick<Question, 'kind' | 'verb'>): boolean {
   return provider === kind.provider && (verbs.has(verb) || (verb.startsWith('post.') && verbs.has('post')));
 }
 

@@ -1,15 +1,15 @@
 import { anySubject, type Kind, type RoleAssignmentSpec, type RoleSpec, role, roleAssignment } from '@virt8ra/contract';
 import type { Pool } from 'pg';
 import type { Subject } from '../kinds/behaviour.js';
-import { type CompiledPermission, compilePermission, type Grant } from './decide.js';
+import { type CompiledPermission, compilePermission, type Grant, grantsAbout, type Question } from './decide.js';
 import { systemRoles } from './system-roles.js';
 
 /** What role assignments and tokens give to subjects. */
 export interface Grants {
   /** What the subject's token gives by system roles: known without asking. */
   ofToken(subject: Subject): readonly Grant[];
-  /** All that the subject has in a tenant, never older than the bound. */
-  of(subject: Subject, tenant: string): Promise<readonly Grant[]>;
+  /** All that the subject has in a tenant, never older than the bound; with `about`, what of it may matter for that. */
+  of(subject: Subject, tenant: string, about?: Pick<Question, 'kind' | 'verb'>): Promise<readonly Grant[]>;
   /** Reads anew at the next question: roles of the tenant have been changed here. */
   forget(tenant: string): void;
 }
@@ -26,6 +26,8 @@ export interface GrantsOptions {
 interface Entry {
   readonly readAt: number;
   readonly grants: Promise<readonly Grant[]>;
+  /** By kind and verb; gone with the entry. */
+  readonly about: Map<string, readonly Grant[]>;
 }
 
 interface Row {
@@ -73,6 +75,15 @@ export function createGrants({ pool, kinds, staleMs = 1000, now = () => performa
     return roles.length === 0 ? assigned : [{ scopes: [{}], permissions: permissionsOf(roles) }, ...assigned];
   }
 
+  async function narrowed({ grants, about }: Entry, question: Pick<Question, 'kind' | 'verb'> | undefined): Promise<readonly Grant[]> {
+    const all = await grants;
+    if (question === undefined) return all;
+    const key = `${question.kind.kind} ${question.verb}`;
+    const few = about.get(key) ?? grantsAbout(all, question);
+    about.set(key, few);
+    return few;
+  }
+
   return {
     ofToken({ roles }) {
       if (roles === undefined || roles.length === 0) return [];
@@ -82,16 +93,16 @@ export function createGrants({ pool, kinds, staleMs = 1000, now = () => performa
       ofTokens.set(roles, grants);
       return grants;
     },
-    async of(subject, tenant) {
+    async of(subject, tenant, about) {
       const subjects = tenants.get(tenant) ?? new Map<string, Entry>();
       tenants.set(tenant, subjects);
       const { name, subs, roles } = subject;
       // No name is a list, so that the short key is nobody else's.
-      const key = subs === undefined && roles === undefined ? name : JSON.stringify([name, subs, roles]);
+      const key = subs === undefined && (roles === undefined || roles.length === 0) ? name : JSON.stringify([name, subs, roles]);
       const known = subjects.get(key);
       // Counted from before it was read: what was changed since then may not be in it.
-      if (known !== undefined && now() - known.readAt < staleMs) return await known.grants;
-      const entry = { readAt: now(), grants: read(subject, tenant) };
+      if (known !== undefined && now() - known.readAt < staleMs) return await narrowed(known, about);
+      const entry: Entry = { readAt: now(), grants: read(subject, tenant), about: new Map() };
       subjects.delete(key);
       subjects.set(key, entry);
       entry.grants.catch(() => {
@@ -101,7 +112,7 @@ export function createGrants({ pool, kinds, staleMs = 1000, now = () => performa
         if (subjects.size <= mostSubjects) break;
         subjects.delete(oldest);
       }
-      return await entry.grants;
+      return await narrowed(entry, about);
     },
     forget(tenant) {
       tenants.delete(tenant);
