@@ -8,6 +8,7 @@ import { inTransaction, type Log } from '@virt8ra/engine';
 import type { Pool, PoolClient } from 'pg';
 import { createNotifications } from '../database/notifications.js';
 import { errorCode } from '../files/atomic-file.js';
+import { askedTogether } from '../resources/asked-together.js';
 import { type AccessTarget, createForwarder, type Forwarder } from './forwarder.js';
 import { accessChannel, tellChanged } from './moved.js';
 
@@ -64,6 +65,20 @@ export function createAccessEndpoints(options: AccessEndpointsOptions): AccessEn
   const open = new Map<number, Open>();
   let connections = 0;
   let stopped = false;
+  const addressesOf = askedTogether<readonly string[], ReadonlyMap<string, readonly AccessAddress[]>>(async (asks) => {
+    const { rows } = await pool.query<Row>('select listen_port, instance, port from access.endpoint where instance = any($1)', [
+      asks.flat(),
+    ]);
+    const byInstance = new Map<string, Row[]>();
+    for (const row of rows) byInstance.set(row.instance, [...(byInstance.get(row.instance) ?? []), row]);
+    return asks.map((instances) => {
+      const own = instances.flatMap((instance) => {
+        const found = byInstance.get(instance);
+        return found === undefined ? [] : [[instance, addressesFromRows(found)] as const];
+      });
+      return new Map(own);
+    });
+  });
   let timer: NodeJS.Timeout | undefined;
   // Opening and closing go one after the other: a port is never opened twice.
   let tail: Promise<void> = Promise.resolve();
@@ -206,12 +221,7 @@ export function createAccessEndpoints(options: AccessEndpointsOptions): AccessEn
     remove: async (instance) => {
       await alone(async () => await ensure(instance, []));
     },
-    async addressesOf(instances) {
-      const rows = await pool.query<Row>('select listen_port, instance, port from access.endpoint where instance = any($1)', [instances]);
-      const byInstance = new Map<string, Row[]>();
-      for (const row of rows.rows) byInstance.set(row.instance, [...(byInstance.get(row.instance) ?? []), row]);
-      return new Map([...byInstance].map(([instance, own]) => [instance, addressesFromRows(own)]));
-    },
+    addressesOf: async (instances) => await addressesOf(instances),
     async start() {
       await notifications.start();
       await alone(review);

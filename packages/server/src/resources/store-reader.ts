@@ -88,6 +88,21 @@ export function createStoreReader(on: Pool | PoolClient, asking: Asking = askedA
     return asks.map((uid) => answers.get(uid) ?? []);
   });
 
+  const statusOfReferred = asking<readonly [uid: Id<'resource'>, member: string], ReadonlyMap<string, unknown>>(async (asks) => {
+    const { rows } = await on.query<Asked & { pointer: string; value: unknown }>({
+      name: 'status-of-referred',
+      text: `select position, given.pointer, referred.value
+        from unnest($1::text[], $2::text[]) with ordinality as asked (uid, member, position)
+        cross join lateral (select pointer, target_uid from resource_reference where uid = asked.uid offset 0) as given
+        cross join lateral (select status -> asked.member as value from resource where uid = given.target_uid offset 0) as referred
+        where referred.value is not null`,
+      values: [asks.map(([uid]) => uid), asks.map(([, member]) => member)],
+    });
+    const answers = asks.map(() => new Map<string, unknown>());
+    for (const { position, pointer, value } of rows) answers[Number(position) - 1]?.set(pointer, value);
+    return answers;
+  });
+
   const driverOf = async (kind: Kind, range: ParentRange, query: ListQuery): Promise<LabelTerm | undefined> => {
     const terms = walkableTerms(range, query);
     if (terms.length < 2) return terms[0];
@@ -133,6 +148,7 @@ export function createStoreReader(on: Pool | PoolClient, asking: Asking = askedA
       return (await usersOf([uid, kind?.kind ?? null])).map((row) => resourceFromRow(row));
     },
     referencesOf: async (uid) => await referencesOf(uid),
+    statusOfReferred: async (uid, member) => await statusOfReferred([uid, member]),
     ledger: createLedgerReader(on),
     async progressOf(uid) {
       const { rows } = await on.query<{ body: Progress }>('select body from progress where resource_uid = $1', [uid]);

@@ -19,6 +19,8 @@ export interface StoreReader {
   usersOf(uid: Id<'resource'>, kind?: Kind): Promise<readonly StoredResource[]>;
   /** Stored references of a resource, by pointer. */
   referencesOf(uid: Id<'resource'>): Promise<readonly { readonly pointer: string; readonly uid: Id<'resource'> }[]>;
+  /** A member of the status of what a resource refers to, by pointer of the reference; without those that have none. */
+  statusOfReferred(uid: Id<'resource'>, member: string): Promise<ReadonlyMap<string, unknown>>;
   readonly ledger: LedgerReader;
   progressOf(uid: Id<'resource'>): Promise<Progress | undefined>;
 }

@@ -60,13 +60,11 @@ export function createInstanceBehaviour(context: InstanceContext): KindBehaviour
     },
     reconcile: async (resource) => await reconcileInstance(context, resource),
     async present(reader, resources) {
-      const access = await context.access.addressesOf(resources.map(({ uid }) => uid));
-      return await Promise.all(
-        resources.map(async (resource) => ({
-          addresses: await addressesOfInstance(reader, resource),
-          access: [...(access.get(resource.uid) ?? [])],
-        })),
-      );
+      const [access, addresses] = await Promise.all([
+        context.access.addressesOf(resources.map(({ uid }) => uid)),
+        Promise.all(resources.map(async (resource) => await addressesOfInstance(reader, resource))),
+      ]);
+      return resources.map(({ uid }, index) => ({ addresses: [...(addresses[index] ?? [])], access: [...(access.get(uid) ?? [])] }));
     },
   };
 }

@@ -1,14 +1,4 @@
-import {
-  type BlockStorageSpec,
-  blockStorage,
-  type Id,
-  type InstanceSpec,
-  image,
-  instanceSku,
-  type NicSpec,
-  nic,
-  Problem,
-} from '@virt8ra/contract';
+import { type BlockStorageSpec, blockStorage, type Id, type InstanceSpec, image, instanceSku, nic, Problem } from '@virt8ra/contract';
 import type { Static } from 'typebox';
 import type { StoreReader } from '../../resources/store.js';
 import type { StoredResource } from '../../resources/stored-resource.js';
@@ -61,11 +51,10 @@ export async function partsOfInstance(reader: StoreReader, resource: StoredResou
  * Addresses of the NICs an instance names, the primary one's first. Of an instance that was deleted since it was read, those that are still
  * there: what is shown of it must not fail because it is going.
  */
-export async function addressesOfInstance(reader: StoreReader, { uid, spec }: StoredResource<InstanceSpec>): Promise<string[]> {
-  const references = new Map((await reader.referencesOf(uid)).map((reference) => [reference.pointer, reference.uid]));
+export async function addressesOfInstance(reader: StoreReader, { uid, spec }: StoredResource<InstanceSpec>): Promise<readonly string[]> {
   const pointers = ['/spec/primaryNicRef', ...(spec.additionalNicRefs ?? []).map((_, index) => `/spec/additionalNicRefs/${index}`)];
-  const nics = await reader.getManyByUid<NicSpec, NicStatus>(pointers.flatMap((pointer) => references.get(pointer) ?? []));
-  return nics.flatMap(({ status }) => status.addresses ?? []);
+  const addresses = await reader.statusOfReferred(uid, 'addresses');
+  return pointers.flatMap((pointer) => (addresses.get(pointer) ?? []) as NonNullable<NicStatus['addresses']>);
 }
 
 /** The kinds an instance's references name, by pointer. */
