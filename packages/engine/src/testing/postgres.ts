@@ -89,7 +89,8 @@ function connectCluster(binaries: PostgresBinaries, home: string, server: ChildP
   const base: PoolConfig = { host: home, user: 'postgres' };
   const pools: Pool[] = [];
   const connect = (config: PoolConfig): Pool => {
-    const pool = new Pool(config);
+    // As the server's own pool is.
+    const pool = new Pool({ ...config, pipeline: true });
     // Idle connections break when the cluster stops; that is no fault of the test.
     pool.on('error', () => undefined);
     pools.push(pool);
