@@ -1,9 +1,10 @@
-import { addressFromReference, Problem } from '@virt8ra/contract';
+import { addressFromReference, type Kind, Problem } from '@virt8ra/contract';
 import type { FastifyInstance } from 'fastify';
+import type { Question } from '../identity/decide.js';
 import type { KindBehaviour, Subject } from '../kinds/behaviour.js';
 import type { FeedEntry } from '../resources/feed.js';
 import type { FeedHub, Watcher } from '../resources/feed-hub.js';
-import { type FeedPosition, positionFromText } from '../resources/feed-position.js';
+import { type FeedPosition, positionFromText, textFromPosition } from '../resources/feed-position.js';
 import { matchesSelector, parseSelector } from '../resources/label-selector.js';
 import { type Access, anyTenant } from './access.js';
 import { createEventStream, type EventStream, type FrameOf } from './event-stream.js';
@@ -46,6 +47,16 @@ export function addEventRoutes(app: FastifyInstance, options: EventRoutesOptions
   const memory = createStreamMemory(bufferBytes, options.totalBytes ?? 64 * 1024 * 1024);
   const frameOf = createFrameMaker(options);
   const streams = new Set<EventStream>();
+  /** What is asked about an entry for each of its watchers, kept while the entry is. */
+  const questions = new WeakMap<FeedEntry, Omit<Question, 'verb'>>();
+  const questionOf = (kind: Kind, entry: FeedEntry): Omit<Question, 'verb'> => {
+    const known = questions.get(entry);
+    if (known !== undefined) return known;
+    const { name, ...place } = addressFromReference(kind, entry.ref, {}, 'ref');
+    const question = { kind, place, name };
+    questions.set(entry, question);
+    return question;
+  };
 
   app.get<Query>('/providers/virt8ra.events/v1beta1/tenants/:tenant/events', { config: { access: 'caller' } }, async (request, reply) => {
     const subject = subjectOf(request);
@@ -55,8 +66,7 @@ export function addEventRoutes(app: FastifyInstance, options: EventRoutesOptions
       const kind = behaviours.get(entry.kind)?.kind;
       if (kind === undefined || !asked(entry)) return false;
       if (entry.tenant === undefined) return true;
-      const { name, ...place } = addressFromReference(kind, entry.ref, {}, 'ref');
-      return await access.maySee(subject, { kind, place, name });
+      return await access.maySee(subject, questionOf(kind, entry));
     };
     const since = sinceOf(request.query['since'], request.headers['last-event-id']);
     // Nothing of a stream without an end is its length.
@@ -147,8 +157,8 @@ function sinceOf(parameter: unknown, header: string | string[] | undefined): Fee
 
 /** Frames are kept while their entry is: all watchers of an entry share one. */
 function createFrameMaker({ behaviours, present }: EventRoutesOptions): FrameOf {
-  const frames = new WeakMap<FeedEntry, Promise<string | undefined>>();
-  const make = async (entry: FeedEntry): Promise<string | undefined> => {
+  const frames = new WeakMap<FeedEntry, Promise<Buffer | undefined>>();
+  const make = async (entry: FeedEntry): Promise<Buffer | undefined> => {
     const behaviour = behaviours.get(entry.kind);
     if (behaviour === undefined) return undefined;
     // Facts computed at read time would be asked of what is gone.
@@ -156,7 +166,7 @@ function createFrameMaker({ behaviours, present }: EventRoutesOptions): FrameOf 
     const [resource] = entry.resource === undefined ? [] : await present(shown, [entry.resource], 'GET');
     const { type, kind, ref, progress } = entry;
     const told = { type, kind, ref, ...(resource === undefined ? {} : { resource }), ...(progress === undefined ? {} : { progress }) };
-    return `event: ${type}\ndata: ${JSON.stringify(told)}\n\n`;
+    return Buffer.from(`id: ${textFromPosition(entry.position)}\nevent: ${type}\ndata: ${JSON.stringify(told)}\n\n`);
   };
   return (entry) => {
     const made = frames.get(entry) ?? make(entry);

@@ -4,8 +4,8 @@ import type { Watcher } from '../resources/feed-hub.js';
 import { type FeedPosition, textFromPosition } from '../resources/feed-position.js';
 import type { StreamMemory } from './stream-memory.js';
 
-/** An entry as text/event-stream, without its id; undefined when nothing of it is to be shown. Made once, however many watch. */
-export type FrameOf = (entry: FeedEntry) => Promise<string | undefined>;
+/** An entry as text/event-stream, with its id; undefined when nothing of it is to be shown. Made once, however many watch. */
+export type FrameOf = (entry: FeedEntry) => Promise<Buffer | undefined>;
 
 export interface EventStreamOptions {
   readonly response: ServerResponse;
@@ -56,7 +56,7 @@ export function createEventStream({ response, wants, frameOf, memory }: EventStr
       if (ended || response.destroyed) return;
       reached = entry.position;
       if (frame === undefined) continue;
-      memory.write(response, `id: ${textFromPosition(reached)}\n${frame}`);
+      memory.write(response, frame);
       told = reached;
     }
   }

@@ -6,7 +6,7 @@ export interface StreamMemory {
   readonly waitingBytes: number;
   /** Whether this one must not be given more: it has its own bound, or, where all have theirs together, more than its share. */
   isTooMuch(response: ServerResponse): boolean;
-  write(response: ServerResponse, text: string): void;
+  write(response: ServerResponse, frame: Buffer): void;
 }
 
 export function createStreamMemory(eachBytes: number, totalBytes: number): StreamMemory {
@@ -28,8 +28,8 @@ export function createStreamMemory(eachBytes: number, totalBytes: number): Strea
       const held = waiting.get(response) ?? 0;
       return held > eachBytes || (total > totalBytes && held >= totalBytes / waiting.size);
     },
-    write(response, text) {
-      const bytes = Buffer.byteLength(text);
+    write(response, frame) {
+      const bytes = frame.length;
       if (!waiting.has(response)) {
         waiting.set(response, 0);
         // What it held goes with it, whether it was told of each or not.
@@ -40,7 +40,7 @@ export function createStreamMemory(eachBytes: number, totalBytes: number): Strea
       }
       waiting.set(response, (waiting.get(response) ?? 0) + bytes);
       total += bytes;
-      response.write(text, () => give(response, bytes));
+      response.write(frame, () => give(response, bytes));
     },
   };
 }
