@@ -7,8 +7,12 @@ import type { Served } from './served.js';
 /** V8 gives back what the start took at its first collection of an idle process. */
 const settleMs = 25_000;
 
-/** Memory of an agent that is linked and has nothing to do. */
-export async function measureAgent(root: string, folder: string, { client }: Served): Promise<{ readonly idleMiB: number }> {
+/** An agent that is linked and has nothing to do; `measure` answers its memory when it has settled, and ends it. */
+export async function startIdleAgent(
+  root: string,
+  folder: string,
+  { client }: Served,
+): Promise<{ measure(): Promise<{ readonly idleMiB: number }> }> {
   await client.put(provider, { name: 'bench' }, { spec: { displayName: 'Bench', legalSeat: 'ES' } });
   await client.put(account, { name: 'bench' }, { spec: { providerRef: 'providers/bench', driver: 'agent' } });
   await client.put(site, { name: 'bench' }, { spec: { accountRef: 'accounts/bench', country: 'ES', tier: 'edge' } });
@@ -24,9 +28,19 @@ export async function measureAgent(root: string, folder: string, { client }: Ser
       if (performance.now() > deadline) throw new Error(`the agent did not link: ${agent.output().slice(-500)}`);
       await rest(200, undefined);
     }
-    await rest(settleMs, undefined);
-    return { idleMiB: memoryOf(agent.pid)?.nowMiB ?? 0 };
-  } finally {
+  } catch (error) {
     await agent.stop();
+    throw error;
   }
+  const settled = performance.now() + settleMs;
+  return {
+    async measure() {
+      try {
+        await rest(Math.max(0, settled - performance.now()), undefined);
+        return { idleMiB: memoryOf(agent.pid)?.nowMiB ?? 0 };
+      } finally {
+        await agent.stop();
+      }
+    },
+  };
 }

@@ -108,7 +108,7 @@ export async function measureLivePause(root: string, folder: string, { client }:
     await client.put(blockStorage, guest, { spec: { skuRef: 'skus/rd100', sizeGB: 1, sourceImageRef: 'images/guest' } });
     await client.put(instance, guest, {
       extensions: { 'virt8ra.power': 'on' },
-      spec: { zone: 'any', skuRef: 'skus/seca.xs', bootVolume: { deviceRef: 'block-storages/guest' }, primaryNicRef: 'nics/guest' },
+      spec: { zone: hosts[0], skuRef: 'skus/seca.xs', bootVolume: { deviceRef: 'block-storages/guest' }, primaryNicRef: 'nics/guest' },
     });
     await until('the guest runs', async () => (await client.get(instance, guest)).status?.activity?.value === 'running');
     await booted(join(folder, await placeOfGuest(), 'instances', keyOfGuest(await placeOfGuest()), 'guest', 'serial.log'));

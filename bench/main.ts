@@ -4,10 +4,11 @@ import { availableParallelism } from 'node:os';
 import { dirname, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
-import { measureAgent } from './agent-memory.js';
+import { startIdleAgent } from './agent-memory.js';
 import { measureLivePause } from './live-pause.js';
 import { measureGuests } from './many-guests.js';
 import { measureMover } from './mover-speed.js';
+import { judgeNorthbound, measureNorthbound, type NorthboundFigures } from './northbound.js';
 import { measureOverlay } from './overlay-speed.js';
 import { measureScale } from './scale.js';
 import { benchFolder, serve } from './served.js';
@@ -41,6 +42,7 @@ async function orSkipped<Result>(work: () => Promise<Result>): Promise<Result | 
 
 async function main(): Promise<number> {
   const { values } = parseArgs({ options: { quick: { type: 'boolean' }, report: { type: 'string' }, help: { type: 'boolean' } } });
+  const quick = values.quick === true;
   const say = (text: string) => process.stdout.write(`${text}\n`);
   if (values.help === true) {
     process.stdout.write(help);
@@ -55,9 +57,13 @@ async function main(): Promise<number> {
   try {
     say(`machine: ${availableParallelism()} threads, Node ${process.versions.node}, ${new Date().toISOString().slice(0, 10)}`);
     const first = await serve(root, folder.path);
-    const rows = await measureScale(first, values.quick === true ? [1_000, 10_000] : [1_000, 10_000, 100_000], say).finally(
-      first.program.stop,
-    );
+    const sizes = quick ? [1_000, 10_000] : [1_000, 10_000, 100_000];
+    let northbound: NorthboundFigures | Skipped | undefined;
+    const rows = await (async () => {
+      const measured = await measureScale(first, sizes, say);
+      northbound = await orSkipped(async () => await measureNorthbound(first, sizes.at(-1) ?? 0, quick));
+      return measured;
+    })().finally(first.program.stop);
     say(`\nmedian in ms (99th percentile, ratio to the first row)\n${tableOf(rows)}\n`);
     const ratios = ratiosOf(rows);
     const worst = ratios.reduce((a, b) => (b.ratio > a.ratio ? b : a));
@@ -68,17 +74,21 @@ async function main(): Promise<number> {
     const at10k = rows.find(({ resources }) => resources === 10_000)?.serverMiB ?? 0;
     judge(`the server holds ${at10k} MiB at 10,000 resources (at most 200)`, at10k <= 200);
 
+    if (northbound === undefined || 'skipped' in northbound) say(`- load on the API not measured: ${northbound?.skipped}`);
+    else judgeNorthbound(northbound, judge, say);
+
     const second = await serve(root, folder.path);
     const ready = rounded(second.readySeconds);
     judge(`the server is ready on this database after ${ready} s (at most 3)`, ready <= 3);
-    const agent = await orSkipped(async () => await measureAgent(root, folder.path, second));
-    const live = await orSkipped(async () => await measureLivePause(root, folder.path, second, values.quick === true ? 3 : 7)).finally(
-      second.program.stop,
-    );
+    // The idle agent settles while guests are moved: neither minds the other.
+    const idle = await orSkipped(async () => await startIdleAgent(root, folder.path, second));
+    const live = await orSkipped(async () => await measureLivePause(root, folder.path, second, quick ? 3 : 7));
+    const agent = 'skipped' in idle ? idle : await orSkipped(idle.measure);
+    await second.program.stop();
     if ('skipped' in agent) say(`- idle agent not measured: ${agent.skipped}`);
     else judge(`an idle agent holds ${agent.idleMiB} MiB (at most 80)`, agent.idleMiB <= 80);
 
-    const guests = await orSkipped(async () => await measureGuests(say));
+    const guests = await orSkipped(async () => await measureGuests(say, quick));
     if ('skipped' in guests) say(`- many guests not measured: ${guests.skipped}`);
     else {
       judge(`an agent with ${guests.guests} running guests holds ${guests.agentMiB} MiB (at most 120)`, guests.agentMiB <= 120);
@@ -127,6 +137,7 @@ async function main(): Promise<number> {
         threads: availableParallelism(),
         rows,
         ratios,
+        northbound,
         readySeconds: ready,
         agent,
         guests,

@@ -1,10 +1,9 @@
 import { createHash } from 'node:crypto';
-import { readFileSync } from 'node:fs';
 import { freemem } from 'node:os';
 import { AgentProcess, FakeControlPlane, imageVolume, smallInstance, testFolder } from '@virt8ra/agent/testing';
 import { rest } from '@virt8ra/client';
 import { type DesiredFilter, type DesiredNetwork, type DesiredNic, filterText } from '@virt8ra/contract';
-import { memoryOf } from './program.js';
+import { cpuMsOf, memoryOf } from './program.js';
 import { rounded, timingOf } from './timing.js';
 
 export interface GuestsFigures {
@@ -27,8 +26,6 @@ const host = 'bench';
 /** V8 gives back what the start took at its first collection of an idle process. */
 const settleMs = 25_000;
 const watchMs = 30_000;
-const tickMs = 10;
-const changes = 20;
 
 const network: DesiredNetwork = { key: 'n', vni: 9_000_001, mtu: 1400, gateways: ['10.213.0.1/24'] };
 
@@ -56,19 +53,11 @@ function idleGuestImage(): Buffer {
   return image;
 }
 
-/** CPU time of a process, in milliseconds (proc_pid_stat(5): utime, stime, in ticks of 1/100 s). */
-function cpuMsOf(pid: number): number {
-  const fields = readFileSync(`/proc/${pid}/stat`, 'utf8')
-    .replace(/^.*\) /, '')
-    .split(' ');
-  return (Number(fields[11]) + Number(fields[12])) * tickMs;
-}
-
 /**
  * What an agent costs that has guests and nothing to do about them: real QEMU processes, whose guests have booted and sleep. Raises when the
  * machine has no room for them, or they do not all run.
  */
-export async function measureGuests(say: (text: string) => void): Promise<GuestsFigures> {
+export async function measureGuests(say: (text: string) => void, quick: boolean): Promise<GuestsFigures> {
   const needed = guests * (memoryMiB + overheadMiB);
   const free = Math.floor(freemem() / 1024 ** 2);
   if (free < needed) throw new Error(`${guests} guests need ${needed} MiB of memory, and ${free} are free`);
@@ -95,13 +84,14 @@ export async function measureGuests(say: (text: string) => void): Promise<Guests
       300_000,
     );
     say(`${guests} guests ran ${rounded((performance.now() - begin) / 1000)} s after they were wanted`);
-    await rest(settleMs, undefined);
+    await rest(quick ? settleMs / 2 : settleMs, undefined);
     const pid = agent.pid ?? 0;
     const before = cpuMsOf(pid);
     await rest(watchMs, undefined);
     const figures = { guests, agentMiB: memoryOf(pid)?.nowMiB ?? 0, corePercent: rounded(((cpuMsOf(pid) - before) / watchMs) * 100) };
     const cpuBefore = cpuMsOf(pid);
-    const groupMs = filters ? await measureGroup(plane) : undefined;
+    const changes = quick ? 8 : 20;
+    const groupMs = filters ? await measureGroup(plane, changes) : undefined;
     return { ...figures, groupMs, groupCpuMs: filters ? rounded((cpuMsOf(pid) - cpuBefore) / changes) : undefined };
   } catch (error) {
     throw new Error(`${error instanceof Error ? error.message : String(error)}; the agent says: ${agent.log.slice(-500)}`);
@@ -116,7 +106,7 @@ export async function measureGuests(say: (text: string) => void): Promise<Guests
   }
 }
 
-async function measureGroup(plane: FakeControlPlane): Promise<number> {
+async function measureGroup(plane: FakeControlPlane, changes: number): Promise<number> {
   const durations: number[] = [];
   for (let port = 2; port < changes + 2; port += 1) {
     const wanted = group(port);

@@ -1,5 +1,5 @@
 import { spawn } from 'node:child_process';
-import { readFileSync } from 'node:fs';
+import { readdirSync, readFileSync } from 'node:fs';
 
 /** A program of ours as users run it, with what it said so far. */
 export interface Program {
@@ -56,4 +56,16 @@ export function memoryOf(pid: number): { readonly nowMiB: number; readonly mostM
   } catch {
     return undefined;
   }
+}
+
+/** Time that all threads of a process have had on a core, in milliseconds, to the nanosecond where the kernel counts so (proc_pid_schedstat). */
+export function cpuMsOf(pid: number): number {
+  const threads = readdirSync(`/proc/${pid}/task`).map((thread) => {
+    try {
+      return Number(readFileSync(`/proc/${pid}/task/${thread}/schedstat`, 'utf8').split(' ')[0]) / 1e6;
+    } catch {
+      return 0;
+    }
+  });
+  return threads.reduce((sum, each) => sum + each, 0);
 }

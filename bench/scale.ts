@@ -37,7 +37,7 @@ export async function measureScale(served: Served, sizes: readonly number[], tel
   return rows;
 }
 
-function nameOf(index: number): string {
+export function nameOf(index: number): string {
   return `w${String(index).padStart(7, '0')}`;
 }
 

@@ -11,6 +11,8 @@ export interface Served {
   readonly url: string;
   readonly token: string;
   readonly program: Program;
+  /** Its state directory. */
+  readonly state: string;
   readonly readySeconds: number;
 }
 
@@ -31,5 +33,5 @@ export async function serve(root: string, folder: string): Promise<Served> {
   const readySeconds = (performance.now() - begin) / 1000;
   const url = ready[1] ?? '';
   const token = readFileSync(join(state, 'admin-token'), 'utf8').trim();
-  return { client: createClient({ server: url, token, patienceSeconds: 60 }), url, token, program, readySeconds };
+  return { client: createClient({ server: url, token, patienceSeconds: 60 }), url, token, program, state, readySeconds };
 }

@@ -6,4 +6,5 @@ export { type SimulatedAgent, type SimulatedAgentOptions, startSimulatedAgent } 
 export { createSimulatedHosts, type SimulatedHosts } from '../fleet/testing/simulated-hosts.js';
 export { dialSimulatedStream, echoPlace, type SimulatedPlace } from '../fleet/testing/simulated-streams.js';
 export { type Answer, type ControlPlane, startControlPlane } from './control-plane.js';
+export { openStateDatabase } from './state-database.js';
 export { tableCounts } from './table-counts.js';
