@@ -354,7 +354,7 @@ async function assemble(config: AgentConfig, log: Log, unlock: () => Promise<voi
             return move === undefined ? undefined : board.get('transfer', move.id)?.bytes;
           },
         })),
-      namespaces: () => networks.namespaces(),
+      inside: () => networks.devices(),
       transferred: () => board.all('transfer').reduce((sum, { bytes }) => sum + bytes, 0),
       log,
     },

@@ -96,11 +96,9 @@ export class HostRules {
   }
 
   async #look(): Promise<string> {
-    const list = async (table: string) => await runCommand('nft', ['-s', 'list', 'table', 'inet', table]).catch(() => '');
-    return createHash('sha256')
-      .update(await list('virt8ra'))
-      .update(await list(tableName(this.#agent)))
-      .digest('hex');
+    const tables = ['virt8ra', tableName(this.#agent)].map((table) => `nft -s list table inet ${table} 2>/dev/null || true`);
+    const text = await runCommand('sh', ['-c', tables.join('\n')]).catch(() => '');
+    return createHash('sha256').update(text).digest('hex');
   }
 }
 

@@ -1,5 +1,6 @@
 import { createHash } from 'node:crypto';
 import type { DesiredNetwork } from '@virt8ra/contract';
+import type { DeviceLook } from '../samples/counters.js';
 import { canonical } from './address.js';
 import { shaperName, tapAlias } from './interface-name.js';
 import { type Neighbours, seenNeighbours } from './neighbours.js';
@@ -19,6 +20,8 @@ export interface NetworkLook {
   readonly routes: string;
   /** Addresses whose MAC is fixed. */
   readonly neighbours: Neighbours;
+  /** What its devices have let through, as the kernel counted at this look. */
+  readonly devices: DeviceLook | undefined;
   /** Versions that have a way out. */
   readonly egress: readonly ('IPv4' | 'IPv6')[];
 }
@@ -31,6 +34,7 @@ const nothing: NetworkLook = {
   rules: undefined,
   routes: '',
   neighbours: new Map(),
+  devices: undefined,
   egress: [],
 };
 const divider = '---virt8ra---';
@@ -53,10 +57,11 @@ export async function lookAtNetwork(place: NetworkPlace, agent: string): Promise
     `nft -s list table bridge ${table} 2>/dev/null || true`,
     'ip -4 rule show; ip -6 rule show; ip -4 route show table all; ip -6 route show table all',
     `ip -j neigh show dev ${place.bridge} nud permanent 2>/dev/null || true`,
+    'cat /proc/net/dev',
   ];
   const text = await runInside(place.namespace, 'sh', ['-euc', parts.join(`\necho; echo ${divider}\n`)]).catch(() => undefined);
   if (text === undefined) return nothing;
-  const [addresses = '', qdiscs = '', inet = '', bridging = '', routing = '', neighbours = ''] = text.split(`${divider}\n`);
+  const [addresses = '', qdiscs = '', inet = '', bridging = '', routing = '', neighbours = '', counted = ''] = text.split(`${divider}\n`);
   const devices = JSON.parse(addresses) as Device[];
   const rates = ratesOf(JSON.parse(qdiscs.trim() || '[]') as Qdisc[]);
   const bridge = devices.find(({ ifname }) => ifname === place.bridge);
@@ -67,6 +72,7 @@ export async function lookAtNetwork(place: NetworkPlace, agent: string): Promise
     .filter((line) => /^\d+:/.test(line) || / table \d+/.test(line));
   return {
     there: true,
+    devices: { at: performance.now(), devices: counted },
     bridge:
       bridge === undefined
         ? undefined

@@ -63,6 +63,11 @@ export class NetworkOnHost {
     this.place = place;
   }
 
+  /** What the kernel had counted of its devices at the last look; undefined before the first. */
+  get devices(): NetworkLook['devices'] {
+    return this.#look?.devices;
+  }
+
   /** Addresses between host and namespace, once it stands. */
   get side(): HostSide | undefined {
     return this.#side;

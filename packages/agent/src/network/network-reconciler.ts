@@ -15,6 +15,7 @@ import type { NextLook } from '../desired/converger.js';
 import { writeJsonAtomic } from '../disk/atomic-file.js';
 import { type Quarantine, readJsonOrQuarantine } from '../disk/quarantine.js';
 import { type HostContext, troubleFrom } from '../host-context.js';
+import type { DeviceLook } from '../samples/counters.js';
 import { Exclusive } from '../system/exclusive.js';
 import { HostRules } from './host-rules.js';
 import { tapName } from './interface-name.js';
@@ -79,6 +80,11 @@ export class NetworkReconciler {
   /** Namespaces that taps of this agent may be in. */
   namespaces(): string[] {
     return Object.values(this.#shares).map(({ namespace }) => namespace);
+  }
+
+  /** What the last look into each network counted of its devices. */
+  devices(): DeviceLook[] {
+    return [...this.#networks.values()].flatMap(({ devices }) => devices ?? []);
   }
 
   /** Makes a NIC's tap anew, which a process of `uid` may open; `plug` connects it. Raises Problem unavailable when its network is not desired. */

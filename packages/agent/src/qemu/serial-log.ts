@@ -1,5 +1,5 @@
 import { fstatSync, ftruncateSync, renameSync } from 'node:fs';
-import type { FileHandle } from 'node:fs/promises';
+import { type FileHandle, lstat } from 'node:fs/promises';
 import { openGuestFile } from '../system/guest-files.js';
 
 /** A serial log is cut when it is longer than this; the cut part stays as `….1` until the next cut. */
@@ -20,6 +20,9 @@ export async function tendSerialLog(
   path: string,
   limitBytes = serialLimitBytes,
 ): Promise<{ readonly bytes: number; readonly dropped: number }> {
+  // A look at the name alone, which is nothing to follow or to open, tells of most that there is nothing to cut.
+  const seen = await lstat(path).catch(() => undefined);
+  if (seen === undefined || (seen.isFile() && seen.nlink === 1 && seen.size <= limitBytes)) return { bytes: seen?.size ?? 0, dropped: 0 };
   const file = await openGuestFile(path, 'r+');
   if (file === undefined) return { bytes: 0, dropped: 0 };
   try {

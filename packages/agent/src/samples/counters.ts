@@ -1,6 +1,5 @@
 import { readdirSync, readFileSync } from 'node:fs';
 import { readdir, readFile } from 'node:fs/promises';
-import { runInside } from '../network/network-place.js';
 
 /** Counters of the kernel, read as they are. All only grow while their owner lives. */
 
@@ -60,12 +59,22 @@ export interface NetCounters {
   readonly outBytes: number;
 }
 
-/** By interface, from one read (/proc/net/dev): of the host's own network namespace, or of one that `ip netns` knows; nothing of one that is gone. */
-export async function netCounters(namespace?: string): Promise<ReadonlyMap<string, NetCounters>> {
+/** What the kernel has counted in one network namespace, as its /proc/net/dev says it. */
+export interface DeviceLook {
+  /** Milliseconds of `performance.now()`. */
+  readonly at: number;
+  readonly devices: string;
+}
+
+/** Of the network namespace of the host itself. */
+export function hostDevices(): string {
+  return readFileSync('/proc/net/dev', 'utf8');
+}
+
+/** By interface, from the text of a /proc/net/dev. */
+export function netCounters(devices: string): ReadonlyMap<string, NetCounters> {
   const counters = new Map<string, NetCounters>();
-  const devices = '/proc/net/dev';
-  const text = namespace === undefined ? await readFile(devices, 'utf8') : await runInside(namespace, 'cat', [devices]).catch(() => '');
-  for (const line of text.split('\n').slice(2)) {
+  for (const line of devices.split('\n').slice(2)) {
     const [name, rest] = line.split(':');
     if (name === undefined || rest === undefined) continue;
     const fields = rest.trim().split(/\s+/).map(Number);

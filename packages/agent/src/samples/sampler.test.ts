@@ -18,7 +18,7 @@ function begin(...command: readonly [string, ...string[]]): number {
   return child.pid ?? 0;
 }
 const nothing = { nics: [], disks: async () => [], memory: async () => undefined, transferred: () => undefined };
-const options = { room: tmpdir(), namespaces: () => [], transferred: () => 0, log: silentLog };
+const options = { room: tmpdir(), inside: () => [], transferred: () => 0, log: silentLog };
 const shape = Compile(AgentMessage);
 
 it('measures a guest that works, one that rests, and the host they are on', async () => {
@@ -70,6 +70,29 @@ it('measures a guest that works, one that rests, and the host they are on', asyn
   expect(later?.diskWritePerSecond).toBeCloseTo((first?.writePerSecond ?? 0) + (second?.writePerSecond ?? 0), 1);
   expect(first?.writePerSecond).toBeGreaterThan(0);
   expect(shape.Check(JSON.parse(JSON.stringify({ type: 'samples', ...samples, guests: [later] })))).toBe(true);
+});
+
+it('counts what passes NICs by the times of the looks at them, and says the same until there is another', async () => {
+  const pid = begin('sleep', '60');
+  const devices = (inBytes: number, outBytes: number) =>
+    `Inter-|   Receive\n face |bytes\n  v8t1: ${inBytes} 0 0 0 0 0 0 0 ${outBytes} 0 0 0 0 0 0 0\n`;
+  const now = performance.now();
+  let seen = { at: now - 20_000, devices: devices(1000, 5000) };
+  const guest = { ...nothing, key: 'g', pid, nics: [{ key: 'n', tap: 'v8t1' }] };
+  const look = createSampler({ ...options, inside: () => [seen], guests: () => [guest] });
+  const nicOf = async () => (await look())?.guests[0]?.nics;
+  await look();
+  await sleep(5);
+  expect(await nicOf()).toBeUndefined();
+  seen = { at: now - 10_000, devices: devices(2000, 25_000) };
+  await sleep(5);
+  // What leaves a tap goes into the guest.
+  expect(await nicOf()).toEqual([{ key: 'n', inPerSecond: 2000, outPerSecond: 100 }]);
+  await sleep(5);
+  expect(await nicOf()).toEqual([{ key: 'n', inPerSecond: 2000, outPerSecond: 100 }]);
+  seen = { at: now - 30_000, devices: devices(9000, 90_000) };
+  await sleep(5);
+  expect(await nicOf()).toBeUndefined();
 });
 
 it('leaves out a guest that ended, and begins anew with one that was started again', async () => {

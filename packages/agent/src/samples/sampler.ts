@@ -6,8 +6,10 @@ import type { GuestMemory } from '../qemu/guest-memory.js';
 import { hostMemory } from '../storage/space.js';
 import {
   type CpuCounters,
+  type DeviceLook,
   type DiskCounters,
   hostCpu,
+  hostDevices,
   hostDisks,
   type NetCounters,
   netCounters,
@@ -27,7 +29,7 @@ export interface GuestDiskCounters extends DiskCounters {
 export interface MeasuredGuest {
   readonly key: string;
   readonly pid: number;
-  /** Its NICs by their interfaces, in the host's own network namespace or one of `namespaces`; none in user-mode networking. */
+  /** Its NICs by their interfaces, in the host's own network namespace or one of `inside`; none in user-mode networking. */
   readonly nics: readonly { readonly key: string; readonly tap: string }[];
   /** What QEMU counts of its disks. Asked rarely: it is an answer of the guest's own process. */
   disks(): Promise<readonly GuestDiskCounters[]>;
@@ -41,8 +43,8 @@ export interface SamplerOptions {
   /** What volumes fill up. */
   readonly room: Filling;
   readonly guests: () => readonly MeasuredGuest[];
-  /** Network namespaces that guests' interfaces may be in, as `ip netns` names them. */
-  readonly namespaces: () => readonly string[];
+  /** The last looks into the network namespaces that guests' interfaces may be in: whoever keeps them looks as often as this does. */
+  readonly inside: () => readonly DeviceLook[];
   /** Payload bytes of all transfers so far. */
   readonly transferred: () => number;
   readonly log: Log;
@@ -50,6 +52,8 @@ export interface SamplerOptions {
   readonly clock?: () => number;
 }
 
+/** What was seen longer ago says nothing of now. */
+const longestLookMs = 25_000;
 /** QEMU is asked for its disks at each so-manieth sample. */
 const disksEvery = 6;
 
@@ -58,12 +62,21 @@ type SlowFigures = Pick<
   'diskReadPerSecond' | 'diskWritePerSecond' | 'disks' | 'guestMemoryUsedBytes' | 'guestMemoryTotalBytes'
 >;
 
+interface TimedCounters extends NetCounters {
+  readonly at: number;
+}
+
+/** Counters of a NIC with what they say of the time before; undefined at the first look. */
+interface NicFigures extends TimedCounters {
+  readonly rates: { readonly inPerSecond: number; readonly outPerSecond: number } | undefined;
+}
+
 interface GuestBefore {
   /** It was looked at once. */
   readonly isNew: boolean;
   readonly pid: number;
   readonly counters: ProcessCounters;
-  readonly net: ReadonlyMap<string, NetCounters>;
+  readonly net: ReadonlyMap<string, NicFigures>;
   readonly transferred: number | undefined;
   readonly disks: { readonly at: number; readonly counters: readonly GuestDiskCounters[] } | undefined;
   /** What is asked for at its turn, as of the last one. */
@@ -80,7 +93,7 @@ interface Before {
 
 /** Measures host and guests from the kernel's counters. One look costs a few reads for each guest, whatever it does. */
 export function createSampler(options: SamplerOptions) {
-  const { guests, namespaces, room, transferred } = options;
+  const { guests, inside, room, transferred } = options;
   const clock = options.clock ?? (() => performance.now());
   const known = new Map<string, GuestBefore>();
   let before: Before | undefined;
@@ -88,14 +101,19 @@ export function createSampler(options: SamplerOptions) {
 
   async function measureGuest(
     guest: MeasuredGuest,
-    net: ReadonlyMap<string, NetCounters>,
+    net: ReadonlyMap<string, TimedCounters>,
     seconds: number,
   ): Promise<GuestSample | undefined> {
     const counters = processCounters(guest.pid);
     if (counters === undefined) return undefined;
     const earlier = known.get(guest.key);
     const last = earlier?.pid === guest.pid ? earlier : undefined;
-    const own = new Map(guest.nics.flatMap(({ key, tap }) => (net.has(tap) ? [[key, net.get(tap) as NetCounters] as const] : [])));
+    const own = new Map(
+      guest.nics.flatMap(({ key, tap }) => {
+        const seen = net.get(tap);
+        return seen === undefined ? [] : [[key, nicFigures(last?.net.get(key), seen)] as const];
+      }),
+    );
     const now = clock();
     // Each guest has its own turn, so that not all are asked at once; a new one is asked twice, to have figures soon.
     const turn = last === undefined || last.isNew || (looks + guest.pid) % disksEvery === 0;
@@ -109,13 +127,7 @@ export function createSampler(options: SamplerOptions) {
     const transferred = guest.transferred();
     known.set(guest.key, { isNew: last === undefined, pid: guest.pid, counters, net: own, transferred, disks, slow });
     if (last === undefined) return undefined;
-    const nics = [...own].flatMap(([key, { inBytes, outBytes }]) => {
-      const before = last.net.get(key);
-      // What leaves a tap goes into the guest.
-      return before === undefined
-        ? []
-        : [{ key, inPerSecond: rate(before.outBytes, outBytes, seconds), outPerSecond: rate(before.inBytes, inBytes, seconds) }];
-    });
+    const nics = [...own].flatMap(([key, { rates }]) => (rates === undefined ? [] : [{ key, ...rates }]));
     const sum = (of: (nic: (typeof nics)[number]) => number): number =>
       rate(
         0,
@@ -138,14 +150,17 @@ export function createSampler(options: SamplerOptions) {
   /** Undefined at the first look: nothing to compare with. */
   return async function look(): Promise<Samples | undefined> {
     looks += 1;
-    const [cpu, disks, net, memory, space] = await Promise.all([hostCpu(), hostDisks(), netCounters(), hostMemory(), lookAt(room)]);
+    const [cpu, disks, memory, space] = await Promise.all([hostCpu(), hostDisks(), hostMemory(), lookAt(room)]);
+    const net = netCounters(hostDevices());
     const now: Before = { at: clock(), cpu, disks, net: outsideOf(net), transferred: transferred() };
     const last = before;
     before = now;
     const seconds = last === undefined ? 0 : (now.at - last.at) / 1000;
     const present = guests();
-    const inside = await Promise.all(namespaces().map(async (namespace) => [...(await netCounters(namespace))]));
-    const everywhere = new Map([...net, ...inside.flat()]);
+    const timed = (counters: ReadonlyMap<string, NetCounters>, at: number) =>
+      [...counters].map(([name, counted]) => [name, { ...counted, at }] as const);
+    const within = inside().filter(({ at }) => performance.now() - at < longestLookMs);
+    const everywhere = new Map([...timed(net, now.at), ...within.flatMap(({ at, devices }) => timed(netCounters(devices), at))]);
     const measured: GuestSample[] = [];
     for (const guest of present) {
       const sample = await measureGuest(guest, everywhere, seconds);
@@ -196,6 +211,16 @@ export function startSampling(options: SamplerOptions, send: (samples: Samples) 
 /** Per second, three digits behind the point; a counter that began anew counts as nothing. */
 function rate(from: number, to: number, seconds: number): number {
   return seconds <= 0 ? 0 : Math.round((Math.max(0, to - from) / seconds) * 1000) / 1000;
+}
+
+/** A look that was told of already says nothing new: its rates stand. */
+function nicFigures(before: NicFigures | undefined, seen: TimedCounters): NicFigures {
+  if (before === undefined) return { ...seen, rates: undefined };
+  const seconds = (seen.at - before.at) / 1000;
+  if (seconds <= 0) return before;
+  // What leaves a tap goes into the guest.
+  const rates = { inPerSecond: rate(before.outBytes, seen.outBytes, seconds), outPerSecond: rate(before.inBytes, seen.inBytes, seconds) };
+  return { ...seen, rates };
 }
 
 /** Of each disk that there was at both looks, and of all of them together. */
