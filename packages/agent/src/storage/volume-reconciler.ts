@@ -31,7 +31,7 @@ export type RootDigest = (
 ) => Promise<{ readonly root: string; readonly chunkBytes: number }>;
 
 const settleLookMs = 300;
-const measureMs = 30_000;
+const measureMs = 60_000;
 const blankBytes = 1024 * 1024;
 
 /** Makes, fills, merges, measures and removes the volumes of this host. */
