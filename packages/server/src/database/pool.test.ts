@@ -1,6 +1,6 @@
 import { inTransaction } from '@virt8ra/engine';
 import { startTestPostgres, type TestPostgres } from '@virt8ra/engine/testing';
-import type { Pool } from 'pg';
+import type { Pool, PoolClient } from 'pg';
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import { closePool, createPool } from './pool.js';
 
@@ -75,4 +75,33 @@ it('fails what is under way when its connection breaks, and serves who asks next
   expect((await outcomes).map(({ status }) => status)).toEqual(['rejected', 'rejected', 'rejected']);
   client.release(true);
   expect((await pool.query('select 1 as one')).rows).toEqual([{ one: 1 }]);
+});
+
+it('survives the last word of a database on a connection that is just handed out', async () => {
+  const client = await pool.connect();
+  expect(client.emit('error', new Error('terminating connection due to unexpected postmaster exit'))).toBe(true);
+  client.release(true);
+  expect((await pool.query('select 1 as one')).rows).toEqual([{ one: 1 }]);
+});
+
+it('says of a commit that was cut off that nobody knows, and of what was cut off before that it was not done', async () => {
+  const end = async (pid: number): Promise<unknown> => await pool.query('select pg_terminate_backend($1)', [pid]);
+  const pidOf = async (client: PoolClient): Promise<number> =>
+    (await client.query<{ pid: number }>('select pg_backend_pid() as pid')).rows[0]?.pid ?? 0;
+  const before = inTransaction(pool, async (client) => {
+    await client.query(add('x'));
+    await end(await pidOf(client));
+    await client.query(add('y'));
+  });
+  await expect(before).rejects.toMatchObject({ kind: 'unavailable' });
+  const during = inTransaction(
+    pool,
+    async (client) => {
+      await client.query(add('z'));
+      return await pidOf(client);
+    },
+    (client) => [client.query('select pg_terminate_backend(pg_backend_pid())')],
+  );
+  await expect(during).rejects.toMatchObject({ kind: 'unknown-outcome', retryAfterSeconds: 1 });
+  expect(await things()).not.toContain('x');
 });

@@ -27,6 +27,8 @@ export function createPool(options: { readonly connection: PoolConfig; readonly 
   // Without a listener an idle connection that breaks would end the process.
   pool.on('error', (error) => log.warn('an idle database connection broke', { error: error.message }));
   pool.on('connect', (client: PoolClient) => {
+    // Nobody else listens while one is handed out, and the last word of a database that dies may come in the same breath as its readiness.
+    client.on('error', () => undefined);
     client.query = translated(client.query.bind(client)) as PoolClient['query'];
   });
   // `pool.query` goes through it too.

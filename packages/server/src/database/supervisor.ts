@@ -179,6 +179,7 @@ async function connectionOf(place: ClusterPlace, socketDirectory: string): Promi
 /** A crash between initdb and this leaves a cluster without our database. */
 async function ensureDatabase(connection: PoolConfig): Promise<void> {
   const client = new Client({ ...connection, database: 'postgres' });
+  client.on('error', () => undefined);
   await client.connect();
   try {
     const { rowCount } = await client.query('select 1 from pg_database where datname = $1', [databaseName]);

@@ -1,6 +1,7 @@
 import { request } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { connect } from 'node:net';
+import { Problem, workspace } from '@virt8ra/contract';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { disksPath, instancesPath, startTestServer, type TestServer, workspacesPath } from './testing/test-server.js';
 
@@ -294,6 +295,15 @@ describe('the server', () => {
     await cut.pool.end();
     const answer = await cut.call('GET', disksPath);
     expect([answer.statusCode, answer.json().code, answer.headers['retry-after']]).toEqual([503, 'unavailable', '1']);
+    await cut.stop();
+  });
+
+  it('does not say of a change that was kept that it was refused, when the database goes before it is shown', async () => {
+    const present = async (): Promise<never> => Promise.reject(new Problem('unavailable', 'the database is away'));
+    const cut = await startTestServer({ behaviours: [{ kind: workspace, present }] });
+    const answer = await cut.call('PUT', `${workspacesPath}/kept`, { body: { spec: {} } });
+    expect([answer.statusCode, answer.json().code, answer.headers['retry-after']]).toEqual([503, 'unknown-outcome', '1']);
+    expect(await cut.store.get(workspace, { tenant: 'acme', name: 'kept' })).toBeDefined();
     await cut.stop();
   });
 

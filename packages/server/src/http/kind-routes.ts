@@ -1,5 +1,6 @@
 import { Problem, relativeCollection } from '@virt8ra/contract';
 import type { FastifyInstance } from 'fastify';
+import { problemOf } from '../database/database-problem.js';
 import type { KindBehaviour } from '../kinds/behaviour.js';
 import type { Store } from '../resources/store.js';
 import { absentResource } from './absent-resource.js';
@@ -77,7 +78,7 @@ export function addKindRoutes(app: FastifyInstance, behaviour: KindBehaviour, op
       const address = addressToWrite(kind, request.params);
       const version = versionOfHeader(request.headers['if-unmodified-since']);
       const { resource, created } = await putResource({ address, body: request.body, version, subject });
-      const [document] = await present(behaviour, [resource], 'PUT');
+      const [document] = await present(behaviour, [resource], 'PUT').catch(cannotBeShown);
       return await reply.code(created ? 201 : 200).send(document);
     });
     app.delete<Parameters>(item, doing('delete'), async (request, reply) => {
@@ -101,4 +102,13 @@ export function addKindRoutes(app: FastifyInstance, behaviour: KindBehaviour, op
       return answer === undefined ? await reply.code(202).send() : await reply.code(200).send(answer);
     });
   }
+}
+
+/** What was committed is no refusal, even when it cannot be shown any more. */
+function cannotBeShown(error: unknown): never {
+  if (problemOf(error).kind !== 'unavailable') throw error;
+  throw new Problem('unknown-outcome', 'the change was made, but cannot be shown at the moment: read it, or repeat the request', {
+    retryAfterSeconds: 1,
+    cause: error,
+  });
 }
