@@ -5,7 +5,7 @@ import type { Pool } from 'pg';
 export const feedChannel = 'virt8ra_feed';
 
 /** Between two rings, milliseconds. */
-const pauseMs = 5;
+const pauseMs = 1;
 
 export interface FeedBell {
   /** Tells every replica that the feed may have grown. Many rings become few. */
