@@ -43,9 +43,12 @@ async function commit(client: PoolClient, last: readonly Promise<unknown>[]): Pr
   const [committed, ...before] = await Promise.allSettled([client.query('commit'), ...last]);
   if (committed.status === 'fulfilled' && committed.value.command === 'COMMIT') return;
   const failures = before.flatMap((each): unknown[] => (each.status === 'rejected' ? [each.reason] : []));
-  if (committed.status === 'fulfilled')
+  if (committed.status === 'fulfilled') {
     // A statement that failed, whoever was told of it, leaves nothing to commit.
-    throw failures[0] ?? new Problem('internal', 'the transaction was rolled back by a failure that nobody told of');
+    const [failure] = failures;
+    if (failure !== undefined) throw failure;
+    throw new Problem('internal', 'the transaction was rolled back by a failure that nobody told of');
+  }
   const refusal = [...failures, committed.reason].find(isRefusal);
   if (refusal !== undefined) throw refusal;
   throw new Problem('unknown-outcome', 'the database was lost while it kept the change: look whether it was made, and repeat it if not', {
