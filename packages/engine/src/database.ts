@@ -42,7 +42,7 @@ export async function inTransaction<Value>(
 async function commit(client: PoolClient, last: readonly Promise<unknown>[]): Promise<void> {
   const [committed, ...before] = await Promise.allSettled([client.query('commit'), ...last]);
   if (committed.status === 'fulfilled' && committed.value.command === 'COMMIT') return;
-  const failures = before.flatMap((each): unknown[] => (each.status === 'rejected' ? [each.reason] : []));
+  const failures = before.flatMap((each): Error[] => (each.status === 'rejected' ? [each.reason as Error] : []));
   if (committed.status === 'fulfilled') {
     // A statement that failed, whoever was told of it, leaves nothing to commit.
     const [failure] = failures;
