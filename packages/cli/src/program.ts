@@ -21,6 +21,7 @@ import { addTopologyCommands } from './topology-commands.js';
 import { addUpdateCommands } from './update-commands.js';
 import { cliVersion } from './version.js';
 import { addVolumeCommands } from './volume-commands.js';
+import { addWebhookCommands } from './webhook-commands.js';
 
 /** Commands are loaded when they are called, so that help and completion answer at once. */
 
@@ -102,6 +103,7 @@ function buildProgram(terminal: Terminal, surroundings: Surroundings): Command {
   addVolumeCommands(program, withSession);
   addTopologyCommands(program, withSession);
   addUpdateCommands(program, withSession);
+  addWebhookCommands(program, withSession);
   addContextCommands(program, terminal, withSession);
   addSelfCommands(program, terminal);
   return program;

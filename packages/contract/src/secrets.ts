@@ -7,6 +7,7 @@ export const secretNames =
 const secretTexts: readonly (readonly [RegExp, string])[] = [
   [/-----BEGIN [A-Z ]*PRIVATE KEY-----[\s\S]*?(-----END [A-Z ]*PRIVATE KEY-----|$)/g, '[private key]'],
   [/\beyJ[\w-]+\.[\w-]+\.[\w-]*/g, '[token]'],
+  [/\bwhsec_[\w+/=-]+/g, '[secret]'],
   [/\bv8enrol_[\w-]+/g, '[token]'],
   [/\bBearer\s+[^\s"']+/gi, 'Bearer [token]'],
   [/\b([a-z][a-z0-9+.-]*:\/\/[^\s:/@]*):[^\s@/]+@/gi, '$1:[password]@'],

@@ -2,7 +2,7 @@
  * How things get done and stay done, on PostgreSQL (schema `engine`): a work queue, a reconcile loop over it, and runs: workflows of
  * journaled, undoable steps that any replica can take over. Knows nothing of what is being done.
  */
-export type { Backoff } from './backoff.js';
+export { type Backoff, backoffSeconds } from './backoff.js';
 export type { Queryable } from './database.js';
 export { inTransaction } from './database.js';
 export { LeaseLost } from './lease-lost.js';

@@ -34,6 +34,7 @@ import { createServiceAccountBehaviour } from './kinds/service-account/index.js'
 import { createSnapshotBehaviour } from './kinds/snapshot/index.js';
 import { createSubnetBehaviour } from './kinds/subnet/index.js';
 import { createDrainWorkflow, createTopologyBehaviours } from './kinds/topology/index.js';
+import { createWebhookBehaviour, type WebhookParts } from './kinds/webhook/index.js';
 import { workspaceBehaviour } from './kinds/workspace/index.js';
 import type { Store } from './resources/store.js';
 
@@ -58,10 +59,11 @@ export function composeKinds(parts: {
   readonly fleet: Fleet;
   readonly artifacts: ArtifactStore;
   readonly access: AccessEndpoints;
+  readonly webhooks: Pick<WebhookParts, 'queue' | 'box' | 'egress' | 'allowHttp'>;
   readonly drivers: readonly Driver<unknown>[];
   readonly log: Log;
 }): Kinds {
-  const { region, declarative, issuer, subjects, store, pool, sites, fleet, artifacts, access, drivers, log } = parts;
+  const { region, declarative, issuer, subjects, store, pool, sites, fleet, artifacts, access, webhooks, drivers, log } = parts;
   let bound: Runner | undefined;
   const context: InstanceContext = {
     store,
@@ -108,6 +110,7 @@ export function composeKinds(parts: {
     ...(createKubernetesBehaviours(context) as readonly KindBehaviour[]),
     createObjectStorageAccountBehaviour(context),
     createQuotaBehaviour(pool) as KindBehaviour,
+    createWebhookBehaviour({ ...webhooks, pool, kinds, now: context.now }) as KindBehaviour,
   ];
   return {
     behaviours: declarative ? behaviours.map((each) => declarativeBehaviour(each, store, () => behaviours)) : behaviours,

@@ -17,6 +17,7 @@ import { resourceMigrations } from './resources/migrations.js';
 import { sampleMigrations } from './samples/sample-store.js';
 import { streamMigrations } from './streams/migrations.js';
 import { usageMigrations } from './usage/migrations.js';
+import { webhookMigrations } from './webhooks/migrations.js';
 
 /** The migrations of every part, by hand, in the order in which they are applied. */
 export const migrations: readonly MigrationList[] = [
@@ -38,4 +39,5 @@ export const migrations: readonly MigrationList[] = [
   { area: 'quota', migrations: quotaMigrations },
   { area: 'usage', migrations: usageMigrations },
   { area: 'declarative', migrations: declarativeMigrations },
+  { area: 'webhook', migrations: webhookMigrations },
 ];

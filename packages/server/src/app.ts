@@ -53,6 +53,8 @@ import { addServerGauges } from './telemetry/server-gauges.js';
 import { meterUsage, pruneUsage } from './usage/meter.js';
 import { addUsageRoutes } from './usage/usage-routes.js';
 import { serverVersion } from './version.js';
+import { openSecretBox } from './webhooks/secret-box.js';
+import { startWebhooks } from './webhooks/start-webhooks.js';
 
 /** The running control plane. */
 export interface App {
@@ -135,6 +137,9 @@ async function build(config: Config, log: Log, stops: (() => Promise<void> | voi
   await seedCatalogue(store, config.tenants, await readOwnSkus(config.instanceSkus));
   await seedSystemRoles(store, config.tenants, kinds);
   await offerProviderPresets(store, await readProviderPresets(), new Date(), log);
+  const { allow, allowHttp } = config.webhooks;
+  const egress = createEgress({ allowPrivate: false, allow, whose: { who: 'webhooks', option: 'webhooks.allow' } });
+  const box = await openSecretBox(stateDirectory);
   const { behaviours, workflows, bindRunner } = composeKinds({
     region: config.region,
     declarative,
@@ -146,6 +151,7 @@ async function build(config: Config, log: Log, stops: (() => Promise<void> | voi
     fleet,
     artifacts,
     access,
+    webhooks: { queue, box, egress, allowHttp },
     drivers,
     log,
   });
@@ -159,6 +165,8 @@ async function build(config: Config, log: Log, stops: (() => Promise<void> | voi
   stops.push(async () => await sealer.stop());
   sealer.start();
   createReconciler({ queue, handlers: reconcileHandlers(store, behaviours), log });
+  const { region, api } = config;
+  stops.push(startWebhooks({ pool, store, queue, behaviours, region, profile: api.profile, epoch, outbound, egress, box, log }));
 
   stops.push(async () => await fleet.stop());
   await fleet.listen();

@@ -174,6 +174,16 @@ const rows = {
     meaning: 'Lets image imports fetch from private and loopback addresses. Link-local ones stay closed: cloud metadata lives there.',
   },
   'imports.allow': { type: 'list', default: [], meaning: 'Address ranges (CIDR) that image imports may fetch from whatever they are.' },
+  'webhooks.allow': {
+    type: 'list',
+    default: [],
+    meaning: 'Address ranges (CIDR) that webhooks may deliver to whatever they are, such as those of receivers of your own.',
+  },
+  'webhooks.allowHttp': {
+    type: 'switch',
+    default: false,
+    meaning: 'Lets webhooks deliver by plain http, which everybody on the way can read.',
+  },
   'outbound.proxy': {
     type: 'text',
     fallback: 'HTTPS_PROXY and HTTP_PROXY of the environment, else none',

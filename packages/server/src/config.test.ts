@@ -24,6 +24,7 @@ describe('configuration', () => {
       artifacts: { directory: '/var/lib/virt8ra/artifacts', maxImageBytes: 1e11 },
       imports: { allowPrivate: false, allow: [] },
       outbound: { proxies: {}, proxyResolves: false },
+      webhooks: { allow: [], allowHttp: false },
     });
     expect(parseConfig([], { HOME: '/home/u' }, 1000).stateDirectory).toBe('/home/u/.local/state/virt8ra');
     expect(parseConfig([], { HOME: '/home/u', XDG_STATE_HOME: '/s' }, 1000).stateDirectory).toBe('/s/virt8ra');

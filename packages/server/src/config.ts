@@ -76,6 +76,7 @@ export interface Config {
     readonly caFile: string | undefined;
     readonly extraCaFile: string | undefined;
   };
+  readonly webhooks: { readonly allow: readonly string[]; readonly allowHttp: boolean };
   readonly imports: {
     /** URL imports may also go to private and loopback addresses. */
     readonly allowPrivate: boolean;
@@ -251,8 +252,9 @@ function build(raw: Raw, environment: Environment, uid: number): Config {
   if (tenants.length === 0) throw wrong(where('tenants'), 'must name at least one tenant');
   for (const tenant of tenants) requireName(tenant, where('tenants'));
   requireName(word('region'), where('region'));
-  for (const cidr of list('imports.allow')) {
-    if (!/^[0-9a-fA-F.:]+(\/\d{1,3})?$/.test(cidr)) throw wrong(where('imports.allow'), `holds ${cidr}, which is no address range`);
+  for (const path of ['imports.allow', 'webhooks.allow'] as const) {
+    const odd = list(path).find((cidr) => !/^[0-9a-fA-F.:]+(\/\d{1,3})?$/.test(cidr));
+    if (odd !== undefined) throw wrong(where(path), `holds ${odd}, which is no address range`);
   }
   const accessListen = word('access.listen');
   return {
@@ -305,6 +307,7 @@ function build(raw: Raw, environment: Environment, uid: number): Config {
       caFile: text('outbound.caFile'),
       extraCaFile: environment['NODE_EXTRA_CA_CERTS'] || undefined,
     },
+    webhooks: { allow: list('webhooks.allow'), allowHttp: (raw.get('webhooks.allowHttp')?.value ?? false) as boolean },
     imports: {
       allowPrivate: (raw.get('imports.allowPrivate')?.value ?? false) as boolean,
       allow: list('imports.allow'),

@@ -32,6 +32,7 @@ const order: readonly string[] = [
   'backup',
   'backup-schedule',
   'snapshot',
+  'webhook',
 ];
 
 /** These two need each other, so that each document's own references decide. */

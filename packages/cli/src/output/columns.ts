@@ -33,6 +33,7 @@ import type {
   snapshot,
   storageSku,
   subnet,
+  webhook,
   workspace,
 } from '@virt8ra/contract';
 import { ageText, bytesText, pauseText } from './units.js';
@@ -107,6 +108,17 @@ const percent = (part: number | undefined, whole: number | undefined) =>
   part === undefined || !whole ? undefined : `${Math.floor((part / whole) * 100)}%`;
 
 const columnsOfKind: Readonly<Record<string, readonly Column[]>> = {
+  webhook: [
+    column<typeof webhook>('DELIVERING', ({ enabled }, { suspended, failures = 0 }) =>
+      enabled === false ? 'off' : suspended !== undefined ? 'suspended' : failures > 0 ? `failing (${failures})` : 'yes',
+    ),
+    column<typeof webhook>('URL', (spec) => spec.url),
+    column<typeof webhook>('OWNER', (_spec, status) => status.owner),
+    column<typeof webhook>('LAST DELIVERED', (_spec, { lastDeliveredAt }, now) =>
+      lastDeliveredAt === undefined ? 'never' : `${ageText(lastDeliveredAt, now)} ago`,
+    ),
+    column<typeof webhook>('WAITING', (_spec, { pending }, now) => (pending === undefined ? undefined : ageText(pending.since, now))),
+  ],
   quota: [
     state,
     column<typeof quota>('WORKSPACE', (spec) => spec.workspace ?? 'all'),

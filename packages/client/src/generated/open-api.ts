@@ -2092,6 +2092,147 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/providers/virt8ra.events/v1beta1/tenants/{tenant}/webhooks": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                tenant: string;
+            };
+            cookie?: never;
+        };
+        /** a receiver of changes */
+        get: operations["list-webhook"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/providers/virt8ra.events/v1beta1/tenants/{tenant}/webhooks/{name}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                name: string;
+                tenant: string;
+            };
+            cookie?: never;
+        };
+        /** a receiver of changes */
+        get: operations["get-webhook"];
+        /** a receiver of changes */
+        put: operations["put-webhook"];
+        post?: never;
+        /** a receiver of changes */
+        delete: operations["delete-webhook"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/providers/virt8ra.events/v1beta1/tenants/{tenant}/webhooks/{name}/progress": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                name: string;
+                tenant: string;
+            };
+            cookie?: never;
+        };
+        /** a receiver of changes */
+        get: operations["progress-of-webhook"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/providers/virt8ra.events/v1beta1/tenants/{tenant}/webhooks/{name}/redeliver": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                name: string;
+                tenant: string;
+            };
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** a receiver of changes */
+        post: operations["redeliver-webhook"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/providers/virt8ra.events/v1beta1/tenants/{tenant}/webhooks/{name}/resume": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                name: string;
+                tenant: string;
+            };
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** a receiver of changes */
+        post: operations["resume-webhook"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/providers/virt8ra.events/v1beta1/tenants/{tenant}/webhooks/{name}/secret": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                name: string;
+                tenant: string;
+            };
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** a receiver of changes */
+        post: operations["secret-webhook"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/providers/virt8ra.events/v1beta1/tenants/{tenant}/webhooks/{name}/test": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                name: string;
+                tenant: string;
+            };
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** a receiver of changes */
+        post: operations["test-webhook"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/providers/virt8ra.identity/v1beta1/login": {
         parameters: {
             query?: never;
@@ -5840,6 +5981,91 @@ export interface components {
             uid: string;
             vCPUSeconds?: number;
             workspace: string;
+        };
+        /** @description a receiver of changes */
+        Webhook: {
+            annotations?: {
+                [key: string]: string;
+            };
+            extensions?: {
+                [key: string]: string;
+            };
+            labels?: {
+                [key: string]: string;
+            };
+            readonly metadata?: {
+                apiVersion: string;
+                /** Format: date-time */
+                createdAt: string;
+                /** Format: date-time */
+                deletedAt?: string;
+                /** @enum {string} */
+                kind: "webhook";
+                /** Format: date-time */
+                lastModifiedAt: string;
+                name: string;
+                provider: string;
+                ref: string;
+                resource: string;
+                /** Format: int64 */
+                resourceVersion: number;
+                tenant: string;
+                verb: string;
+            };
+            spec: {
+                enabled?: boolean;
+                kinds?: string[];
+                labels?: string;
+                types?: ("put" | "status" | "placement" | "deleted" | "progress")[];
+                url: string;
+                workspaces?: string[];
+            };
+            readonly status?: {
+                conditions: {
+                    lastTransitionAt: string;
+                    message?: string;
+                    reason?: string;
+                    /** @enum {unknown} */
+                    state: "pending" | "creating" | "active" | "updating" | "deleting" | "error";
+                    type?: string;
+                }[];
+                deliveries?: {
+                    answer?: number;
+                    at: string;
+                    attempts: number;
+                    delivered: boolean;
+                    id: string;
+                    milliseconds: number;
+                    problem?: string;
+                    ref?: string;
+                    type: string;
+                }[];
+                failingSince?: string;
+                failures?: number;
+                lastAttempt?: {
+                    answer?: number;
+                    at: string;
+                    problem?: string;
+                };
+                lastDeliveredAt?: string;
+                nextAttemptAt?: string;
+                owner?: string;
+                pending?: {
+                    id: string;
+                    since: string;
+                };
+                position?: string;
+                secret?: {
+                    previousUntil?: string;
+                    since: string;
+                };
+                /** @enum {unknown} */
+                state?: "pending" | "creating" | "active" | "updating" | "deleting" | "error";
+                suspended?: {
+                    since: string;
+                    why: string;
+                };
+            };
         };
         /** @description a folder for instances, networks and block storages */
         Workspace: {
@@ -10137,6 +10363,279 @@ export interface operations {
                 };
                 content: {
                     "text/event-stream": string;
+                };
+            };
+        };
+    };
+    "list-webhook": {
+        parameters: {
+            query?: {
+                /** @description Label selector: key=value, !=, >, >=, <, <=, * as wildcard; a comma means AND */
+                labels?: string;
+                limit?: number;
+                /** @description metadata.skipToken of the page before */
+                skipToken?: string;
+            };
+            header?: {
+                /** @description With deleted, what was removed in the last 30 days is listed too, or only that */
+                Accept?: "application/json" | "application/json; deleted=true" | "application/json; deleted=only";
+            };
+            path: {
+                tenant: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description A page */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": {
+                        items: components["schemas"]["Webhook"][];
+                        metadata: components["schemas"]["ListMetadata"];
+                    };
+                };
+            };
+        };
+    };
+    "get-webhook": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                name: string;
+                tenant: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The resource */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Webhook"];
+                };
+            };
+        };
+    };
+    "put-webhook": {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description resourceVersion that was read; 0: must not exist yet */
+                "if-unmodified-since"?: number;
+            };
+            path: {
+                name: string;
+                tenant: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["Webhook"];
+            };
+        };
+        responses: {
+            /** @description Replaced */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Webhook"];
+                };
+            };
+            /** @description Created */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Webhook"];
+                };
+            };
+        };
+    };
+    "delete-webhook": {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description resourceVersion that was read; 0: must not exist yet */
+                "if-unmodified-since"?: number;
+            };
+            path: {
+                name: string;
+                tenant: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Accepted */
+            202: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+        };
+    };
+    "progress-of-webhook": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                name: string;
+                tenant: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Progress of what is under way */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Progress"];
+                };
+            };
+        };
+    };
+    "redeliver-webhook": {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description resourceVersion that was read; 0: must not exist yet */
+                "if-unmodified-since"?: number;
+            };
+            path: {
+                name: string;
+                tenant: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: {
+            content: {
+                "application/json": {
+                    id: string;
+                };
+            };
+        };
+        responses: {
+            /** @description Done, with an answer */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": {
+                        id: string;
+                    };
+                };
+            };
+        };
+    };
+    "resume-webhook": {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description resourceVersion that was read; 0: must not exist yet */
+                "if-unmodified-since"?: number;
+            };
+            path: {
+                name: string;
+                tenant: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: {
+            content: {
+                "application/json": {
+                    /** @enum {unknown} */
+                    from?: "position" | "now";
+                    own?: boolean;
+                };
+            };
+        };
+        responses: {
+            /** @description Accepted */
+            202: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+        };
+    };
+    "secret-webhook": {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description resourceVersion that was read; 0: must not exist yet */
+                "if-unmodified-since"?: number;
+            };
+            path: {
+                name: string;
+                tenant: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: {
+            content: {
+                "application/json": {
+                    overlapSeconds?: number;
+                    secret?: string;
+                };
+            };
+        };
+        responses: {
+            /** @description Done, with an answer */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": {
+                        previousUntil: string;
+                        secret: string;
+                    };
+                };
+            };
+        };
+    };
+    "test-webhook": {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description resourceVersion that was read; 0: must not exist yet */
+                "if-unmodified-since"?: number;
+            };
+            path: {
+                name: string;
+                tenant: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Done, with an answer */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": {
+                        id: string;
+                    };
                 };
             };
         };

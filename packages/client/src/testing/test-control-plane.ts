@@ -52,6 +52,8 @@ export interface TestControlPlane {
   readonly faults: Fault[];
   /** Called after a change made over HTTP, to play the part of the reconcile. */
   onChange: (kind: Kind, address: Address, verb: string) => void;
+  /** What actions answer, by `KIND ACTION`. */
+  answers: Readonly<Record<string, unknown>>;
   get(kind: Kind, address: Address): Resource | undefined;
   /** Stores a resource as the control plane would. */
   set(kind: Kind, address: Address, fields: Partial<Resource>): void;
@@ -92,6 +94,7 @@ export async function startTestControlPlane(): Promise<TestControlPlane> {
     seen,
     faults,
     onChange: () => {},
+    answers: {},
     get: (kind, address) => resources.get(urnFromAddress(kind, address)),
     set(kind, address, fields) {
       const ref = urnFromAddress(kind, address);
@@ -165,7 +168,7 @@ export async function startTestControlPlane(): Promise<TestControlPlane> {
     if (url.pathname === '/readyz') return json(200, {});
     if (request.headers.authorization !== `Bearer ${token}`) throw new Problem('unauthorized', 'the token is not valid');
     const parts = url.pathname.split('/').filter((part) => part !== '');
-    if (parts[1] === 'virt8ra.events') return openStream(request, response, url);
+    if (parts[1] === 'virt8ra.events' && parts.at(-1) === 'events') return openStream(request, response, url);
     const { kind, address, within, action } = routeOf(parts);
     if (address === undefined) return json(200, pageOf(kind, within, url));
     const ref = urnFromAddress(kind, address);
@@ -213,6 +216,11 @@ export async function startTestControlPlane(): Promise<TestControlPlane> {
     if (action === 'update') {
       json(200, { order: 'order-1' });
       return plane.onChange(kind, address, action);
+    }
+    const value = plane.answers[`${kind.kind} ${action}`];
+    if (value !== undefined) {
+      plane.onChange(kind, address, action ?? '');
+      return json(200, value);
     }
     if (action === 'drain-plan') {
       const stays = {

@@ -23,6 +23,7 @@ import { serviceAccount } from './service-account.js';
 import { instanceSku, networkSku, storageSku } from './sku.js';
 import { snapshot } from './snapshot.js';
 import { account, host, provider, site } from './topology.js';
+import { webhook } from './webhook.js';
 import { workspace } from './workspace.js';
 
 export const kinds: readonly Kind[] = [
@@ -62,6 +63,7 @@ export const kinds: readonly Kind[] = [
   snapshot,
   activityLog,
   quota,
+  webhook,
 ];
 
 export * from './activity-log.js';
@@ -87,4 +89,5 @@ export * from './service-account.js';
 export * from './sku.js';
 export * from './snapshot.js';
 export * from './topology.js';
+export * from './webhook.js';
 export * from './workspace.js';

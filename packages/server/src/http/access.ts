@@ -3,6 +3,7 @@ import type { FastifyInstance, FastifyRequest } from 'fastify';
 import type { Pool } from 'pg';
 import { namesToList, permits, type Question, type Sight } from '../identity/decide.js';
 import { createGrants } from '../identity/grants.js';
+import { createSeeing, hasTenant, type Seeing } from '../identity/seeing.js';
 import type { Subject } from '../kinds/behaviour.js';
 import { absentResource } from './absent-resource.js';
 import { assertMayChange, assertTenant, namesInPath, type PathParameters } from './request-address.js';
@@ -33,7 +34,7 @@ export interface Access {
   /** Whether it is there for the subject. */
   maySee(subject: Subject, question: Omit<Question, 'verb'>): Promise<boolean>;
   /** The same for many of one tenant, at one moment. */
-  seen(subject: Subject, tenant: string | undefined): Promise<(question: Omit<Question, 'verb'>) => boolean>;
+  readonly seen: Seeing;
 }
 
 export interface AccessOptions {
@@ -74,12 +75,7 @@ export function addAccess(app: FastifyInstance, { pool, kinds, region, staleMs }
       if (!hasTenant(subject, question.place.tenant)) return false;
       return (await allowed(subject, { ...question, verb: 'get' })).names === undefined;
     },
-    async seen(subject, tenant) {
-      if (!hasTenant(subject, tenant)) return () => false;
-      if (tenant === undefined || subject.operator) return () => true;
-      const sight = sightOf(subject, [...grants.ofToken(subject), ...(await grants.of(subject, tenant))]);
-      return (question) => permits(sight, { ...question, verb: 'get' });
-    },
+    seen: createSeeing({ grants, region }),
   };
 
   app.decorateRequest('namesShown', undefined);
@@ -116,10 +112,6 @@ const governing: ReadonlySet<string> = new Set([role.kind, roleAssignment.kind, 
 function answer(sight: Sight, question: Question): { readonly names: readonly string[] | undefined } {
   if (question.name === undefined) return { names: namesToList(sight, question) };
   return { names: permits(sight, question) ? undefined : [] };
-}
-
-function hasTenant({ tenants }: Subject, tenant: string | undefined): boolean {
-  return tenant === undefined || tenants === 'all' || tenants.includes(tenant);
 }
 
 function placeAndName(kind: Kind, parameters: PathParameters): Pick<Question, 'place' | 'name'> {

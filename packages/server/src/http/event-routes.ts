@@ -7,6 +7,7 @@ import type { FeedHub, Watcher } from '../resources/feed-hub.js';
 import { type FeedPosition, positionFromText, textFromPosition } from '../resources/feed-position.js';
 import { matchesSelector, parseSelector } from '../resources/label-selector.js';
 import { type Access, anyTenant } from './access.js';
+import { createEventDocuments } from './event-document.js';
 import { createEventStream, type EventStream, type FrameOf } from './event-stream.js';
 import type { Present } from './presenter.js';
 import { createStreamMemory } from './stream-memory.js';
@@ -156,17 +157,17 @@ function sinceOf(parameter: unknown, header: string | string[] | undefined): Fee
 }
 
 /** Frames are kept while their entry is: all watchers of an entry share one. */
-function createFrameMaker({ behaviours, present }: EventRoutesOptions): FrameOf {
+function createFrameMaker(options: EventRoutesOptions): FrameOf {
+  const documents = createEventDocuments(options);
   const frames = new WeakMap<FeedEntry, Promise<Buffer | undefined>>();
   const make = async (entry: FeedEntry): Promise<Buffer | undefined> => {
-    const behaviour = behaviours.get(entry.kind);
-    if (behaviour === undefined) return undefined;
-    // Facts computed at read time would be asked of what is gone.
-    const shown = entry.type === 'deleted' ? { kind: behaviour.kind } : behaviour;
-    const [resource] = entry.resource === undefined ? [] : await present(shown, [entry.resource], 'GET');
-    const { type, kind, ref, progress } = entry;
-    const told = { type, kind, ref, ...(resource === undefined ? {} : { resource }), ...(progress === undefined ? {} : { progress }) };
-    return Buffer.from(`id: ${textFromPosition(entry.position)}\nevent: ${type}\ndata: ${JSON.stringify(told)}\n\n`);
+    const told = await documents(entry);
+    if (told === undefined) return undefined;
+    return Buffer.from(`id: ${textFromPosition(entry.position)}
+event: ${entry.type}
+data: ${JSON.stringify(told)}
+
+`);
   };
   return (entry) => {
     const made = frames.get(entry) ?? make(entry);

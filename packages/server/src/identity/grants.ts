@@ -4,12 +4,15 @@ import type { Subject } from '../kinds/behaviour.js';
 import { type CompiledPermission, compilePermission, type Grant, grantsAbout, type Question } from './decide.js';
 import { systemRoles } from './system-roles.js';
 
+/** Who is asked about. */
+type Asking = Pick<Subject, 'name' | 'subs' | 'roles'>;
+
 /** What role assignments and tokens give to subjects. */
 export interface Grants {
   /** What the subject's token gives by system roles: known without asking. */
-  ofToken(subject: Subject): readonly Grant[];
+  ofToken(subject: Pick<Subject, 'roles'>): readonly Grant[];
   /** All that the subject has in a tenant, never older than the bound; with `about`, what of it may matter for that. */
-  of(subject: Subject, tenant: string, about?: Pick<Question, 'kind' | 'verb'>): Promise<readonly Grant[]>;
+  of(subject: Asking, tenant: string, about?: Pick<Question, 'kind' | 'verb'>): Promise<readonly Grant[]>;
   /** Reads anew at the next question: roles of the tenant have been changed here. */
   forget(tenant: string): void;
 }
@@ -44,7 +47,7 @@ export function createGrants({ pool, kinds, staleMs = 1000, now = () => performa
   const tenants = new Map<string, Map<string, Entry>>();
   const ofTokens = new WeakMap<readonly string[], readonly Grant[]>();
 
-  async function read({ name, subs = [], roles = [] }: Subject, tenant: string): Promise<readonly Grant[]> {
+  async function read({ name, subs = [], roles = [] }: Asking, tenant: string): Promise<readonly Grant[]> {
     const { rows } = await pool.query<Row>({
       name: 'grants-of-subject',
       // Of a subject's own assignments only; an index of their subjects leads there, however many the tenant has.

@@ -28,7 +28,7 @@ export interface FeedBatch {
   readonly pending: boolean;
 }
 
-interface FeedRow {
+export interface FeedRow {
   readonly xid: string;
   readonly seq: string;
   readonly type: FeedEntry['type'];
@@ -85,7 +85,7 @@ export async function assertOnFeed(on: Pool | PoolClient, position: FeedPosition
   });
 }
 
-function entryFromRow(row: FeedRow): FeedEntry {
+export function entryFromRow(row: FeedRow): FeedEntry {
   const isProgress = row.type === 'progress';
   return {
     position: { xid: BigInt(row.xid), seq: BigInt(row.seq) },

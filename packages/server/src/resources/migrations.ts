@@ -165,4 +165,9 @@ insert into workspace_load (tenant, workspace, part, held)
 select tenant, workspace, 0, count(*) from resource where workspace is not null group by tenant, workspace;
 `,
   },
+  {
+    name: '0004-feed-at',
+    // When the transaction of the change began. Those that are there already count as of now.
+    sql: 'alter table feed add column at timestamptz not null default now()',
+  },
 ];
