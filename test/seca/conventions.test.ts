@@ -17,6 +17,7 @@ afterAll(async () => await plane.stop(), 60_000);
 const disks = inWorkspace('storage', 'shop', 'block-storages');
 const networks = inWorkspace('network', 'shop', 'networks');
 const disk = { sizeGB: 1, skuRef: skus.storage };
+const permission = { provider: 'seca.storage', resources: ['*'], verb: ['get'] };
 const names = ({ body }: Wire): readonly string[] => body.items.map(({ metadata }) => metadata.name);
 const states = ({ body }: Wire): readonly string[] => body.status.conditions.map(({ state }) => state);
 
@@ -279,6 +280,97 @@ describe('the conventions of SECA, on the wire', { timeout: 60_000 }, () => {
   });
 });
 
+describe('what the Go SDK and Terraform rely on, by the bytes', { timeout: 60_000 }, () => {
+  it('is a workspace that may have no spec at all', async () => {
+    for (const [index, body] of [{}, { spec: null }, { spec: {} }].entries()) {
+      const path = `${workspacesPath}/bare-${index}`;
+      const made = await suite.call('PUT', path, body);
+      expect([made.status, made.body.spec]).toEqual([201, {}]);
+      await suite.remove(path);
+    }
+  });
+
+  it('is what they read from the status: ranges and addresses as asked, and any free one where that was asked', async () => {
+    await suite.create(`${networks}/any`, {
+      spec: { cidr: { ipv4: '10.7.0.0/16' }, additionalCidrs: [{ ipv4: '10.8.0.0/16' }], skuRef: skus.network },
+    });
+    const { status } = (await suite.active(`${networks}/any`)).body;
+    expect(status).toMatchObject({ cidr: { ipv4: '10.7.0.0/16' }, additionalCidrs: [{ ipv4: '10.8.0.0/16' }] });
+    const table = `${networks}/any/route-tables/ways`;
+    const gateway = inWorkspace('network', 'shop', 'internet-gateways/any');
+    await suite.create(gateway);
+    await suite.create(table, { spec: { routes: [{ destinationCidrBlock: '0.0.0.0/0', targetRef: refTo(gateway) }] } });
+    // The one kind whose name is not its path's.
+    expect((await suite.call('GET', table)).body.metadata['kind']).toBe('routing-table');
+    await suite.create(`${networks}/any/subnets/any`, {
+      spec: { cidr: { ipv4: '10.7.1.0/24' }, zone: 'any', routeTableRef: refTo(table) },
+    });
+    expect((await suite.active(`${networks}/any/subnets/any`)).body.status).toMatchObject({
+      cidr: { ipv4: '10.7.1.0/24' },
+      gateways: ['10.7.1.1'],
+      routeTableRef: refTo(table),
+    });
+    const door = inWorkspace('network', 'shop', 'public-ips/any');
+    await suite.create(door, { spec: { version: 'IPv4' } });
+    expect((await suite.active(door)).body.status['ipAddress']).toMatch(/^52\.93\.126\.\d+$/);
+    const nic = inWorkspace('network', 'shop', 'nics/any');
+    const spec = { addresses: ['0.0.0.0'], subnetRef: refTo(`${networks}/any/subnets/any`), publicIpRefs: [refTo(door)] };
+    await suite.create(nic, { spec });
+    const made = (await suite.active(nic)).body;
+    expect([made.spec, made.status['addresses']]).toEqual([spec, ['10.7.1.2']]);
+    expect((await suite.call('GET', door)).body.status['attachedTo']).toEqual(refTo(nic));
+    await suite.remove(nic, door, `${networks}/any/subnets/any`, table, gateway, `${networks}/any`);
+  });
+
+  it('is the address of each problem’s type, with the status that says the same', async () => {
+    const path = `${workspacesPath}/typed`;
+    await suite.create(path);
+    const unlocked = { 'if-unmodified-since': '7' };
+    const nobody = { authorization: 'Bearer nobody' };
+    const used = `${disks}/typed`;
+    await suite.create(used, { spec: disk });
+    for (const [answer, status, type] of [
+      [await suite.call('GET', `${disks}?limit=0`), 400, 'invalid-request'],
+      [await suite.call('GET', path, undefined, nobody), 401, 'unauthorized'],
+      [await suite.call('GET', '/providers/seca.region/v1/regions', undefined, nobody), 401, 'unauthorized'],
+      [await suite.put(pathOf('authorization', 'roles/seca.admin'), { spec: { permissions: [permission] } }), 403, 'forbidden'],
+      [await suite.call('GET', `${path}-not`), 404, 'resource-not-found'],
+      [await suite.call('DELETE', `${workspacesPath}/shop`), 409, 'resource-conflict'],
+      [await suite.call('PUT', path, { spec: {}, labels: { a: 'b' } }, unlocked), 412, 'precondition-failed'],
+      [await suite.put(used, { spec: { ...disk, sizeGB: 0 } }), 422, 'validation-error'],
+    ] as const) {
+      expect([answer.status, answer.type, answer.body]).toEqual([
+        status,
+        'application/problem+json',
+        expect.objectContaining({
+          type: `http://secapi.cloud/errors/${type}`,
+          status,
+          title: expect.any(String),
+          instance: expect.any(String),
+        }),
+      ]);
+    }
+    // The one call that needs no token.
+    expect((await suite.call('GET', '/.wellknown/secapi', undefined, nobody)).body).toMatchObject({ version: expect.any(String) });
+    await suite.remove(used, path);
+  });
+
+  it('is the activity log of a workspace: who asked what, and what was answered', async () => {
+    const path = `${disks}/logged`;
+    await suite.create(path, { spec: disk });
+    const logs = inWorkspace('activitylog', 'shop', 'activity-logs').replace('/v1/', '/v1beta1/');
+    const { body, type } = await suite.call('GET', logs);
+    expect(type).toBe('application/json');
+    expect(body.metadata).toMatchObject({ provider: 'seca.activitylog/v1beta1', resource: 'activity-logs', verb: 'GET' });
+    const mine = body.items.find(({ spec }) => JSON.stringify(spec).includes('block-storages/logged'));
+    expect(mine).toMatchObject({
+      metadata: { kind: 'activity-log', tenant: 'default', workspace: 'shop' },
+      spec: { subject: expect.any(String), request: { verb: expect.stringMatching(/^put$/i) }, response: { code: 201 } },
+    });
+    await suite.remove(path);
+  });
+});
+
 describe('the life of an instance as Terraform sees it', { timeout: 60_000 }, () => {
   it('plans nothing after a move, moves nothing when an old zone is said again, and is told the command for a new one', async () => {
     const boot = `${disks}/tf`;
@@ -317,6 +409,8 @@ describe('the life of an instance as Terraform sees it', { timeout: 60_000 }, ()
     };
     expect(kept(after)).toEqual(kept(before));
 
+    for (const action of ['start', 'stop', 'restart'])
+      expect((await suite.call('POST', `${path}/${action}`, undefined, { 'if-unmodified-since': '9' })).status).toBe(412);
     const again = await suite.put(path, draft);
     expect([again.status, placedAt(again), again.body.metadata['resourceVersion']]).toEqual([200, to, 1]);
     const refused = await suite.put(path, { ...draft, spec: { ...draft.spec, zone: String(from) } });

@@ -84,7 +84,8 @@ export class Suite {
     });
     const text = await response.text();
     const parsed: unknown = text === '' ? {} : JSON.parse(text);
-    this.plane.assertDescribed(method, path, { status: response.status, body: text === '' ? undefined : parsed });
+    const type = response.headers.get('content-type') ?? undefined;
+    this.plane.assertDescribed(method, path, { status: response.status, type, body: text === '' ? undefined : parsed });
     return { status: response.status, type: response.headers.get('content-type')?.split(';', 1)[0] ?? null, body: parsed as Body, text };
   }
 

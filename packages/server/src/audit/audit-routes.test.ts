@@ -5,6 +5,7 @@ import type { Pool } from 'pg';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { startTestServer, type TestServer, workspacesPath } from '../http/testing/test-server.js';
 import type { Store } from '../resources/store.js';
+import { auditDescription } from './audit-description.js';
 import { createAuditSigner } from './audit-key.js';
 import { addAuditRoutes } from './audit-routes.js';
 import { auditMigrations } from './migrations.js';
@@ -25,6 +26,7 @@ beforeAll(async () => {
   const store = { transaction: async (work: Parameters<Store['transaction']>[0]) => await server.store.transaction(work) };
   server = await startTestServer({
     extraKinds: [activityLog],
+    extraDescriptions: [auditDescription],
     extraRoutes: [
       (app) =>
         keepRefusals(app, { store: store as Store, log: server?.log ?? { debug() {}, info() {}, warn() {}, error() {} }, perMinute: 3 }),

@@ -12,6 +12,8 @@ import { createAnswerCheck } from './described-answers.js';
 
 export interface Answer {
   readonly status: number;
+  /** The `content-type` header, where there is one. */
+  readonly type?: string | undefined;
   readonly body: unknown;
 }
 
@@ -72,8 +74,8 @@ export async function startControlPlane(
   const token = (await readFile(app.adminToken.path, 'utf8')).trim();
 
   const check = createAnswerCheck(await (await fetch(`${app.url}/openapi.json`)).json());
-  const assertDescribed: ControlPlane['assertDescribed'] = (method, path, { status, body }) => {
-    const faults = check(method, path, status, body);
+  const assertDescribed: ControlPlane['assertDescribed'] = (method, path, { status, type, body }) => {
+    const faults = check(method, path, { status, type, body });
     if (faults.length > 0) throw new Error(`not as described: ${faults.join('; ')}: ${JSON.stringify(body)}`);
   };
   const call: ControlPlane['call'] = async (method, path, body) => {
@@ -83,7 +85,11 @@ export async function startControlPlane(
       ...(body === undefined ? {} : { body: JSON.stringify(body) }),
     });
     const text = await response.text();
-    const answer = { status: response.status, body: text === '' ? undefined : (JSON.parse(text) as unknown) };
+    const answer = {
+      status: response.status,
+      type: response.headers.get('content-type') ?? undefined,
+      body: text === '' ? undefined : (JSON.parse(text) as unknown),
+    };
     assertDescribed(method, path, answer);
     return answer;
   };

@@ -6,6 +6,7 @@ import { quotaMigrations } from '../quotas/migrations.js';
 import { sampleMigrations } from '../samples/sample-store.js';
 import { meterUsage, pruneUsage } from './meter.js';
 import { usageMigrations } from './migrations.js';
+import { usageDescription } from './usage-description.js';
 import { addUsageRoutes } from './usage-routes.js';
 
 let server: TestServer;
@@ -16,7 +17,10 @@ const time = (seconds: number): Date => new Date(hour + seconds * 1000);
 
 beforeAll(async () => {
   const pool = { query: (...words: Parameters<Pool['query']>): unknown => server.pool.query(...words) };
-  server = await startTestServer({ extraRoutes: [(app) => addUsageRoutes(app, pool as unknown as Pool)] });
+  server = await startTestServer({
+    extraDescriptions: [usageDescription],
+    extraRoutes: [(app) => addUsageRoutes(app, pool as unknown as Pool)],
+  });
   for (const { sql } of [...quotaMigrations, ...sampleMigrations, ...usageMigrations]) await server.pool.query(sql);
   const make = async (kind: Kind, name: string): Promise<string> =>
     await server.store.transaction(async (tx) => {

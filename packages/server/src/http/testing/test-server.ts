@@ -6,6 +6,7 @@ import {
   imageImport,
   instance,
   migration,
+  type NetworkSpec,
   network,
   Problem,
   region,
@@ -25,6 +26,7 @@ import { resourceMigrations } from '../../resources/migrations.js';
 import type { Store } from '../../resources/store.js';
 import { streamMigrations } from '../../streams/migrations.js';
 import { createStreamTickets } from '../../streams/tickets.js';
+import { createAnswerCheck } from '../../testing/described-answers.js';
 import { createHttpServer, type HttpServer, type HttpServerOptions } from '../http-server.js';
 import type { OpenStream, StreamRoutesOptions } from '../stream-routes.js';
 
@@ -49,6 +51,7 @@ export interface TestServer {
   readonly log: RecordedLog;
   readonly nudged: string[];
   readonly content: { bytes: Buffer };
+  /** Raises when an answer is not as the served description has it; with behaviours of the test's own, their bodies are its own business. */
   call(method: 'GET' | 'PUT' | 'POST' | 'DELETE' | 'PATCH' | 'HEAD', path: string, call?: Call): Promise<LightMyRequestResponse>;
   /** Gives a role in tenant acme, or takes all of the subject's away, as another replica would. */
   assign(sub: string, role: string | undefined): Promise<void>;
@@ -99,6 +102,8 @@ export async function startTestServer({ openStream, streamLimits, ...options }: 
     ...(openStream === undefined ? {} : { streams: { tickets: createStreamTickets(pool), open: openStream, ...streamLimits } }),
     ...options,
   });
+  const described = (await http.app.inject({ url: '/openapi.json', headers: { authorization: 'Bearer operator-token' } })).json<unknown>();
+  const check = createAnswerCheck(described);
   return {
     http,
     store,
@@ -107,7 +112,7 @@ export async function startTestServer({ openStream, streamLimits, ...options }: 
     nudged,
     content,
     async call(method, path, { body, token = 'acme-token', headers = {} } = {}) {
-      return await http.app.inject({
+      const answer = await http.app.inject({
         method,
         url: path,
         headers: {
@@ -117,6 +122,8 @@ export async function startTestServer({ openStream, streamLimits, ...options }: 
         },
         ...(body === undefined ? {} : { payload: typeof body === 'string' || Buffer.isBuffer(body) ? body : JSON.stringify(body) }),
       });
+      assertDescribed(check, method, path, answer, options.behaviours === undefined);
+      return answer;
     },
     async assign(sub, role) {
       const address = { tenant: 'acme', name: `of-${sub}` };
@@ -133,9 +140,29 @@ export async function startTestServer({ openStream, streamLimits, ...options }: 
   };
 }
 
+function assertDescribed(
+  check: ReturnType<typeof createAnswerCheck>,
+  method: string,
+  path: string,
+  answer: LightMyRequestResponse,
+  withBody: boolean,
+): void {
+  const { statusCode: status, payload } = answer;
+  const type = payload === '' ? undefined : String(answer.headers['content-type']);
+  const isJson = type !== undefined && /^application\/(\w+\+)?json/.test(type);
+  const faults = check(method, path, {
+    status,
+    type,
+    body: isJson && (withBody || status >= 400) ? (JSON.parse(payload) as unknown) : undefined,
+  });
+  if (faults.length > 0) throw new Error(`not as described: ${faults.join('; ')}: ${payload.slice(0, 1000)}`);
+}
+
 function sizeOf(spec: unknown): number {
   return (spec as { readonly source: { readonly upload: { readonly sizeBytes: number } } }).source.upload.sizeBytes;
 }
+
+const enrolment = { token: 'once', expiresAt: '2027-01-01T00:00:00Z', url: 'https://127.0.0.1:1', caSha256: '0'.repeat(64), site: 's' };
 
 const done = async () => ({ done: true }) as const;
 
@@ -185,13 +212,18 @@ const testBehaviours: readonly KindBehaviour[] = [
       'end-rescue': async () => undefined,
     },
   },
-  { kind: network },
+  {
+    kind: network,
+    async admitPut(_tx, { next }) {
+      return { outcome: 'active', status: { cidr: (next.spec as NetworkSpec).cidr } };
+    },
+  },
   { kind: subnet },
   { kind: site },
   {
     kind: host,
     actions: {
-      enrol: async (_tx, resource) => ({ token: 'once', host: resource.address.name }),
+      enrol: async (_tx, { address }) => ({ ...enrolment, host: address.name }),
       cordon: async () => undefined,
       uncordon: async () => undefined,
       drain: async () => undefined,
