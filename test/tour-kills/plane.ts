@@ -1,9 +1,11 @@
+import { execFile } from 'node:child_process';
 import { createHash } from 'node:crypto';
-import { chmodSync, mkdirSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { chmodSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
+import { promisify } from 'node:util';
 import { type Client, createClient } from '@virt8ra/client';
 import type { Enrolment } from '@virt8ra/contract';
 import type { LongProcess } from '../../demo/long-process.js';
@@ -35,6 +37,10 @@ export interface Plane {
    * process.
    */
   strike(victim: Victim, source: string, downMs: number): Promise<boolean>;
+  /** Makes a control plane backup; answers its file. */
+  backUp(): Promise<string>;
+  /** Everything of the server is lost, and it is made anew from a backup. Hosts go on. */
+  loseAndRestore(file: string): Promise<void>;
   /** What server and agents logged. */
   logs(): string;
   /** Stops server and agents in order. */
@@ -115,6 +121,14 @@ export async function startPlane(signal: AbortSignal): Promise<Plane> {
     }
   }
 
+  /** A command of the server, on its state. */
+  async function serverCommand(...words: readonly string[]): Promise<void> {
+    const run = promisify(execFile);
+    await run(process.execPath, [join(root, 'packages/server/dist/main.js'), ...words, '--state', join(state, 'server')], {
+      timeout: 120_000,
+    });
+  }
+
   async function stop(): Promise<void> {
     await Promise.all([...agents.values()].map(async (agent) => await agent.stop(20)));
     await server?.stop(30);
@@ -131,6 +145,22 @@ export async function startPlane(signal: AbortSignal): Promise<Plane> {
     },
     agentOf,
     strike,
+    async backUp() {
+      const directory = join(state, 'backups');
+      await serverCommand('backup', '--to', directory);
+      const file = readdirSync(directory).find((name) => name.endsWith('.v8backup'));
+      if (file === undefined) throw new Error('no backup was made');
+      return join(directory, file);
+    },
+    async loseAndRestore(file) {
+      await server?.kill();
+      const lost = postmaster(state);
+      if (lost !== undefined) await killProcess(lost);
+      await endProcessesOn(join(state, 'server', 'pg'));
+      rmSync(join(state, 'server'), { recursive: true, force: true, maxRetries: 10, retryDelay: 100 });
+      await serverCommand('restore', file);
+      await startServer();
+    },
     logs: () =>
       ['server', ...pair.map(({ host }) => host)]
         .map((name) => `--- ${name}\n${readFileSync(join(state, 'logs', `${name}.log`), 'utf8')}`)

@@ -315,6 +315,7 @@ async function assemble(config: AgentConfig, log: Log, unlock: () => Promise<voi
     features: ['streams', 'path-probes', ...(updater === undefined ? [] : (['update'] as const)), ...networking.features],
     board,
     generation: () => ledger.state.generation,
+    told: () => ({ epoch: ledger.epoch, state: ledger.state }),
     accept: async (epoch, desired) => {
       await accept(epoch, desired);
       await updater?.follow(desired);

@@ -1,8 +1,9 @@
 import { Problem } from '@virt8ra/contract';
-import type { Command } from 'commander';
+import { type Command, Option } from 'commander';
 import type { RestoreFlags } from './commands/backup-restore.js';
 import type { BackupFlags } from './commands/backup-start.js';
 import type { InstanceRestoreFlags } from './commands/instance-restore.js';
+import type { ReleaseFlags } from './commands/plane-restore.js';
 import type { SnapshotFlags } from './commands/snapshot-take.js';
 import type { AttachFlags } from './commands/volume-attach.js';
 import type { Session } from './session.js';
@@ -55,7 +56,7 @@ export function addVolumeCommands(program: Command, withSession: WithSession): v
     .action((name: string, options: SnapshotFlags, command: Command) =>
       withSession(command, async (session) => (await import('./commands/snapshot-take.js')).snapshotRevert(session, name, options)),
     );
-  program
+  const fromBackup = program
     .command('restore')
     .description('make a block storage, or an instance with all its disks, from a backup')
     .argument('<backup>', 'BACKUP, or BACKUP/DISK for one of several disks')
@@ -69,6 +70,23 @@ export function addVolumeCommands(program: Command, withSession: WithSession): v
     .option('--start', 'start the instance')
     .action((what: string, options: Partial<RestoreFlags & InstanceRestoreFlags>, command: Command) =>
       withSession(command, async (session) => await restore(session, what, options)),
+    );
+  // Of the whole control plane, not of a backup: a backup that is called so is named BACKUP/DISK, or by the API.
+  fromBackup
+    .command('show')
+    .description('after the control plane itself was restored: print what differs between it and its hosts')
+    .action((_options: unknown, command: Command) =>
+      withSession(command, async (session) => (await import('./commands/plane-restore.js')).restoreShow(session)),
+    );
+  fromBackup
+    .command('release')
+    .description('let the restored control plane go on; the operator may')
+    .addOption(
+      new Option('--changed <choice>', 'what hosts were told otherwise since the backup').choices(['keep', 'apply']).default('keep'),
+    )
+    .option('--without-hosts', 'although hosts were not compared; they stay held until they were')
+    .action((options: ReleaseFlags, command: Command) =>
+      withSession(command, async (session) => (await import('./commands/plane-restore.js')).restoreRelease(session, options)),
     );
 }
 

@@ -15,6 +15,9 @@ import {
   type Progress,
   type ResourceList,
   type ResourceOf,
+  type RestoreDifferences,
+  type RestoreRelease,
+  type RestoreReleased,
   type SpecOf,
   type UsageRecord,
 } from '@virt8ra/contract';
@@ -116,6 +119,10 @@ export interface Client {
   whoami(): Promise<Caller>;
   /** Where a token is to be had; needs none. */
   loginIssuers(): Promise<readonly LoginIssuer[]>;
+  /** What differs between a control plane that was restored and its hosts. */
+  restoreDifferences(): Promise<RestoreDifferences>;
+  /** Ends the standstill after a restore. */
+  restoreRelease(choice: RestoreRelease): Promise<RestoreReleased>;
   wellKnown(): Promise<WellKnown>;
   /** Whether the server says that it is ready; raises only when it cannot be reached. */
   ready(): Promise<boolean>;
@@ -242,6 +249,12 @@ export function createClient(options: ClientOptions): Client {
     },
     async loginIssuers() {
       return (await request('GET', '/providers/virt8ra.identity/v1beta1/login')).issuers;
+    },
+    async restoreDifferences() {
+      return await request('GET', '/providers/virt8ra.restore/v1beta1/differences');
+    },
+    async restoreRelease(choice) {
+      return await request('POST', '/providers/virt8ra.restore/v1beta1/release', { body: choice });
     },
     async wellKnown() {
       return await request('GET', '/.wellknown/secapi');

@@ -9,6 +9,7 @@ export * from './kind.js';
 export * from './kinds/index.js';
 export * from './problem.js';
 export * from './reference.js';
+export * from './restore.js';
 export * from './secrets.js';
 export * from './shape.js';
 export * from './stream/index.js';

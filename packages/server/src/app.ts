@@ -46,6 +46,10 @@ import { addPathGauges } from './samples/path-gauges.js';
 import { addPathRoutes } from './samples/path-routes.js';
 import { addSampleRoutes } from './samples/sample-routes.js';
 import { createSampleStore, type SampleStore } from './samples/sample-store.js';
+import { guardStandstill } from './standstill/guard.js';
+import { addRestoreRoutes } from './standstill/restore-routes.js';
+import { openStandstill } from './standstill/standstill.js';
+import { withholding } from './standstill/withheld.js';
 import { prepareStateDirectory, takeReplicaName } from './state-directory.js';
 import { createStreamTickets } from './streams/tickets.js';
 import { createMetrics } from './telemetry/metrics.js';
@@ -107,10 +111,13 @@ async function build(config: Config, log: Log, stops: (() => Promise<void> | voi
   const epoch = await databaseEpoch(pool);
   if (await inTransaction(pool, beginAuditEra)) log.warn('the database was restored: the audit goes on in a new era');
 
+  const standstill = await openStandstill(pool, log);
+  stops.push(standstill.stop);
+
   const metrics = createMetrics({ version: serverVersion() });
   addServerGauges(metrics, pool);
   addBackupGauges(metrics, config.controlPlaneBackup.directory);
-  stops.push(startBackupSchedule({ config, connection: database.connection, isHeld: () => false, log }));
+  stops.push(startBackupSchedule({ config, connection: database.connection, isHeld: () => standstill.isHeld, log }));
   const samples = createSampleStore(pool);
   addHostGauges(metrics.registry, samples);
   const artifacts = await openArtifactStore({
@@ -120,7 +127,9 @@ async function build(config: Config, log: Log, stops: (() => Promise<void> | voi
     egress: createEgress(config.imports),
     log,
   });
-  stops.push(startCollector({ artifacts, used: async () => await usedArtifacts(pool), log }));
+  await standstill.whenReleased(async () => {
+    stops.push(startCollector({ artifacts, used: async () => await usedArtifacts(pool), log }));
+  });
 
   const queue = createWorkQueue({ pool, log, owner: replica.name, metrics: metrics.engine });
   const declarative = config.api.profile === 'conformance';
@@ -160,11 +169,13 @@ async function build(config: Config, log: Log, stops: (() => Promise<void> | voi
   await runner.assertRunnable();
   const auditAge = { signer, log, keepSeconds: config.audit.keepDays * 24 * 3600 };
   const prunesAudit = async (): Promise<number> => await pruneAudit(pool, new Date(), auditAge);
-  stops.push(startHousekeeping({ pool, runner, samples, more: [prunesAudit, ...counting({ pool, store, log })], log }));
+  await standstill.whenReleased(async () => {
+    stops.push(startHousekeeping({ pool, runner, samples, more: [prunesAudit, ...counting({ pool, store, log })], log }));
+  });
   const sealer = createSealer({ pool, leases: createLeases({ pool }), owner: replica.name, signer, log });
   stops.push(async () => await sealer.stop());
   sealer.start();
-  createReconciler({ queue, handlers: reconcileHandlers(store, behaviours), log });
+  createReconciler({ queue, handlers: withholding(reconcileHandlers(store, behaviours), { pool, store }), log });
   const { region, api } = config;
   stops.push(startWebhooks({ pool, store, queue, behaviours, region, profile: api.profile, epoch, outbound, egress, box, log }));
 
@@ -173,7 +184,10 @@ async function build(config: Config, log: Log, stops: (() => Promise<void> | voi
   // Runs and reconciles end before the links they use.
   stops.push(async () => await queue.stop());
   stops.push(async () => await runner.stop());
-  await queue.start();
+  await standstill.whenReleased(async () => {
+    fleet.plan();
+    await queue.start();
+  });
   await access.start();
   const nudge = async ({ kind, uid }: Pick<StoredResource, 'kind' | 'uid'>): Promise<void> => await queue.nudge(`${kind}/${uid}`);
   const http = createHttpServer({
@@ -188,6 +202,8 @@ async function build(config: Config, log: Log, stops: (() => Promise<void> | voi
     metrics: metrics.registry,
     extraRoutes: [
       (app) => keepRefusals(app, { store, log }),
+      (app) => guardStandstill(app, standstill),
+      (app) => addRestoreRoutes(app, { pool, standstill }),
       (app) => addSampleRoutes(app, { store, samples }),
       (app) => addPathRoutes(app, { store, fleet }),
       (app) => addAuditRoutes(app, { pool, signer }),

@@ -244,6 +244,7 @@ export const helpText = `virt8ra-server: the control plane
                                            makes a control plane backup, of a running server too
   virt8ra-server backup verify FILE [OPTIONS]
                                            restores a control plane backup aside and compares it; ends with 1 when something does not hold
+  virt8ra-server restore FILE [OPTIONS]    makes the control plane anew from a control plane backup, on an empty state directory
   virt8ra-server doctor [-o json] [OPTIONS]
                                            looks at this machine for the server, and changes nothing; ends with 1 when something fails
 

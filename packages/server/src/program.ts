@@ -54,6 +54,11 @@ async function run(argv: readonly string[]): Promise<void> {
     process.exitCode = await runBackup(argv.slice(1), process.env, uid, print);
     return;
   }
+  if (argv[0] === 'restore') {
+    const { runRestore } = await import('./plane-backup/restore-command.js');
+    process.exitCode = await runRestore(argv.slice(1), process.env, uid, print);
+    return;
+  }
   const config = parseConfig(
     argv.filter((argument) => argument !== '--print-config'),
     process.env,

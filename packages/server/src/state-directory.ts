@@ -1,3 +1,4 @@
+import { existsSync } from 'node:fs';
 import { chmod, mkdir, statfs } from 'node:fs/promises';
 import { hostname } from 'node:os';
 import { join } from 'node:path';
@@ -6,13 +7,16 @@ import type { Log } from '@virt8ra/engine';
 import { stateDirectoryHash } from './config.js';
 import { type FileLock, lockFile } from './files/file-lock.js';
 
+/** Lies in a state directory while a control plane backup is restored into it. */
+export const restoreMarker = 'restoring.json';
+
 const temporaryFileSystem = 0x01021994;
 
 /**
  * Makes the state directory. As root others may pass through it, because the database runs under its own account; what is secret in it
- * is closed by itself. Raises `unavailable` when it cannot be made.
+ * is closed by itself. Raises `unavailable` when it cannot be made, and `conflict` while a restore into it was begun and not ended.
  */
-export async function prepareStateDirectory(path: string, log: Log): Promise<void> {
+export async function prepareStateDirectory(path: string, log: Log, { restoring = false } = {}): Promise<void> {
   const mode = process.getuid?.() === 0 ? 0o711 : 0o700;
   try {
     const made = await mkdir(path, { recursive: true, mode });
@@ -25,6 +29,8 @@ export async function prepareStateDirectory(path: string, log: Log): Promise<voi
       { cause },
     );
   }
+  if (!restoring && existsSync(join(path, restoreMarker)))
+    throw new Problem('conflict', `a restore into ${path} was begun and has not ended; run it again: virt8ra-server restore FILE`);
   if ((await statfs(path)).type === temporaryFileSystem) {
     log.warn('the state directory lies in memory and is lost at the next boot', { stateDirectory: path });
   }

@@ -110,6 +110,7 @@ describe('enrolment', () => {
       board: new Board(),
       features: [],
       generation: () => 0,
+      told: () => ({ epoch: null, state: { generation: 0, networks: [], volumes: [], instances: [], transfers: [] } }),
       accept: async () => {},
       inventory: async () => inventory,
       log: silentLog,
@@ -165,6 +166,7 @@ describe('the link', () => {
       features: ['filters'],
       board,
       generation: () => generation,
+      told: () => ({ epoch: null, state: { generation: 0, networks: [], volumes: [], instances: [], transfers: [] } }),
       accept: async (epoch, desired) => {
         if (desired.generation === 666) throw new Problem('internal', 'disk full');
         generation = desired.generation;
@@ -212,6 +214,7 @@ describe('the link', () => {
       features: [],
       board: new Board(),
       generation: () => 0,
+      told: () => ({ epoch: null, state: { generation: 0, networks: [], volumes: [], instances: [], transfers: [] } }),
       accept: async () => {
         accepted += 1;
       },

@@ -34,6 +34,8 @@ export interface LinkOptions {
   readonly generation: () => number;
   /** Takes over a desired state; durable when it returns. */
   readonly accept: (epoch: string, state: DesiredState) => Promise<void>;
+  /** The newest desired state, and the epoch it was told under. */
+  readonly told: () => { readonly epoch: string | null; readonly state: DesiredState };
   readonly inventory: () => Promise<HostInventory>;
   readonly openStream: (request: ServerStream) => void;
   readonly measurePath?: (request: ServerPathProbe) => void;
@@ -192,6 +194,7 @@ function openSession(options: LinkOptions, on: SessionListener): Session {
         }, silenceMs / 3);
         on.greeted();
         log.info('the link is up', { site: message.site, epoch: message.epoch });
+        if (message.features?.includes('ledger') === true) send({ type: 'ledger', ...options.told() });
         tellInventory();
         inventoryTimer = setInterval(tellInventory, (options.inventorySeconds ?? 30) * 1000);
         if (options.overlay !== undefined && takesOverlay) overlay(options.overlay());
@@ -246,6 +249,7 @@ function openSession(options: LinkOptions, on: SessionListener): Session {
         'rescue',
         'vendor-data',
         'pci-devices',
+        'ledger',
         ...options.features,
       ],
     });

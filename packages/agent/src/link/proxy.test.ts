@@ -60,6 +60,7 @@ it('an agent that has only a proxy enrols, links, renews, fetches, uploads and d
       features: [],
       board: new Board(),
       generation: () => 0,
+      told: () => ({ epoch: null, state: { generation: 0, networks: [], volumes: [], instances: [], transfers: [] } }),
       accept: async (_epoch, state) => resolve(state),
       inventory: async () => {
         throw new Problem('unavailable', 'none here');

@@ -49,6 +49,8 @@ export interface HostView {
   readonly progress: AgentMessageOf<'progress'>[];
   overlay: OverlayReport | undefined;
   readonly probes: AgentMessageOf<'path-probe'>[];
+  /** What it said it was told last. */
+  told?: AgentMessageOf<'ledger'>;
   connections: number;
 }
 
@@ -273,6 +275,7 @@ export class FakeControlPlane {
     else if (message.type === 'samples') view.samples = message;
     else if (message.type === 'overlay') view.overlay = message.report;
     else if (message.type === 'path-probe') view.probes.push(message);
+    else if (message.type === 'ledger') view.told = message;
     else {
       const { full, generation, networks, volumes, instances, transfers, filters = [], backups = [], snapshots = [] } = message;
       view.generation = generation;

@@ -44,6 +44,7 @@ export async function examineControlPlane(terminal: Terminal, flags: GlobalFlags
     ['network', checkWay],
     ['client/token', checkToken],
     ['server/figures', checkFigures],
+    ['server/restore', checkRestore],
     ['sites', checkSites],
   ];
   for (const [name, look] of groups) {
@@ -191,6 +192,40 @@ async function checkFigures(session: Session): Promise<readonly Finding[]> {
 
 /** More of one sort than this are counted only. */
 const namedMost = 20;
+
+/** Whoever is no operator is not told, and needs not. */
+async function checkRestore({ client }: Session): Promise<readonly Finding[]> {
+  const check = 'server/restore';
+  try {
+    const { state, items, hosts, withheld, strangers } = await client.restoreDifferences();
+    if (state === 'standstill') {
+      const waiting = hosts.filter((each) => each.state === 'waiting').length;
+      return [
+        found(
+          check,
+          'fail',
+          `it was restored from a backup and stands still: ${items.length} differences, ${waiting} hosts not compared, ${strangers.length} enrolled since`,
+          'virt8ra restore show, then virt8ra restore release',
+        ),
+      ];
+    }
+    if (state === 'never-restored') return [];
+    const held = hosts.filter((each) => each.state !== 'released').length;
+    if (held + withheld.length === 0) return [];
+    return [
+      found(
+        check,
+        'warn',
+        `since its restore ${held} hosts are held and ${withheld.length} resources wait for their owners`,
+        'virt8ra restore show',
+      ),
+    ];
+  } catch (error) {
+    const { kind } = toProblem(error);
+    if (kind === 'forbidden' || kind === 'not-found') return [];
+    throw error;
+  }
+}
 
 async function checkSites({ client }: Session): Promise<readonly Finding[]> {
   const wrong: Finding[] = [];

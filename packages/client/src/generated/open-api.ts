@@ -2727,6 +2727,40 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/providers/virt8ra.restore/v1beta1/differences": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** after a restore of the control plane: what differs between its database and the hosts */
+        get: operations["restore-differences"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/providers/virt8ra.restore/v1beta1/release": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** ends the standstill after a restore, for every host that was compared */
+        post: operations["restore-release"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/providers/virt8ra.topology/v1beta1/accounts": {
         parameters: {
             query?: never;
@@ -5287,6 +5321,65 @@ export interface components {
                     version: string;
                 }[];
             };
+        };
+        RestoreDifferences: {
+            hosts: {
+                host: string;
+                site: string;
+                /** @enum {unknown} */
+                state: "waiting" | "compared" | "released";
+            }[];
+            items: {
+                /** @enum {unknown} */
+                class: "unknown" | "gone" | "moved" | "changed";
+                decided: boolean;
+                fields?: {
+                    database: string;
+                    field: string;
+                    host: string;
+                }[];
+                from?: string;
+                host: string;
+                key: string;
+                kind?: string;
+                message: string;
+                name?: string;
+                permitEpoch?: number;
+                /** @enum {unknown} */
+                type: "instance" | "volume" | "snapshot" | "network" | "filter";
+                uid?: string;
+            }[];
+            restore?: {
+                backup: string;
+                backupAt: string;
+                backupBuild: string;
+                epoch: string;
+                releasedAt?: string;
+                releasedBy?: string;
+                restoredAt: string;
+            };
+            /** @enum {unknown} */
+            state: "never-restored" | "standstill" | "released";
+            strangers: string[];
+            withheld: {
+                kind: string;
+                message: string;
+                name: string;
+                since: string;
+            }[];
+        };
+        RestoreRelease: {
+            /** @enum {unknown} */
+            changed?: "keep" | "apply";
+            withoutHosts?: boolean;
+        };
+        RestoreReleased: {
+            endedRuns: string[];
+            followed: number;
+            held: string[];
+            hosts: string[];
+            kept: number;
+            withheld: number;
         };
         /** @description a list of permissions, for role assignments to give */
         Role: {
@@ -11566,6 +11659,50 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["Progress"];
+                };
+            };
+        };
+    };
+    "restore-differences": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Hosts and differences */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["RestoreDifferences"];
+                };
+            };
+        };
+    };
+    "restore-release": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: {
+            content: {
+                "application/json": components["schemas"]["RestoreRelease"];
+            };
+        };
+        responses: {
+            /** @description What was done */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["RestoreReleased"];
                 };
             };
         };

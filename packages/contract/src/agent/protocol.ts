@@ -57,12 +57,16 @@ export const agentFeatures = [
   'rescue',
   'vendor-data',
   'pci-devices',
+  'ledger',
 ] as const;
 export type AgentFeature = (typeof agentFeatures)[number];
 
 const closed = { additionalProperties: false } as const;
 
-/** The same of a control plane, in `welcome`: `samples` are taken, and so is what `overlay` measures. */
+/**
+ * The same of a control plane, in `welcome`: `samples` are taken, and so is what `overlay` measures. To a host that it holds after a restore it also
+ * says `ledger`.
+ */
 export const serverFeatures = ['samples', 'overlay'] as const;
 
 export const AgentHello = Type.Object(
@@ -124,6 +128,15 @@ export const AgentProgress = Type.Object(
 /** What the overlay's carrier measured, as a whole; sent after `welcome` and whenever it changed, to a control plane with feature `overlay`. */
 export const AgentOverlay = Type.Object({ type: Type.Literal('overlay'), at: Type.String(), report: OverlayReport }, closed);
 
+/**
+ * What the agent was told last, and by which control plane's epoch; sent once after a `welcome` with the feature `ledger`. A control plane that was
+ * restored from a backup asks for it: its own word may be older.
+ */
+export const AgentLedger = Type.Object(
+  { type: Type.Literal('ledger'), epoch: Type.Union([Type.String({ maxLength: 64 }), Type.Null()]), state: DesiredState },
+  closed,
+);
+
 export const AgentMessage = Type.Union([
   AgentHello,
   AgentInventory,
@@ -132,6 +145,7 @@ export const AgentMessage = Type.Union([
   AgentSamples,
   AgentOverlay,
   AgentPathProbe,
+  AgentLedger,
 ]);
 export type AgentMessage = Static<typeof AgentMessage>;
 export type AgentMessageOf<Name extends AgentMessage['type']> = Extract<AgentMessage, { type: Name }>;

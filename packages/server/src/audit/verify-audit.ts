@@ -129,9 +129,19 @@ export async function verifyIn(client: PoolClient, { signer, after = 0n, limit, 
         String(expected.position),
       ]);
       if (seals[0] === undefined)
-        faults.add('removed', expected.position, 'the head that was seen here before is gone: the end of the chain was cut off', undefined);
+        faults.add(
+          'removed',
+          expected.position,
+          `the head that was seen here before is gone: the end of the chain was cut off${await restoredSince(client)}`,
+          undefined,
+        );
       else if (seals[0].hash.toString('hex') !== expected.hash)
-        faults.add('rewritten', expected.position, 'the seal here is not the one that was seen before', undefined);
+        faults.add(
+          'rewritten',
+          expected.position,
+          `the seal here is not the one that was seen before${await restoredSince(client)}`,
+          undefined,
+        );
     }
     // Rows that a cut-off end leaves behind are no rows that wait.
     for (; row !== undefined && newest !== undefined && compareKeys(row, newest) <= 0; row = await nextOf(rows))
@@ -143,6 +153,18 @@ export async function verifyIn(client: PoolClient, { signer, after = 0n, limit, 
     );
     return { unsealed: { rows: Number(counted[0]?.count ?? 0), ...(since === undefined ? {} : { since }) } };
   }
+}
+
+/** A restore explains an end that is gone; it excuses nothing: who restored, and what was lost, is for a person to judge. */
+async function restoredSince(client: PoolClient): Promise<string> {
+  const { rows: there } = await client.query<{ there: boolean }>(`select to_regclass('fleet.restore') is not null as there`);
+  if (there[0]?.there !== true) return '';
+  const { rows } = await client.query<{ backup_at: Date; restored_at: Date }>(
+    'select backup_at, restored_at from fleet.restore order by restored_at desc limit 1',
+  );
+  const [row] = rows;
+  if (row === undefined) return '';
+  return `; the control plane was restored at ${row.restored_at.toISOString()} from a backup of ${row.backup_at.toISOString()}, and rows written in between are lost`;
 }
 
 function checkSigned(checkpoint: Checkpoint, seal: Seal, signer: AuditSigner, faults: Faults, after: string | undefined): void {

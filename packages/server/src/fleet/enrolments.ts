@@ -1,4 +1,4 @@
-import { createHash, randomBytes } from 'node:crypto';
+import { createHash, randomBytes, type X509Certificate } from 'node:crypto';
 import { agentDnsName, type EnrolAnswer, type Enrolment, type EnrolRequest, Problem } from '@virt8ra/contract';
 import { inTransaction, type Queryable } from '@virt8ra/engine';
 import type { Pool } from 'pg';
@@ -21,6 +21,11 @@ export interface Enrolments {
   renew(fingerprint: string, csr: string): Promise<EnrolAnswer>;
   /** The host behind a certificate. Undefined: revoked, or none of ours. */
   hostOf(fingerprint: string): Promise<{ readonly host: string; readonly site: string } | undefined>;
+  /**
+   * After a restore: a certificate that this CA has signed between the backup and the restore is good as well, though the database does not know it.
+   * Its host is kept as a stranger where that is not known either. Silent for any other.
+   */
+  adopt(fingerprint: string, certificate: X509Certificate): Promise<void>;
 }
 
 const tokenSeconds = 3600;
@@ -38,7 +43,12 @@ export function createEnrolments(pool: Pool, authority: Authority): Enrolments {
   });
   return {
     async create(host, site, client = pool) {
-      await client.query('insert into fleet.host (host, site) values ($1, $2) on conflict (host) do nothing', [host, site]);
+      // One that was enrolled after the backup of a restored control plane is compared like the others.
+      await client.query(
+        `insert into fleet.host (host, site, held)
+         select $1, $2, exists (select 1 from fleet.stranger where host = $1) on conflict (host) do nothing`,
+        [host, site],
+      );
       const known = await client.query<{ site: string }>('select site from fleet.host where host = $1', [host]);
       const at = known.rows[0]?.site;
       if (at !== undefined && at !== site) throw new Problem('conflict', `host ${host} belongs to site ${at}; delete it there first`);
@@ -106,6 +116,31 @@ export function createEnrolments(pool: Pool, authority: Authority): Enrolments {
     },
 
     hostOf: async (fingerprint) => await holderOf(pool, fingerprint, ''),
+
+    async adopt(fingerprint, certificate) {
+      const [, host] = /(?:^|, )DNS:([a-z0-9][a-z0-9-]*)\.agents\.virt8ra\.internal(?:,|$)/.exec(certificate.subjectAltName ?? '') ?? [];
+      if (host === undefined) return;
+      const since = await pool.query(
+        `select 1 from fleet.restore where $1::timestamptz between backup_at - interval '15 minutes' and restored_at + interval '15 minutes'
+            and not exists (select 1 from fleet.certificate where fingerprint = $2)`,
+        [new Date(certificate.validFrom), fingerprint],
+      );
+      if (since.rowCount === 0) return;
+      const publicKey = createHash('sha256')
+        .update(certificate.publicKey.export({ format: 'der', type: 'spki' }))
+        .digest();
+      const kept = await pool.query(
+        `insert into fleet.certificate (fingerprint, host, public_key, expires_at) select $1, host, $3, $4 from fleet.host where host = $2
+         on conflict do nothing`,
+        [fingerprint, host, publicKey, new Date(certificate.validTo)],
+      );
+      if (kept.rowCount === 0)
+        await pool.query(
+          `insert into fleet.stranger (host) select $1 where not exists (select 1 from fleet.host where host = $1)
+           on conflict (host) do update set seen_at = clock_timestamp()`,
+          [host],
+        );
+    },
   };
 }
 

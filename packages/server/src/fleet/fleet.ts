@@ -81,6 +81,8 @@ export interface Fleet extends FleetHosts {
   /** Where agents dial; with port 0 only true after `listen`. */
   readonly url: string;
   listen(): Promise<void>;
+  /** Begins to plan tunnels, and to have paths measured. */
+  plan(): void;
   stop(): Promise<void>;
 }
 
@@ -158,10 +160,12 @@ export async function createFleet(options: FleetOptions): Promise<Fleet> {
     },
     async listen() {
       await links.start();
-      overlay.start();
-      paths.start();
       await listener.listen();
       streams.start();
+    },
+    plan() {
+      overlay.start();
+      paths.start();
     },
     async stop() {
       streams.stop();

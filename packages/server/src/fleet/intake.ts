@@ -20,6 +20,8 @@ export interface ObservedIntake {
   /** Answers whether the host's part in the overlay may be another now. */
   takeInventory(link: LinkIdentity, message: AgentMessageOf<'inventory'>): Promise<boolean>;
   takeOverlay(link: LinkIdentity, message: AgentMessageOf<'overlay'>): Promise<OverlayChange>;
+  /** Keeps what the agent was told last, for a comparison after a restore. */
+  takeLedger(link: LinkIdentity, message: AgentMessageOf<'ledger'>): Promise<void>;
 }
 
 /** More than any host runs; a report beyond it is a fault. */
@@ -56,6 +58,14 @@ export function createObservedIntake(pool: Pool, epoch: string): ObservedIntake 
         [host, linkId, storableJson(message.inventory), seenAt(message.at)],
       );
       return noted.rowCount !== 0;
+    },
+    async takeLedger({ host, linkId }, message) {
+      await pool.query(
+        `insert into fleet.told (host, epoch, told_by, state)
+         select host, $3, $4, $5::jsonb from fleet.link where host = $1 and link_id = $2
+         on conflict (host) do update set epoch = excluded.epoch, told_by = excluded.told_by, state = excluded.state, at = clock_timestamp()`,
+        [host, linkId, epoch, message.epoch, storableJson(message.state)],
+      );
     },
     takeOverlay: async (link, message) => await takeOverlayReport(pool, link, message),
   };

@@ -112,6 +112,8 @@ export function openLinkSession(options: LinkSessionOptions): LinkSession {
       pushAgain = false;
       const state = await store.desiredState(link.host);
       if (state === undefined) return await refuse('removed', removed);
+      // After a restore its own word may be newer than ours: it is told nothing before both were compared.
+      if (await store.isHeld(link.host)) return;
       if (state.generation <= sentGeneration) continue;
       sentGeneration = state.generation;
       await send({ type: 'desired', epoch: options.epoch, state });
@@ -144,6 +146,7 @@ export function openLinkSession(options: LinkSessionOptions): LinkSession {
     linked = true;
     if (socket.readyState !== WebSocket.OPEN) return await store.release(link);
     on.linked();
+    const held = await store.isHeld(link.host);
     log.info('a host is connected', { agentVersion: hello.agentVersion, generation: hello.generation });
     await send({
       type: 'welcome',
@@ -152,7 +155,7 @@ export function openLinkSession(options: LinkSessionOptions): LinkSession {
       host: peer.host,
       site: peer.site,
       silenceSeconds,
-      features: [...serverFeatures],
+      features: [...serverFeatures, ...(held ? ['ledger'] : [])],
     });
     push();
   };
@@ -181,6 +184,8 @@ export function openLinkSession(options: LinkSessionOptions): LinkSession {
         return on.samples(message);
       case 'path-probe':
         return on.pathProbed(message);
+      case 'ledger':
+        return await intake.takeLedger(link, message);
     }
   };
 

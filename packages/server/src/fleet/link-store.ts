@@ -32,6 +32,8 @@ export interface LinkStore {
   /** Hosts that fell silent since anyone looked, each answered once among all replicas. */
   takeSilent(): Promise<readonly string[]>;
   objectsOf(host: string): Promise<readonly HostObject[]>;
+  /** Whether it is told nothing, because the control plane was restored and the two were not compared yet. */
+  isHeld(host: string): Promise<boolean>;
   /** Undefined: the host is gone. */
   desiredState(host: string): Promise<DesiredState | undefined>;
 }
@@ -107,6 +109,11 @@ export function createLinkStore(pool: Pool, silenceSeconds: number): LinkStore {
         [host],
       );
       return found.rows.map(({ type, key }) => ({ host, type, key }));
+    },
+
+    async isHeld(host) {
+      const { rows } = await pool.query<{ held: boolean }>('select held from fleet.host where host = $1', [host]);
+      return rows[0]?.held === true;
     },
 
     async desiredState(host) {

@@ -96,9 +96,15 @@ export function createAgentListener(options: AgentListenerOptions): AgentListene
   const peerOf = async (socket: Duplex): Promise<LinkPeer> => {
     const certificate = certificateOf(socket, authority, 'valid');
     const fingerprint = fingerprintOf(certificate);
-    const holder = await enrolments.hostOf(fingerprint);
+    const holder = await holderOf(fingerprint, certificate);
     if (holder === undefined) throw new Problem('forbidden', 'this certificate is revoked; enrol the host anew');
     return { ...holder, fingerprint, expiresAt: new Date(certificate.validTo) };
+  };
+  const holderOf = async (fingerprint: string, certificate: X509Certificate) => {
+    const known = await enrolments.hostOf(fingerprint);
+    if (known !== undefined) return known;
+    await enrolments.adopt(fingerprint, certificate);
+    return await enrolments.hostOf(fingerprint);
   };
   const enrol = async (request: IncomingMessage, response: ServerResponse): Promise<void> => {
     const address = request.socket.remoteAddress ?? '';
@@ -122,7 +128,9 @@ export function createAgentListener(options: AgentListenerOptions): AgentListene
     const artifact = /^\/agent\/v1\/artifacts\/([0-9a-f]{64})$/.exec(path)?.[1];
     if (request.method === 'POST' && path === '/agent/v1/enrol') return await enrol(request, response);
     if (request.method === 'POST' && path === '/agent/v1/renew') {
-      const fingerprint = fingerprintOf(certificateOf(request.socket, authority, 'expired too'));
+      const certificate = certificateOf(request.socket, authority, 'expired too');
+      const fingerprint = fingerprintOf(certificate);
+      await holderOf(fingerprint, certificate);
       return answer(response, await enrolments.renew(fingerprint, (await readBody(request, renewShape)).csr));
     }
     if (request.method === 'GET' && artifact !== undefined) {

@@ -180,4 +180,37 @@ create index path_sample_by_receiver on fleet.path_sample (to_host);
 alter table fleet.host add column agent_release jsonb;
 `,
   },
+  {
+    name: '0010-restore',
+    sql: `
+-- One row for each restore of this database from a control plane backup. Without released_at the control plane stands still.
+create table fleet.restore (
+  epoch text primary key,
+  backup text not null,
+  backup_at timestamptz not null,
+  backup_build text not null,
+  restored_at timestamptz not null default clock_timestamp(),
+  released_at timestamptz,
+  released_by text
+);
+
+-- A held host is told nothing: it goes on with what it was told last.
+alter table fleet.host add column held boolean not null default false;
+
+-- What a held host was told last, in its own words: under which epoch it was told, and under which it said so here.
+create table fleet.told (
+  host text primary key references fleet.host (host) on delete cascade,
+  epoch text not null,
+  told_by text,
+  state jsonb not null,
+  at timestamptz not null default clock_timestamp()
+);
+
+-- Hosts that showed a certificate of this CA and that the database does not know: enrolled after the backup.
+create table fleet.stranger (
+  host text primary key,
+  seen_at timestamptz not null default clock_timestamp()
+);
+`,
+  },
 ];

@@ -2,6 +2,7 @@ import { type Kind, Problem, urnFromAddress } from '@virt8ra/contract';
 import type { KindBehaviour } from '../kinds/behaviour.js';
 import { fingerprint } from '../resources/fingerprint.js';
 import type { Store } from '../resources/store.js';
+import { endWithholding } from '../standstill/withheld.js';
 import { absentResource } from './absent-resource.js';
 import type { DeleteCall } from './delete-resource.js';
 import { assertVersion } from './precondition.js';
@@ -21,6 +22,7 @@ export async function actOnResource(store: Store, kind: Kind, action: Action, { 
     assertVersion(version, resource);
     if (resource.deletedAt !== undefined) throw new Problem('conflict', `${kind.kind} ${address.name} is being deleted`);
     const answer = await action.perform(tx, resource, subject, action.body);
+    await endWithholding(tx.client, resource.uid);
     await tx.audit({
       subject: subject.name,
       remote: subject.remote,

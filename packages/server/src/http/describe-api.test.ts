@@ -71,6 +71,7 @@ describe('the description', () => {
       ...['hosts', 'paths', 'hosts/none', 'tenants/default/workspaces/none/instances'].map((name) => `${metrics}/${name}`),
       ...['entries', 'tenants/default/entries', 'verification'].map((name) => `virt8ra.audit/v1beta1/${name}`),
       'virt8ra.usage/v1beta1/tenants/default/usage-records',
+      'virt8ra.restore/v1beta1/differences',
     ].map((path) => `/providers/${path}`);
     const codes: number[] = [];
     for (const path of [...paths, '/healthz', '/readyz', '/.wellknown/secapi']) codes.push((await plane.call('GET', path)).status);

@@ -5,6 +5,7 @@ import { fingerprint } from '../resources/fingerprint.js';
 import { jsonEqual } from '../resources/json-equal.js';
 import type { Store, StoreTransaction } from '../resources/store.js';
 import type { ResolvedReference, StoredResource } from '../resources/stored-resource.js';
+import { endWithholding } from '../standstill/withheld.js';
 import type { Access } from './access.js';
 import { assertUnchanged } from './immutability.js';
 import { assertVersion } from './precondition.js';
@@ -58,7 +59,10 @@ export function createPutResource(
           throw new Problem('conflict', `${kind.kind} ${address.name} is being deleted; wait until it is gone`);
         if (isEqual(previous, next) && !policy.countsRepeats) {
           // Saying it again is how an owner asks for another try.
-          if (previous.state === 'error' && behaviour.reconcile !== undefined) await tx.nudge(kind.kind, previous.uid);
+          if (previous.state === 'error' && behaviour.reconcile !== undefined) {
+            await endWithholding(tx.client, previous.uid);
+            await tx.nudge(kind.kind, previous.uid);
+          }
           return { resource: previous, created: false };
         }
         assertUnchanged(kind, previous.spec, next.spec, policy.mutable);

@@ -170,4 +170,17 @@ select tenant, workspace, 0, count(*) from resource where workspace is not null 
     // When the transaction of the change began. Those that are there already count as of now.
     sql: 'alter table feed add column at timestamptz not null default now()',
   },
+  {
+    name: '0004-withheld',
+    sql: `
+-- Resources that differed after a restore in a way that only their owner can decide on: not reconciled until they are written anew or deleted.
+create table withheld (
+  uid text collate "C" primary key,
+  reason text not null,
+  message text not null,
+  resource_version bigint not null,
+  since timestamptz not null default clock_timestamp()
+);
+`,
+  },
 ];

@@ -77,6 +77,7 @@ export async function startFleetFixture(database: TestDatabase, options: Partial
     stateDirectory,
   });
   await fleet.listen();
+  fleet.plan();
   const fixture: FleetFixture = {
     fleet,
     log,

@@ -40,6 +40,8 @@ export interface SimulatedAgentOptions {
   readonly place?: SimulatedPlace | undefined;
   /** What comes of its measuring a path; undefined: it says nothing. Default: it cannot. */
   readonly probe?: (request: ServerPathProbe) => PathProbeOutcome | undefined;
+  /** Told of every frame of the server, as it came. */
+  readonly onFrame?: (frame: ServerMessage) => void;
   /** Pause before a lost link is dialled again, milliseconds. Default: 20. */
   readonly redialMs?: number;
 }
@@ -212,7 +214,11 @@ export async function startSimulatedAgent(options: SimulatedAgentOptions): Promi
         ),
       }),
     );
-    made.on('message', (data) => follow(JSON.parse(data.toString()) as ServerMessage));
+    made.on('message', (data) => {
+      const frame = JSON.parse(data.toString()) as ServerMessage;
+      options.onFrame?.(frame);
+      follow(frame);
+    });
     made.on('error', () => undefined);
     made.on('close', () => {
       if (socket !== made) return;
@@ -233,11 +239,12 @@ export async function startSimulatedAgent(options: SimulatedAgentOptions): Promi
       case 'welcome':
         welcomed = true;
         full = true;
+        if (message.features?.includes('ledger') === true) send({ type: 'ledger', epoch: board.epoch, state: board.desired });
         sendInventory();
         flush();
         break;
       case 'desired':
-        board.accept(message.state);
+        board.accept(message.epoch, message.state);
         if (message.state.maintenance !== undefined || inMaintenance) {
           inMaintenance = message.state.maintenance === true;
           sendInventory();

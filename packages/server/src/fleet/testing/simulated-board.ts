@@ -26,7 +26,9 @@ export type ObjectId = `${HostObjectType}/${string}`;
 
 /** The objects of a simulated host and their way to what is desired, without a link: it goes on while the link is down. */
 export interface SimulatedBoard {
-  accept(state: DesiredState): void;
+  accept(epoch: string, state: DesiredState): void;
+  /** Under which it was told. */
+  readonly epoch: string | null;
   readonly generation: number;
   readonly desired: DesiredState;
   get<Type extends HostObjectType>(type: Type, key: string): ObservedByType[Type] | undefined;
@@ -58,6 +60,8 @@ export function createSimulatedBoard(options: BoardOptions): SimulatedBoard {
   let alive = true;
   let bootId = randomUUID();
   let looking = false;
+  let epoch: string | null = null;
+  const kept = new Set<ObjectId>();
 
   const idOf = (type: HostObjectType, key: string): ObjectId => `${type}/${key}`;
   const look = (): void => {
@@ -146,7 +150,7 @@ export function createSimulatedBoard(options: BoardOptions): SimulatedBoard {
       else convergeReceive(machine, object);
     }
     const wanted = new Set(desiredObjects(desired).map(({ type, key }) => idOf(type, key)));
-    for (const [id, observed] of entries) if (!wanted.has(id)) remove(id, observed);
+    for (const [id, observed] of entries) if (!wanted.has(id) && !kept.has(id)) remove(id, observed);
   };
   const remove = (id: ObjectId, observed: ObservedByType[HostObjectType]): void => {
     if (held.has(id) || timers.has(id)) return;
@@ -157,9 +161,16 @@ export function createSimulatedBoard(options: BoardOptions): SimulatedBoard {
   };
 
   return {
-    accept(state) {
+    accept(newEpoch, state) {
+      // As a real agent: what a control plane of another epoch has never listed is left as it is.
+      if (epoch !== null && epoch !== newEpoch) for (const id of entries.keys()) kept.add(id);
+      for (const { type, key } of desiredObjects(state)) kept.delete(idOf(type, key));
+      epoch = newEpoch;
       desired = state;
       look();
+    },
+    get epoch() {
+      return epoch;
     },
     get generation() {
       return desired.generation;
