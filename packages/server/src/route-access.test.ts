@@ -6,7 +6,11 @@ import { type ControlPlane, startControlPlane } from './testing/control-plane.js
 /** Answered to anybody. Whatever is added to these is added here first. */
 const open = /^\/(healthz|readyz|metrics|openapi\.json|docs(\/.*)?|\.wellknown\/secapi|providers\/virt8ra\.identity\/v1beta1\/login)$/;
 /** Of the operator alone, whoever reads. */
-const operators = ['/providers/virt8ra.audit/v1beta1/entries', '/providers/virt8ra.audit/v1beta1/verification'];
+const operators = [
+  '/providers/virt8ra.audit/v1beta1/entries',
+  '/providers/virt8ra.audit/v1beta1/verification',
+  '/providers/virt8ra.restore/v1beta1/differences',
+];
 const seca = (provider: string, rest: string): string => `/providers/seca.${provider}/v1/tenants/acme/${rest}`;
 
 let plane: ControlPlane;
@@ -107,6 +111,7 @@ describe('every route that a control plane serves', { timeout: 60_000 }, () => {
       '/virt8ra.usage/',
       '/virt8ra.audit/',
       '/virt8ra.metrics/',
+      '/virt8ra.restore/',
       '/events',
       '/console/log',
       '/ports/:port',
