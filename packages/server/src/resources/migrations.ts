@@ -171,7 +171,7 @@ select tenant, workspace, 0, count(*) from resource where workspace is not null 
     sql: 'alter table feed add column at timestamptz not null default now()',
   },
   {
-    name: '0004-withheld',
+    name: '0005-withheld',
     sql: `
 -- Resources that differed after a restore in a way that only their owner can decide on: not reconciled until they are written anew or deleted.
 create table withheld (
