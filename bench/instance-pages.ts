@@ -52,6 +52,8 @@ export async function measurePages(served: Served, quick: boolean): Promise<Page
     };
   } finally {
     for (const connection of [...one, ...many]) connection.close();
+    // Whoever links a host next must not be given a guest.
+    await served.client.delete(instance, { ...place, name: 'model' });
   }
 }
 

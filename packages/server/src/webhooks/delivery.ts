@@ -15,6 +15,7 @@ import { type Change, readChange, readChanges } from './read-changes.js';
 import type { SecretBox } from './secret-box.js';
 import { type Telling, tellState } from './tell-state.js';
 import {
+  isUnchanged,
   type KeptDelivery,
   keepDeliveries,
   readAsked,
@@ -152,6 +153,9 @@ class Turn {
       for (const change of changes.entries) {
         const body = await this.#bodyOf(change);
         if (body !== undefined) {
+          // A receiver that was turned off, renamed or given another secret hears nothing more of the old kind.
+          if (!(await isUnchanged(pool, { uid: this.#row.uid, version: this.#version })))
+            return { waitSeconds: 0, reason: 'it was changed' };
           const outcome = await this.#send({ id: this.#idOf(change.position), body }, change);
           if (outcome !== undefined) return outcome;
         }

@@ -80,6 +80,16 @@ export async function readWebhook(on: On, uid: string, now: Date): Promise<Webho
   return { uid, version, tenant, name, spec, owner, account: account ?? undefined, secrets, position, facts };
 }
 
+/** Whether nobody has changed it since it was read. */
+export async function isUnchanged(on: On, { uid, version }: Pick<WebhookRow, 'uid' | 'version'>): Promise<boolean> {
+  const { rowCount } = await (on as Pool).query({
+    name: 'webhook-unchanged',
+    text: 'select 1 from webhook_state join resource using (uid) where uid = $1 and version = $2 and deleted_at is null',
+    values: [uid, version],
+  });
+  return rowCount === 1;
+}
+
 /** False: somebody has changed it since it was read, and nothing was written. */
 export async function writeProgress(
   client: Pick<PoolClient, 'query'>,
