@@ -22,8 +22,8 @@ export interface Enrolments {
   /** The host behind a certificate. Undefined: revoked, or none of ours. */
   hostOf(fingerprint: string): Promise<{ readonly host: string; readonly site: string } | undefined>;
   /**
-   * After a restore: a certificate that this CA has signed between the backup and the restore is good as well, though the database does not know it.
-   * Its host is kept as a stranger where that is not known either. Silent for any other.
+   * After a restore: a certificate that this CA has signed between the backup and the restore is good as well, though the database does not know it,
+   * until its host is released: whoever was not heard before then stays held. Its host is kept as a stranger where that is not known either. Silent for any other.
    */
   adopt(fingerprint: string, certificate: X509Certificate): Promise<void>;
 }
@@ -130,7 +130,7 @@ export function createEnrolments(pool: Pool, authority: Authority): Enrolments {
         .update(certificate.publicKey.export({ format: 'der', type: 'spki' }))
         .digest();
       const kept = await pool.query(
-        `insert into fleet.certificate (fingerprint, host, public_key, expires_at) select $1, host, $3, $4 from fleet.host where host = $2
+        `insert into fleet.certificate (fingerprint, host, public_key, expires_at) select $1, host, $3, $4 from fleet.host where host = $2 and held
          on conflict do nothing`,
         [fingerprint, host, publicKey, new Date(certificate.validTo)],
       );
