@@ -84,12 +84,21 @@ export function compare(input: Comparison): readonly Difference[] {
       found.push({ ...place(thing), class: 'unknown', message: unknownText(thing), decided: true });
       continue;
     }
-    byUid.set(uid, [...(byUid.get(uid) ?? []), thing]);
+    const things = byUid.get(uid);
+    if (things === undefined) byUid.set(uid, [thing]);
+    else things.push(thing);
   }
   const ranAt = new Map<string, string>();
   const told = (thing: Pick<HostThing, 'host' | 'type' | 'key'>): unknown =>
     hosts.get(thing.host)?.told?.get(thingId(thing.type, thing.key));
-  const uids = new Set([...byUid.keys(), ...input.realizations.map(({ resourceUid }) => resourceUid)]);
+  const rowsByUid = new Map<string, Comparison['realizations'][number][]>();
+  for (const row of input.realizations) {
+    const rows = rowsByUid.get(row.resourceUid);
+    if (rows === undefined) rowsByUid.set(row.resourceUid, [row]);
+    else rows.push(row);
+  }
+  const userOf = new Map([...input.volumesOf].flatMap(([user, volumes]) => volumes.map((volume) => [volume, user] as const)));
+  const uids = new Set([...byUid.keys(), ...rowsByUid.keys()]);
   // Instances first: block storages are where theirs is.
   for (const type of ['instance', 'volume', 'snapshot'] as const) for (const uid of uids) ofResource(uid, type);
   return found.sort(
@@ -101,7 +110,7 @@ export function compare(input: Comparison): readonly Difference[] {
     const named = { uid, ...input.resources.get(uid) };
     if (named.kind === undefined) return;
     const things = (byUid.get(uid) ?? []).filter((thing) => thing.type === type);
-    const rows = input.realizations.filter((row) => row.resourceUid === uid && row.facet === facetOfType[type]);
+    const rows = (rowsByUid.get(uid) ?? []).filter((row) => row.facet === facetOfType[type]);
     const row = rows.find(({ role }) => role === 'primary') ?? rows[0];
     if (things.length === 0 && row === undefined) return;
     const main = holder(uid, type, things, row);
@@ -160,7 +169,7 @@ export function compare(input: Comparison): readonly Difference[] {
       return holding.sort((left, right) => (epochOf(right) ?? 0) - (epochOf(left) ?? 0))[0] ?? neverRan(uid, asKnown);
     }
     const whole = things.filter(({ object }) => (object as ObservedVolume).state !== 'incoming');
-    const user = [...input.volumesOf].find(([, volumes]) => volumes.includes(uid))?.[0];
+    const user = userOf.get(uid);
     const at = user === undefined ? undefined : ranAt.get(user);
     return whole.find(({ host }) => host === at) ?? asKnown ?? (whole.length === 1 ? whole[0] : undefined);
   }
