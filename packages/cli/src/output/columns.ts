@@ -109,6 +109,7 @@ const percent = (part: number | undefined, whole: number | undefined) =>
 
 const columnsOfKind: Readonly<Record<string, readonly Column[]>> = {
   webhook: [
+    state,
     column<typeof webhook>('DELIVERING', ({ enabled }, { suspended, failures = 0 }) =>
       enabled === false ? 'off' : suspended !== undefined ? 'suspended' : failures > 0 ? `failing (${failures})` : 'yes',
     ),

@@ -69,6 +69,7 @@ describe.skipIf(!ready)('control plane backups of a running server', { timeout: 
       'state/admin-token',
       'state/identity/audit.jwk',
       'state/identity/issuer.jwk',
+      'state/identity/webhooks.key',
       'state/pki/ca.key',
       'state/pki/ca.pem',
       'database',
