@@ -71,6 +71,8 @@ function follow(path: string): {
   readonly seen: { readonly id: string; readonly name: string; readonly type: string; readonly v: string | undefined }[];
   cuts: number;
   begun(): boolean;
+  /** Loses the connection, as a network would. */
+  cut(): void;
   stop(): void;
 } {
   const seen: { id: string; name: string; type: string; v: string | undefined }[] = [];
@@ -81,6 +83,7 @@ function follow(path: string): {
     seen,
     cuts: 0,
     begun: () => cursor !== '',
+    cut: () => current?.destroy(),
     stop() {
       stopped = true;
       current?.destroy();
@@ -199,6 +202,8 @@ describe('a database that is killed and stopped again and again under load', () 
         else if (fault % 3 === 1) signalProcess(Number(postmaster), 'SIGINT');
         else signalProcess(Number(postmaster), 'SIGKILL');
       }
+      // A short absence of the database need not cut them; the way back must be found while it is away.
+      for (const watcher of watchers) watcher.cut();
       const back = async (): Promise<string> => {
         const { status } = await call('GET', `${tenant}/load`);
         return server.child.exitCode === null ? String(status) : `the server ended: ${server.log().slice(-3000)}`;

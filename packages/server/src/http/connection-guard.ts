@@ -190,6 +190,7 @@ function awaitBody(request: IncomingMessage, response: ServerResponse, { bodySec
   const stop = (): void => {
     clearInterval(timer);
     clearTimeout(linger);
+    socket.off('close', stop);
   };
   request.once('end', stop);
   request.once('close', stop);

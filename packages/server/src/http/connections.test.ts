@@ -90,6 +90,28 @@ describe('a connection', () => {
     expect((await server.call('GET', path)).statusCode).toBe(404);
   });
 
+  it('keeps nothing of the requests that it has answered', async () => {
+    await start({});
+    const seen = new Set<Socket>();
+    server.http.app.server.on('connection', (socket: Socket) => seen.add(socket));
+    const agent = new Agent({ keepAlive: true, maxSockets: 1 });
+    const listeners = (): number => [...seen].reduce((sum, socket) => sum + socket.listenerCount('close') + socket.listenerCount('error'), 0);
+    const counts: number[] = [];
+    for (let at = 0; at < 20; at += 1) {
+      const { path, body } = disk(`kept${at}`);
+      const headers = { authorization: 'Bearer acme-token', 'content-type': 'application/json' };
+      await new Promise<void>((resolve, reject) => {
+        const sent = ask({ host: '127.0.0.1', port, method: 'PUT', path, agent, headers }, (message) => message.resume().once('end', resolve));
+        sent.once('error', reject);
+        sent.end(body);
+      });
+      counts.push(listeners());
+    }
+    agent.destroy();
+    expect(seen.size).toBe(1);
+    expect(counts.at(-1)).toBe(counts[0]);
+  });
+
   it('that takes no answer, or brings no content, is closed, and an upload that goes on is not', async () => {
     await start({ connections: { stallSeconds: 0.6, bodySeconds: 0.5 } });
     const annotations = Object.fromEntries(Array.from({ length: 60 }, (_, index) => [`k${index}`, 'x'.repeat(1000)]));
