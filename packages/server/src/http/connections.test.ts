@@ -95,13 +95,16 @@ describe('a connection', () => {
     const seen = new Set<Socket>();
     server.http.app.server.on('connection', (socket: Socket) => seen.add(socket));
     const agent = new Agent({ keepAlive: true, maxSockets: 1 });
-    const listeners = (): number => [...seen].reduce((sum, socket) => sum + socket.listenerCount('close') + socket.listenerCount('error'), 0);
+    const listeners = (): number =>
+      [...seen].reduce((sum, socket) => sum + socket.listenerCount('close') + socket.listenerCount('error'), 0);
     const counts: number[] = [];
     for (let at = 0; at < 20; at += 1) {
       const { path, body } = disk(`kept${at}`);
       const headers = { authorization: 'Bearer acme-token', 'content-type': 'application/json' };
       await new Promise<void>((resolve, reject) => {
-        const sent = ask({ host: '127.0.0.1', port, method: 'PUT', path, agent, headers }, (message) => message.resume().once('end', resolve));
+        const sent = ask({ host: '127.0.0.1', port, method: 'PUT', path, agent, headers }, (message) =>
+          message.resume().once('end', resolve),
+        );
         sent.once('error', reject);
         sent.end(body);
       });
