@@ -1,7 +1,6 @@
 import { toProblem } from '@virt8ra/contract';
 import { backupContentKey } from '@virt8ra/driver';
-import type { Log } from '@virt8ra/engine';
-import type { Pool } from 'pg';
+import type { Log, Queryable } from '@virt8ra/engine';
 import type { ArtifactStore } from './artifact-store.js';
 
 const everyMs = 15 * 60_000;
@@ -26,31 +25,31 @@ export function startCollector(options: {
 }
 
 /** Images, backups and releases of the agent by their digests, imports and backups under way, and what the volumes of hosts are made from or still to be made from. */
-export async function usedArtifacts(pool: Pool): Promise<{ readonly digests: ReadonlySet<string>; readonly keys: ReadonlySet<string> }> {
-  const images = await pool.query<{ sha256: string }>(
+export async function usedArtifacts(on: Queryable): Promise<{ readonly digests: ReadonlySet<string>; readonly keys: ReadonlySet<string> }> {
+  const images = await on.query<{ sha256: string }>(
     `select distinct status ->> 'sha256' as sha256 from resource where kind = 'image' and status ? 'sha256'`,
   );
-  const imports = await pool.query<{ uid: string; sha256: string | null }>(
+  const imports = await on.query<{ uid: string; sha256: string | null }>(
     `select uid, coalesce(spec #>> '{source,sha256}', spec #>> '{source,upload,sha256}') as sha256 from resource where kind = 'image-import'`,
   );
-  const volumes = await pool.query<{ sha256: string }>(
+  const volumes = await on.query<{ sha256: string }>(
     `select distinct object -> 'source' ->> 'sha256' as sha256 from fleet.desired where type = 'volume' and object -> 'source' ? 'sha256'`,
   );
-  const backups = await pool.query<{ sha256: string | null }>(
+  const backups = await on.query<{ sha256: string | null }>(
     `select distinct volume ->> 'sha256' as sha256 from resource, jsonb_array_elements(status -> 'volumes') as volume
       where kind = 'backup' and jsonb_typeof(status -> 'volumes') = 'array'`,
   );
-  const restores = await pool.query<{ sha256: string | null }>(
+  const restores = await on.query<{ sha256: string | null }>(
     `select distinct status #>> '{restoredFrom,sha256}' as sha256 from resource
       where kind = 'block-storage' and status ? 'restoredFrom'
         and not exists (select 1 from realization where realization.resource_uid = resource.uid)`,
   );
-  const releases = await pool.query<{ sha256: string }>(
+  const releases = await on.query<{ sha256: string }>(
     `select spec #>> '{upload,sha256}' as sha256 from resource where kind = 'agent-release'
      union select agent_release ->> 'sha256' from fleet.host where agent_release is not null`,
   );
-  const incoming = await pool.query<{ uid: string }>(`select uid from resource where kind = 'agent-release'`);
-  const arriving = await pool.query<{ key: string; volumes: number }>(
+  const incoming = await on.query<{ uid: string }>(`select uid from resource where kind = 'agent-release'`);
+  const arriving = await on.query<{ key: string; volumes: number }>(
     `select key, jsonb_array_length(facts #> '{plan,volumes}') as volumes from realization where facet = 'backups' and facts ? 'plan'`,
   );
   const contents = arriving.rows.flatMap(({ key, volumes: count }) =>

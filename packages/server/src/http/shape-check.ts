@@ -25,7 +25,7 @@ export function createShapeCheck(shape: TSchema): ShapeCheck {
 }
 
 /** The part of JSON Schema that shapes use. */
-interface Schema {
+export interface Schema {
   readonly type?: string;
   readonly const?: unknown;
   readonly enum?: readonly unknown[];

@@ -4,7 +4,7 @@ import { chmod, mkdir, open, rename, rm, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { Problem, toProblem } from '@virt8ra/contract';
 import type { Log } from '@virt8ra/engine';
-import { Client, type ClientConfig, type Pool } from 'pg';
+import { Client, type ClientConfig } from 'pg';
 import { usedArtifacts } from '../artifacts/collector.js';
 import type { Config } from '../config.js';
 import { errorCode, syncDirectory } from '../files/atomic-file.js';
@@ -89,7 +89,7 @@ async function write({ config, directory, connection }: BackupRequest, at: Date)
     const { major, snapshot, book } = await whereItStands(client);
     if (book === null) throw new Problem('conflict', 'the database was never used by a server: there is nothing to back up');
     const tool = await findPgTool('pg_dump', major);
-    const used = (await usedArtifacts(client as unknown as Pool)).digests;
+    const used = (await usedArtifacts(client)).digests;
     await touchContent(artifacts.directory, used);
     const names = await stateFiles(stateDirectory, [artifacts.directory, directory]);
     const parts = [

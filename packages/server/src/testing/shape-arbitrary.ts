@@ -1,23 +1,5 @@
 import fc from 'fast-check';
-
-/** The part of JSON Schema that shapes use. */
-interface Schema {
-  readonly type?: string;
-  readonly const?: unknown;
-  readonly enum?: readonly unknown[];
-  readonly anyOf?: readonly Schema[];
-  readonly properties?: Readonly<Record<string, Schema>>;
-  readonly required?: readonly string[];
-  readonly patternProperties?: Readonly<Record<string, Schema>>;
-  readonly items?: Schema;
-  readonly minItems?: number;
-  readonly maxItems?: number;
-  readonly minLength?: number;
-  readonly maxLength?: number;
-  readonly pattern?: string;
-  readonly minimum?: number;
-  readonly maximum?: number;
-}
+import type { Schema } from '../http/shape-check.js';
 
 /** What shapes call a text and kinds read more out of: with these a body gets past its shape to the kind's own rules. */
 const meant = [
