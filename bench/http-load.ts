@@ -61,8 +61,10 @@ function answersOf(socket: Socket): () => Promise<LoadAnswer> {
   /** Bytes of the answer that is being received; unknown until its head is there. */
   let whole: { readonly status: number; readonly head: number; readonly total: number } | undefined;
   let waiting: { resolve(answer: LoadAnswer): void; reject(error: Error): void } | undefined;
+  let broken: Error | undefined;
   const fail = (error: Error): void => {
-    waiting?.reject(error);
+    broken ??= error;
+    waiting?.reject(broken);
     waiting = undefined;
   };
   socket.on('data', (piece: Buffer) => {
@@ -89,6 +91,7 @@ function answersOf(socket: Socket): () => Promise<LoadAnswer> {
   socket.on('close', () => fail(new Error('the server has closed the connection')));
   return async () =>
     await new Promise((resolve, reject) => {
+      if (broken !== undefined) return reject(broken);
       waiting = { resolve, reject };
     });
 }

@@ -1,7 +1,7 @@
 import { type Kind, Problem, role, roleAssignment, workspace } from '@virt8ra/contract';
 import type { FastifyInstance, FastifyRequest } from 'fastify';
 import type { Pool } from 'pg';
-import { namesToList, permits, type Question, type Sight } from '../identity/decide.js';
+import { covers, namesToList, permits, type Question, type Sight } from '../identity/decide.js';
 import { createGrants } from '../identity/grants.js';
 import { createSeeing, hasTenant, type Seeing } from '../identity/seeing.js';
 import type { Subject } from '../kinds/behaviour.js';
@@ -46,7 +46,7 @@ export interface AccessOptions {
 
 /** Decides, for each request of `app`, before its body is read. The routes are added after it. */
 export function addAccess(app: FastifyInstance, { pool, kinds, region, staleMs }: AccessOptions): Access {
-  const grants = createGrants({ pool, kinds, ...(staleMs === undefined ? {} : { staleMs }) });
+  const grants = createGrants({ pool, kinds, region, ...(staleMs === undefined ? {} : { staleMs }) });
   const sightOf = (subject: Subject, given: Sight['grants']): Sight => ({ grants: given, within: subject.within, region });
 
   const allowed = async (subject: Subject, question: Question): Promise<{ readonly names: readonly string[] | undefined }> => {
@@ -56,7 +56,13 @@ export function addAccess(app: FastifyInstance, { pool, kinds, region, staleMs }
     // Most tokens are allowed by a role of their own, which needs no look at the database.
     const own = grants.ofToken(subject);
     const early = own.length === 0 ? undefined : ask(own);
-    return early !== undefined && early.names === undefined ? early : ask(await grants.of(subject, tenant, question));
+    if (early !== undefined && early.names === undefined) return early;
+    const given = grants.of(subject, tenant);
+    const holding = given instanceof Promise ? await given : given;
+    if (question.name === undefined) return ask(holding.grants);
+    if (subject.within !== undefined && !covers(subject.within, question, region)) return { names: [] };
+    const items = holding.items(question);
+    return { names: items === 'all' || items.has(question.name) ? undefined : [] };
   };
 
   const routes: { method: string; path: string }[] = [];

@@ -10,8 +10,9 @@ import {
   subnet,
   workspace,
 } from '@virt8ra/contract';
+import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { compilePermission, grantsAbout, namesToList, permits, type Question, type Sight } from './decide.js';
+import { compilePermission, itemsToReach, namesToList, permits, type Question, type Sight } from './decide.js';
 import { systemRoles } from './system-roles.js';
 
 const region = 'eu';
@@ -111,27 +112,63 @@ describe('what a permission allows', () => {
     expect(permits(sight([region]), on(role, 'get', 'x'))).toBe(false);
   });
 
-  it('decides the same by what of many grants is about a question', () => {
-    const each = (provider: string, verb: readonly string[], workspaces: readonly string[]) =>
-      sightOf([{ provider, resources: ['*'], verb: [...verb] }], [{ workspaces: [...workspaces] }]).grants;
-    const grants = ['seca.compute', 'seca.storage', 'seca.network'].flatMap((provider) => [
-      ...each(provider, ['get', 'LIST'], ['prod']),
-      ...each(provider, ['post.start', 'put'], ['test']),
-      ...each(provider, ['post'], ['prod', 'test']),
-    ]);
-    const questions = [image, instance, subnet].flatMap((kind) =>
-      [...verbs, 'list'].flatMap((verb) => [on(kind, verb, 'x'), on(kind, verb, 'x', { workspace: 'test' })]),
+  it('reaches of a collection exactly the items that it permits one by one, whatever the roles, their scopes and the bounds of a token', () => {
+    const segment = fc.constantFrom(
+      '*',
+      'x',
+      'y',
+      'acme',
+      'prod',
+      'net',
+      'tenants',
+      'workspaces',
+      'networks',
+      'instances',
+      'images',
+      'subnets',
     );
-    const whole = questions.map((question) => permits({ grants, within: undefined, region }, question));
-    expect(questions.map((question) => permits({ grants: grantsAbout(grants, question), within: undefined, region }, question))).toEqual(
-      whole,
+    const told = fc.constantFrom(...Object.values(patterns).flatMap(({ x, neither }) => [...x, ...neither]));
+    const pattern = fc.oneof(
+      told,
+      fc.array(segment, { minLength: 1, maxLength: 6 }).map((segments) => segments.join('/')),
     );
-    expect(new Set(whole)).toEqual(new Set([true, false]));
-    const listing = questions.map((question) => ({ ...question, verb: 'list' }));
-    expect(listing.map((question) => namesToList({ grants: grantsAbout(grants, question), within: undefined, region }, question))).toEqual(
-      listing.map((question) => namesToList({ grants, within: undefined, region }, question)),
+    const some = <Value>(of: fc.Arbitrary<Value>) => fc.array(of, { maxLength: 3 });
+    const permission = fc.record({
+      provider: fc.constantFrom(image.provider, instance.provider, subnet.provider, workspace.provider),
+      resources: some(pattern),
+      verb: some(fc.constantFrom('get', 'list', 'post', 'PUT')),
+    });
+    const scope = fc.record(
+      {
+        tenants: some(fc.constantFrom('acme', 'other')),
+        regions: some(fc.constantFrom(region, 'us')),
+        workspaces: some(fc.constantFrom('prod', 'x', 'y')),
+      },
+      { requiredKeys: [] },
     );
-    expect(grantsAbout(grants, on(instance, 'get'))).toHaveLength(1);
+    const grants = some(fc.record({ scopes: some(scope), permissions: some(permission.map(compilePermission)) }));
+    const kind = fc.constantFrom(image, instance, subnet, workspace);
+    const answers = new Set<boolean>();
+    fc.assert(
+      fc.property(
+        grants,
+        fc.option(scope, { nil: undefined }),
+        kind,
+        fc.constantFrom('get', 'post.start', 'put'),
+        (given, within, of, verb) => {
+          const sight: Sight = { grants: given, within, region };
+          const items = itemsToReach(sight, on(of, verb));
+          for (const name of ['x', 'y', 'prod']) {
+            const permitted = permits(sight, on(of, verb, name));
+            answers.add(permitted);
+            expect(items === 'all' || items.has(name)).toBe(permitted);
+            expect(itemsToReach(sight, on(of, verb, name))).toEqual(items);
+          }
+        },
+      ),
+      { seed: 7, numRuns: 3000 },
+    );
+    expect(answers.size).toBe(2);
   });
 
   it('takes grants apart: neither scopes nor permissions of one serve another', () => {

@@ -40,14 +40,6 @@ export function compilePermission({ provider, resources, verb }: Permission): Co
   };
 }
 
-/** What of grants can have to do with a question, so that of many the few that matter are looked at. */
-export function grantsAbout(grants: readonly Grant[], question: Pick<Question, 'kind' | 'verb'>): readonly Grant[] {
-  return grants.flatMap(({ scopes, permissions }) => {
-    const own = permissions.filter((permission) => isAbout(permission, question));
-    return own.length === 0 ? [] : [{ scopes, permissions: own }];
-  });
-}
-
 /** Whether one resource, or listing all of a collection, is allowed. */
 export function permits({ grants, within, region }: Sight, question: Question): boolean {
   if (within !== undefined && !covers(within, question, region)) return false;
@@ -62,7 +54,18 @@ export function permits({ grants, within, region }: Sight, question: Question): 
 /** The names that a list may show; undefined: all of them. None: it may not be asked at all. */
 export function namesToList(sight: Sight, question: Question): readonly string[] | undefined {
   if (permits(sight, question)) return undefined;
+  const items = itemsToReach(sight, question);
+  return items === 'all' ? undefined : [...items];
+}
+
+/** The resources of one collection, by name, about which `permits` says yes. */
+export type Items = ReadonlySet<string> | 'all';
+
+/** Of a question about a collection: for which of its resources the same question would be answered by yes. */
+export function itemsToReach(sight: Sight, { kind, verb, place }: Omit<Question, 'name'>): Items {
   const { grants, region } = sight;
+  // Of the collection, also where it is asked with one of its items in hand.
+  const question: Question = { kind, verb, place };
   const paths = pathsOf(question);
   const names = new Set<string>();
   for (const { scopes, permissions } of grants) {
@@ -83,18 +86,18 @@ export function namesToList(sight: Sight, question: Question): readonly string[]
   return narrowed(names, sight, question);
 }
 
-function narrowed(names: ReadonlySet<string>, { within, region }: Sight, question: Question): readonly string[] | undefined {
+function narrowed(names: ReadonlySet<string>, { within, region }: Sight, question: Question): Items {
   const isWorkspace = question.kind.kind === 'workspace';
-  if (within === undefined || (!isWorkspace && covers(within, question, region))) return names.has(everything) ? undefined : [...names];
+  if (within === undefined || (!isWorkspace && covers(within, question, region))) return names.has(everything) ? 'all' : names;
   const { workspaces: bound = [], ...around } = within;
-  if (!isWorkspace || !covers(around, question, region)) return [];
+  if (!isWorkspace || !covers(around, question, region)) return new Set();
   const candidates = names.has(everything) && bound.length > 0 ? bound : [...names];
   const left = candidates.filter((name) => name === everything || covers(within, { ...question, name }, region));
-  return left.includes(everything) ? undefined : left;
+  return left.includes(everything) ? 'all' : new Set(left);
 }
 
 /** A dimension that the resource does not have is covered only by a scope that leaves it open. */
-function covers(scope: RoleScope, question: Question, region: string): boolean {
+export function covers(scope: RoleScope, question: Question, region: string): boolean {
   return (
     holds(scope.tenants, question.place.tenant) &&
     holds(scope.regions, question.kind.regional ? region : undefined) &&

@@ -1,7 +1,7 @@
 import { anySubject, type Kind, type RoleAssignmentSpec, type RoleSpec, role, roleAssignment } from '@virt8ra/contract';
 import type { Pool } from 'pg';
 import type { Subject } from '../kinds/behaviour.js';
-import { type CompiledPermission, compilePermission, type Grant, grantsAbout, type Question } from './decide.js';
+import { type CompiledPermission, compilePermission, type Grant, type Items, itemsToReach, type Question } from './decide.js';
 import { systemRoles } from './system-roles.js';
 
 /** Who is asked about. */
@@ -11,13 +11,21 @@ type Asking = Pick<Subject, 'name' | 'subs' | 'roles'>;
 export interface Grants {
   /** What the subject's token gives by system roles: known without asking. */
   ofToken(subject: Pick<Subject, 'roles'>): readonly Grant[];
-  /** All that the subject has in a tenant, never older than the bound; with `about`, what of it may matter for that. */
-  of(subject: Asking, tenant: string, about?: Pick<Question, 'kind' | 'verb'>): Promise<readonly Grant[]>;
+  /** All that the subject has in a tenant, never older than the bound; at once where it was read already. */
+  of(subject: Asking, tenant: string): Holding | Promise<Holding>;
   /** Reads anew at the next question: roles of the tenant have been changed here. */
   forget(tenant: string): void;
 }
 
+/** What one subject has in one tenant, and what was decided by it. */
+export interface Holding {
+  readonly grants: readonly Grant[];
+  /** The resources of a collection that it leads to, in any workspace or only in one, decided once. */
+  items(question: Omit<Question, 'name'>): Items;
+}
+
 export interface GrantsOptions {
+  readonly region: string;
   readonly pool: Pick<Pool, 'query'>;
   readonly kinds: readonly Kind[];
   /** A revocation at any replica holds here after this at the latest. Default 1000. */
@@ -28,9 +36,8 @@ export interface GrantsOptions {
 
 interface Entry {
   readonly readAt: number;
-  readonly grants: Promise<readonly Grant[]>;
-  /** By kind and verb; gone with the entry. */
-  readonly about: Map<string, readonly Grant[]>;
+  /** A promise until it was read. */
+  holding: Holding | Promise<Holding>;
 }
 
 interface Row {
@@ -41,8 +48,10 @@ interface Row {
 
 /** Subjects kept in each tenant. */
 const mostSubjects = 10_000;
+/** Collections kept for each subject: whoever asks about more is decided about anew. */
+const mostCollections = 256;
 
-export function createGrants({ pool, kinds, staleMs = 1000, now = () => performance.now() }: GrantsOptions): Grants {
+export function createGrants({ pool, kinds, region, staleMs = 1000, now = () => performance.now() }: GrantsOptions): Grants {
   const system = new Map(Object.entries(systemRoles(kinds)).map(([name, permissions]) => [name, permissions.map(compilePermission)]));
   const tenants = new Map<string, Map<string, Entry>>();
   const ofTokens = new WeakMap<readonly string[], readonly Grant[]>();
@@ -78,15 +87,6 @@ export function createGrants({ pool, kinds, staleMs = 1000, now = () => performa
     return roles.length === 0 ? assigned : [{ scopes: [{}], permissions: permissionsOf(roles) }, ...assigned];
   }
 
-  async function narrowed({ grants, about }: Entry, question: Pick<Question, 'kind' | 'verb'> | undefined): Promise<readonly Grant[]> {
-    const all = await grants;
-    if (question === undefined) return all;
-    const key = `${question.kind.kind} ${question.verb}`;
-    const few = about.get(key) ?? grantsAbout(all, question);
-    about.set(key, few);
-    return few;
-  }
-
   return {
     ofToken({ roles }) {
       if (roles === undefined || roles.length === 0) return [];
@@ -96,7 +96,7 @@ export function createGrants({ pool, kinds, staleMs = 1000, now = () => performa
       ofTokens.set(roles, grants);
       return grants;
     },
-    async of(subject, tenant, about) {
+    of(subject, tenant) {
       const subjects = tenants.get(tenant) ?? new Map<string, Entry>();
       tenants.set(tenant, subjects);
       const { name, subs, roles } = subject;
@@ -104,21 +104,44 @@ export function createGrants({ pool, kinds, staleMs = 1000, now = () => performa
       const key = subs === undefined && (roles === undefined || roles.length === 0) ? name : JSON.stringify([name, subs, roles]);
       const known = subjects.get(key);
       // Counted from before it was read: what was changed since then may not be in it.
-      if (known !== undefined && now() - known.readAt < staleMs) return await narrowed(known, about);
-      const entry: Entry = { readAt: now(), grants: read(subject, tenant), about: new Map() };
+      if (known !== undefined && now() - known.readAt < staleMs) return known.holding;
+      const reading = read(subject, tenant).then((grants) => createHolding(grants, region));
+      const entry: Entry = { readAt: now(), holding: reading };
       subjects.delete(key);
       subjects.set(key, entry);
-      entry.grants.catch(() => {
-        if (subjects.get(key) === entry) subjects.delete(key);
-      });
+      reading.then(
+        (holding) => {
+          entry.holding = holding;
+        },
+        () => {
+          if (subjects.get(key) === entry) subjects.delete(key);
+        },
+      );
       for (const oldest of subjects.keys()) {
         if (subjects.size <= mostSubjects) break;
         subjects.delete(oldest);
       }
-      return await narrowed(entry, about);
+      return reading;
     },
     forget(tenant) {
       tenants.delete(tenant);
+    },
+  };
+}
+
+function createHolding(grants: readonly Grant[], region: string): Holding {
+  const decided = new Map<string, Items>();
+  return {
+    grants,
+    items(question) {
+      const { kind, verb, place } = question;
+      const key = `${kind.kind} ${verb} ${place.workspace ?? ''} ${place.network ?? ''} ${place.cluster ?? ''}`;
+      const known = decided.get(key);
+      if (known !== undefined) return known;
+      const items = itemsToReach({ grants, within: undefined, region }, question);
+      if (decided.size >= mostCollections) decided.clear();
+      decided.set(key, items);
+      return items;
     },
   };
 }

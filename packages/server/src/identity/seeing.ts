@@ -12,7 +12,7 @@ export function createSeeing({ grants, region }: { readonly grants: Grants; read
   return async (subject, tenant) => {
     if (!hasTenant(subject, tenant)) return () => false;
     if (tenant === undefined || subject.operator) return () => true;
-    const given = [...grants.ofToken(subject), ...(await grants.of(subject, tenant))];
+    const given = [...grants.ofToken(subject), ...(await grants.of(subject, tenant)).grants];
     return (question) => permits({ grants: given, within: subject.within, region }, { ...question, verb: 'get' });
   };
 }

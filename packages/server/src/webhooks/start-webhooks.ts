@@ -50,7 +50,7 @@ export function startWebhooks(options: WebhooksOptions): () => void {
     box,
     epoch,
     kinds,
-    seeing: createSeeing({ grants: createGrants({ pool, kinds: [...kinds.values()] }), region }),
+    seeing: createSeeing({ grants: createGrants({ pool, kinds: [...kinds.values()], region }), region }),
     stands: async (account) => await accounts.stands(account),
     documents: createEventDocuments({
       behaviours: new Map(behaviours.map((behaviour) => [behaviour.kind.kind, behaviour])),
