@@ -40,11 +40,12 @@ export const systemParts = {
     sfdisk: 'fdisk',
     'qemu-img': 'qemu-utils',
   },
+  'guest-disks': { guestfish: 'guestfish', supermin: 'supermin', '/lib/modules': 'linux-image-cloud-amd64' },
 };
 
 /** @typedef {keyof typeof systemParts} SystemPart */
 /** @type {SystemPart[]} */
-export const everySystemPart = ['qemu', 'nbd', 'net', 'seed', 'guest'];
+export const everySystemPart = ['qemu', 'nbd', 'net', 'seed', 'guest', 'guest-disks'];
 
 const searchPath = [...(process.env.PATH ?? '').split(delimiter), '/usr/sbin', '/sbin', '/usr/bin', '/bin'].filter(Boolean);
 

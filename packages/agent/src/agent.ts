@@ -1,5 +1,4 @@
 import { createHash, X509Certificate } from 'node:crypto';
-import { chmod } from 'node:fs/promises';
 import { join } from 'node:path';
 import { type DesiredState, Problem } from '@virt8ra/contract';
 import { backupHolds } from './backups/backup-holds.js';
@@ -12,10 +11,11 @@ import { listDesired } from './desired/first-look.js';
 import { type HostObject, objectId, objectsOf } from './desired/host-object.js';
 import { openLedger } from './desired/ledger.js';
 import { LookAgain } from './desired/look-again.js';
-import { makeDirectory, sweepUnfinished } from './disk/atomic-file.js';
+import { sweepUnfinished } from './disk/atomic-file.js';
 import { settleBallast } from './disk/ballast.js';
 import { openQuarantine } from './disk/quarantine.js';
 import { lockState } from './disk/state-lock.js';
+import { openGuestDisks } from './guest-disks/open-guest-disks.js';
 import { DedicatedCpus } from './hardware/dedicated-cpus.js';
 import type { HostContext } from './host-context.js';
 import { InstanceReconciler } from './instances/instance-reconciler.js';
@@ -24,7 +24,8 @@ import type { TransferClaims } from './instances/transfer-claims.js';
 import { takeFindings } from './inventory/findings.js';
 import { takeInventory } from './inventory/inventory.js';
 import { enrol } from './link/enrol.js';
-import { type Identity, openIdentityStore, withWay } from './link/identity.js';
+import { makeStateDirectory } from './link/enrol-host.js';
+import { openIdentityStore, withWay } from './link/identity.js';
 import { type Link, openLink } from './link/link.js';
 import { keepRenewed } from './link/renewal.js';
 import { LiveReconciler } from './live/live-reconciler.js';
@@ -72,22 +73,6 @@ export interface RunningAgent {
   stop(): Promise<void>;
 }
 
-/** Makes the state directory and enrols this host. Raises Problem conflict when it is enrolled already. */
-export async function enrolHost(config: AgentConfig, log: Log): Promise<Identity> {
-  await makeStateDirectory(config);
-  const store = openIdentityStore(config.stateDirectory);
-  const existing = await store.load();
-  if (existing !== undefined) {
-    throw new Problem(
-      'conflict',
-      `this host is enrolled already, as ${existing.host} at ${existing.server}. To enrol it elsewhere, give --state another directory.`,
-    );
-  }
-  if (config.enrol === undefined)
-    throw new Problem('validation', '--server, --token and --ca-sha256 are missing; `virt8ra enrol` prints the whole command.');
-  return await enrol(config.enrol, store, log, config.proxies);
-}
-
 /**
  * Starts the agent: state, adoption of running guests, convergence from the ledger, and the link. The order matters: nothing is said to the
  * control plane before this host knows what runs on it. Raises Problem conflict when another agent has the state directory.
@@ -102,12 +87,6 @@ export async function startAgent(config: AgentConfig, log: Log): Promise<Running
     await lock.release();
     throw error;
   }
-}
-
-async function makeStateDirectory(config: AgentConfig): Promise<void> {
-  await makeDirectory(config.stateDirectory, 0o711);
-  // Guests under their own users must pass through it; what is secret lies in folders of its own.
-  if (config.root) await chmod(config.stateDirectory, 0o711);
 }
 
 async function assemble(config: AgentConfig, log: Log, unlock: () => Promise<void>): Promise<RunningAgent> {
@@ -207,6 +186,7 @@ async function assemble(config: AgentConfig, log: Log, unlock: () => Promise<voi
   transfers.useInstances(instances);
   live.useInstances(instances);
   const volumes = new VolumeReconciler(context, volumeStore, images, instances, { moves }, transfers.rootDigest);
+  const guestDisks = await openGuestDisks(transferParts, volumeStore, instances);
   const world = {
     users: instances,
     volumes: volumeStore,
@@ -236,7 +216,8 @@ async function assemble(config: AgentConfig, log: Log, unlock: () => Promise<voi
       case 'instance':
         return await instances.pass(key);
       case 'transfer':
-        return await (live.owns(key) ? live : transfers).pass(key);
+        if (live.owns(key)) return await live.pass(key);
+        return await transfers.pass(key).finally(() => guestDisks.arrived.pass(key));
       case 'filter':
         return await networks.passFilter(key);
       case 'backup':
@@ -296,6 +277,7 @@ async function assemble(config: AgentConfig, log: Log, unlock: () => Promise<voi
   await mendVolumes(context, volumeStore);
   ledger.keep(present());
   await transfers.sweep();
+  await guestDisks.inspections.sweep();
   listDesired(board, ledger.state, networking.mode);
   for (const object of everything()) converger.nudge(object);
   const sweep = setInterval(() => {
@@ -306,13 +288,20 @@ async function assemble(config: AgentConfig, log: Log, unlock: () => Promise<voi
     store: instanceStore,
     identity: () => self,
     guests: instances,
+    inspect: async (key, maxAgeSeconds) => await guestDisks.inspections.of(key, maxAgeSeconds),
     isMoving: (key) => transfers.claimOn(key) !== undefined,
   });
   const probes = createPathProbes({ context, identity: () => self, tell: (id, outcome) => link?.pathProbe(id, outcome) });
   link = openLink({
     identity: () => self,
     bootId: clock.bootId,
-    features: ['streams', 'path-probes', ...(updater === undefined ? [] : (['update'] as const)), ...networking.features],
+    features: [
+      'streams',
+      'path-probes',
+      ...guestDisks.features,
+      ...(updater === undefined ? [] : (['update'] as const)),
+      ...networking.features,
+    ],
     board,
     generation: () => ledger.state.generation,
     told: () => ({ epoch: ledger.epoch, state: ledger.state }),
@@ -382,6 +371,7 @@ async function assemble(config: AgentConfig, log: Log, unlock: () => Promise<voi
       await running.stop();
       await streams.stop();
       await probes.stop();
+      guestDisks.arrived.stop();
       await live.stop();
       await overlay.stop();
       await transfers.stop();

@@ -227,6 +227,13 @@ function addWorkCommands(program: Command, withSession: WithSession): void {
     .addOption(new Option('--fallback <mode>', 'what a live move becomes where it is not possible; refused without').choices(['warm']))
     .option('--name <name>', 'name of the migration; one that exists is followed')
     .option('--min-passes <count>', 'change-tracked passes before cut-over (warm)')
+    .addOption(
+      new Option('--guest-changes <which>', 'needed: change the copy inside, so that its guest starts on the other machine').choices([
+        'needed',
+        'none',
+      ]),
+    )
+    .option('--no-guest-changes', 'look inside the copy, and return where it would have to be changed')
     .option('--lose-public-ips', 'move it although public IPs of its site will not lead to it any more')
     .option('--detach', 'do not follow it')
     .action((name: string, options: MigrateFlags, command: Command) =>

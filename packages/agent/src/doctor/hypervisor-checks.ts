@@ -3,6 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { type Finding, found } from '@virt8ra/contract';
 import type { AgentConfig } from '../config.js';
+import { lackOfAppliance } from '../guest-disks/appliance-folder.js';
 import { probeHypervisor } from '../qemu/probe.js';
 import { systemClock } from '../system/boot-clock.js';
 import { hasCommand } from '../system/run-command.js';
@@ -49,7 +50,14 @@ async function checkTools({ root }: AgentConfig): Promise<readonly Finding[]> {
   if (findings.length === 0) findings.push(found('hypervisor/tools', 'pass', 'every program that the agent calls is there'));
   const firmware = await Promise.all(['/usr/share/OVMF/OVMF_CODE_4M.fd', '/usr/share/OVMF/OVMF_CODE.fd'].map(isThere));
   const uefi = firmware.includes(true);
+  const lack = await lackOfAppliance();
   findings.push(
+    found(
+      'hypervisor/guest-disks',
+      lack === undefined ? 'pass' : 'warn',
+      lack ?? 'disks of guests can be looked into, and prepared after a move',
+      lack?.split(': ').at(-1),
+    ),
     found('hypervisor/uefi', uefi ? 'pass' : 'warn', uefi ? 'firmware for UEFI guests' : 'no firmware for UEFI guests', 'apt install ovmf'),
   );
   return findings;

@@ -1,6 +1,7 @@
 import { readdir, readFile } from 'node:fs/promises';
 import { arch, cpus, hostname, release as kernelRelease, networkInterfaces } from 'node:os';
 import type { AgentReleaseFacts, HostFinding, HostInventory, HugePageSize, OverlayFacts } from '@virt8ra/contract';
+import { lackOfAppliance } from '../guest-disks/appliance-folder.js';
 import { readHugePages } from '../hardware/huge-pages.js';
 import type { HostContext } from '../host-context.js';
 import type { StartedWith } from '../instances/started-with.js';
@@ -30,6 +31,7 @@ export async function takeInventory(
   const memory = await hostMemory();
   const space = await storageSpace(volumes, config.reserveStorageBytes);
   const huge = await readHugePages();
+  const lack = await lackOfAppliance();
   const { cpus: dedicatedCPUs } = context.dedicated;
   const hugeFor = (size: HugePageSize) => {
     const free = huge.find((each) => each.size === size)?.freeMiB ?? 0;
@@ -63,6 +65,7 @@ export async function takeInventory(
       reason: networking.reason,
       ...(networking.limits.length === 0 ? {} : { limits: [...networking.limits] }),
     },
+    guestDisks: lack === undefined ? { usable: true } : { usable: false, reason: lack },
     overlay,
     capacity: {
       vCPU: (threads - dedicatedCPUs.length) * config.vcpuPerThread,

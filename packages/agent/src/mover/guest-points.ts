@@ -143,6 +143,11 @@ export class GuestPoints {
     }
   }
 
+  /** Where the disks of a point are served, for as long as it is kept. */
+  exportsOf(pass: number): readonly { readonly socket: string; readonly exportName: string }[] {
+    return this.#nodes.map((_, disk) => ({ socket: this.#socket, exportName: this.#blocks.name('e', pass, disk) }));
+  }
+
   /** Bytes that the guest has changed since the last point. */
   async dirtyBytes(): Promise<number> {
     return this.#recording === undefined ? 0 : await this.#blocks.dirtyBytes(this.#nodes, this.#blocks.bitmap(this.#recording));

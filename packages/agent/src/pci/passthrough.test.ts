@@ -56,7 +56,8 @@ describe('what a host offers', () => {
     const { iommu, devices } = await (await open(pci)).describe();
     expect(iommu).toMatchObject({ on: true });
     const told = new Map(devices.map((each) => [each.address, each]));
-    expect(told.get(gpu)).toEqual({
+    // Whether there is a name depends on whether the machine has the register of names.
+    expect({ ...told.get(gpu), name: undefined }).toEqual({
       address: gpu,
       id: '10de:27b8',
       class: '0302',

@@ -2,6 +2,7 @@ import { existsSync } from 'node:fs';
 import {
   type DesiredInstance,
   endedBecause,
+  type GuestInspection,
   joinOctets,
   Problem,
   type ServerStream,
@@ -13,7 +14,7 @@ import {
 } from '@virt8ra/contract';
 import { GuestConsole, viewersMost } from '../console/guest-console.js';
 import { keptOctets } from '../console/serial-tail.js';
-import type { HostContext } from '../host-context.js';
+import { type HostContext, troubleFrom } from '../host-context.js';
 import { guestPaths } from '../instances/guest-starter.js';
 import type { InstanceStore } from '../instances/instance-store.js';
 import type { Identity } from '../link/identity.js';
@@ -28,6 +29,8 @@ export interface StreamsOptions {
   readonly store: InstanceStore;
   readonly identity: () => Identity;
   readonly guests: { guest(key: string): Guest | undefined };
+  /** What the disks of an instance say of its guest, no older than that. */
+  readonly inspect: (key: string, maxAgeSeconds: number) => Promise<GuestInspection>;
   /** A transfer has or wants the guest's disks. */
   readonly isMoving: (instanceKey: string) => boolean;
   /** Streams at the same time; beyond it they are refused. Default 128. */
@@ -46,7 +49,7 @@ const streamsMost = 128;
 /** Longest wait for the ends to leave when the agent stops. */
 const stopMs = 1_000;
 
-export function createStreams({ context, store, identity, guests, isMoving, most = streamsMost }: StreamsOptions): Streams {
+export function createStreams({ context, store, identity, guests, inspect, isMoving, most = streamsMost }: StreamsOptions): Streams {
   const { log } = context;
   const open = new Set<StreamCarrier>();
   const consoles = new Map<Guest, Promise<GuestConsole>>();
@@ -118,6 +121,13 @@ export function createStreams({ context, store, identity, guests, isMoving, most
   const join = async (carrier: StreamCarrier, key: string, target: StreamTarget, by: string): Promise<void> => {
     const desired = desiredOf(key);
     if (target.type === 'console-log') return await sendAll(carrier, await keptOctets(guestPaths(context, store, key).serial));
+    if (target.type === 'guest-disks') {
+      // It takes longer than anybody waits for a place to be reached.
+      carrier.listen({ frame: () => {}, ended: () => {} });
+      carrier.send({ type: 'opened' });
+      const answer = await inspect(key, target.maxAgeSeconds).catch((error: unknown) => ({ problem: troubleFrom(toProblem(error)) }));
+      return await sendAll(carrier, Buffer.from(JSON.stringify(answer)), false);
+    }
     const guest = runningGuest(key);
     switch (target.type) {
       case 'console': {
@@ -216,9 +226,9 @@ function follow(carrier: StreamCarrier, onEnd: () => void): StreamCarrier {
   };
 }
 
-async function sendAll(carrier: StreamCarrier, octets: Buffer): Promise<void> {
+async function sendAll(carrier: StreamCarrier, octets: Buffer, opens = true): Promise<void> {
   carrier.listen({ frame: () => {}, ended: () => {} });
-  carrier.send({ type: 'opened' });
+  if (opens) carrier.send({ type: 'opened' });
   for (let at = 0; at < octets.length; at += streamFrameBytes) {
     await new Promise<void>((sent) => carrier.send(octets.subarray(at, at + streamFrameBytes), sent));
   }

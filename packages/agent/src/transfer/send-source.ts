@@ -16,7 +16,7 @@ export interface SendSource {
 
 /** The files of a guest that does not run; undefined while it still does. Raises Problem conflict for a volume that is not whole. */
 export function coldSource(
-  desired: DesiredSend,
+  desired: Pick<DesiredSend, 'instanceKey' | 'disks'>,
   volumes: Pick<VolumeStore, 'get' | 'files'>,
   guests: MovedGuests | undefined,
 ): SendSource | undefined {
@@ -35,7 +35,10 @@ export function coldSource(
  * The block nodes of a guest that runs; undefined while it does not, or while a disk of it is being merged. Raises Problem conflict for a volume
  * that is none of its disks.
  */
-export async function warmSource(desired: DesiredSend, guests: MovedGuests | undefined): Promise<SendSource | undefined> {
+export async function warmSource(
+  desired: Pick<DesiredSend, 'instanceKey' | 'disks'>,
+  guests: MovedGuests | undefined,
+): Promise<SendSource | undefined> {
   const { instanceKey } = desired;
   const guest = guests?.guest(instanceKey);
   if (guest === undefined) return undefined;

@@ -1,4 +1,4 @@
-import { type DesiredTransfer, isLiveTransfer, type ObservedTransfer, transferChunkBytes } from '@virt8ra/contract';
+import { type DesiredTransfer, type GuestPreparation, isLiveTransfer, type ObservedTransfer, transferChunkBytes } from '@virt8ra/contract';
 import type { HostContext } from '../host-context.js';
 import type { Identity } from '../link/identity.js';
 import type { Progress } from '../link/outbox.js';
@@ -70,6 +70,15 @@ export class TransferNotes {
     board.post('transfer', id, observed);
     if (record.instanceKey !== undefined) nudge({ type: 'instance', key: record.instanceKey });
     return observed;
+  }
+
+  /** Durable when it returns: of a transfer that is over, how far the preparation of what it brought is. */
+  async notePrepared(id: string, prepared: GuestPreparation): Promise<void> {
+    const record = this.#store.get(id);
+    if (record === undefined) return;
+    const observed = { ...record.observed, prepared };
+    await this.#store.write({ ...record, observed });
+    this.#context.board.post('transfer', id, observed);
   }
 
   /** Whether a transfer that is not desired any more may go; until then it is shown as it was. */

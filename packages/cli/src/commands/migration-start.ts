@@ -5,6 +5,7 @@ import { kindOfEnd, reasonOf } from '../await-resource.js';
 import { countOfFlag } from '../duration-flag.js';
 import { createLiveLine } from '../output/live-line.js';
 import { printResources } from '../output/print-resources.js';
+import { plain } from '../output/table.js';
 import { bytesText, durationText, pauseText } from '../output/units.js';
 import { addressOf, type Session, type Target, titleOf } from '../session.js';
 
@@ -15,6 +16,7 @@ export interface MigrateFlags {
   readonly fallback?: 'warm';
   readonly name?: string;
   readonly minPasses?: string;
+  readonly guestChanges?: 'none' | 'needed' | false;
   readonly losePublicIps?: boolean;
   readonly detach?: boolean;
 }
@@ -38,6 +40,7 @@ export async function migrationStart(session: Session, instanceName: string, fla
     ...(minPasses === undefined ? {} : { minPasses }),
     ...(flags.losePublicIps === true ? { losePublicIps: true } : {}),
     ...(flags.fallback === undefined ? {} : { fallback: flags.fallback }),
+    ...(flags.guestChanges === undefined ? {} : { guestChanges: flags.guestChanges === false ? 'none' : flags.guestChanges }),
   };
   const target: Target = {
     kind: migration,
@@ -136,6 +139,10 @@ function summaryText(target: Target, instanceName: string, ended: Migration, wat
       status.passes === undefined || status.mode === 'live' ? '' : ` in ${status.passes} pass${status.passes === 1 ? '' : 'es'}`;
     const resent = status.resentBytes === undefined || status.resentBytes === 0 ? '' : `, ${bytesText(status.resentBytes)} sent again`;
     lines.push(`  bytes     ${bytesText(status.bytes)}${passes}${resent}`);
+  }
+  if (status?.guestChanges !== undefined) {
+    lines.push(`  guest     ${status.guestChanges.length === 0 ? 'nothing inside had to be changed' : 'changed in the copy:'}`);
+    for (const { code, file, why } of status.guestChanges) lines.push(`            ${plain(`${file} (${code}): ${why}`)}`);
   }
   for (const digest of digests) {
     lines.push(

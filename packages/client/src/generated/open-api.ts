@@ -4669,6 +4669,8 @@ export interface components {
             spec: {
                 /** @constant */
                 fallback?: "warm";
+                /** @enum {unknown} */
+                guestChanges?: "none" | "needed";
                 instanceRef: string | {
                     provider?: string;
                     region?: string;
@@ -4706,6 +4708,12 @@ export interface components {
                     host?: string;
                     site: string;
                 };
+                guestChanges?: {
+                    /** @enum {unknown} */
+                    code: "mounts-by-uuid" | "virtio-drivers" | "nic-mac" | "nic-name" | "cloud-init-identity" | "foreign-agent" | "serial-console" | "efi-fallback" | "relabel";
+                    file: string;
+                    why: string;
+                }[];
                 handoverMs?: number;
                 /** @enum {unknown} */
                 mode?: "live" | "warm" | "cold";
@@ -4713,7 +4721,7 @@ export interface components {
                 pauseMs?: number;
                 permitEpoch?: number;
                 /** @enum {unknown} */
-                phase?: "plan" | "prepare" | "copy" | "passes" | "cutover" | "start" | "verify" | "settle" | "clean" | "done" | "returning" | "returned" | "failed";
+                phase?: "plan" | "prepare" | "copy" | "passes" | "cutover" | "prepare-guest" | "start" | "verify" | "settle" | "clean" | "done" | "returning" | "returned" | "failed";
                 problem?: string;
                 problemCode?: string;
                 resentBytes?: number;

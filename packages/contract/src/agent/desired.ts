@@ -1,4 +1,5 @@
 import { type Static, Type } from 'typebox';
+import { PrepareGuest } from '../guest-disks/guest-target.js';
 import { cpuPolicies, hugePageSizes } from '../kinds/sku.js';
 import { oneOf } from '../shape.js';
 import { DesiredFilter, FilterKey } from './filter.js';
@@ -294,7 +295,17 @@ export const DesiredSend = Type.Object(
 );
 export type DesiredSend = Static<typeof DesiredSend>;
 
-export const DesiredReceive = Type.Object(receive, closed);
+export const DesiredReceive = Type.Object(
+  {
+    ...receive,
+    /**
+     * What has arrived is changed above the frozen copy, as a guest needs it that is to start on this machine, before it is used. Needs agent feature
+     * `guest-disks`.
+     */
+    prepare: Type.Optional(PrepareGuest),
+  },
+  closed,
+);
 export type DesiredReceive = Static<typeof DesiredReceive>;
 
 /**

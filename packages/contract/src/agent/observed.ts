@@ -1,4 +1,5 @@
 import { type Static, Type } from 'typebox';
+import { GuestPreparation } from '../guest-disks/guest-change.js';
 import { backupConsistencies } from '../kinds/backup.js';
 import { hugePageSizes } from '../kinds/sku.js';
 import { oneOf, Sha256 } from '../shape.js';
@@ -190,6 +191,8 @@ export const ObservedTransfer = Type.Object({
   carried: Type.Optional(Type.Object({ bytes: Type.Integer({ minimum: 1 }), seconds: Type.Number({ exclusiveMinimum: 0 }) })),
   /** Root digest per disk, in the order of `disks`, once finished. */
   roots: Type.Optional(Type.Array(Type.String())),
+  /** Receiver that was told to prepare what arrives: how far that is. Absent: it has not begun. */
+  prepared: Type.Optional(GuestPreparation),
   problem: Type.Optional(Trouble),
 });
 export type ObservedTransfer = Static<typeof ObservedTransfer>;
@@ -263,6 +266,8 @@ export const HostInventory = Type.Object({
     /** What guests' networks lack on this host, each a sentence. */
     limits: Type.Optional(Type.Array(Type.String({ maxLength: 1024 }), { maxItems: 32 })),
   }),
+  /** Whether it can look into disks of guests and change them, and why not, with the mend. Absent: an agent that knows nothing of it. */
+  guestDisks: Type.Optional(Type.Object({ usable: Type.Boolean(), reason: Type.Optional(Type.String({ maxLength: 1024 })) })),
   /** Absent: an agent without overlay. */
   overlay: Type.Optional(OverlayFacts),
   /** What instances may use in all; free is this minus what desired instances and volumes claim. */

@@ -58,6 +58,7 @@ export const agentFeatures = [
   'vendor-data',
   'pci-devices',
   'ledger',
+  'guest-disks',
 ] as const;
 export type AgentFeature = (typeof agentFeatures)[number];
 

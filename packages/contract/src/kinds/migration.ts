@@ -1,4 +1,5 @@
 import { type Static, Type } from 'typebox';
+import { GuestChange } from '../guest-disks/guest-change.js';
 import { defineKind } from '../kind.js';
 import { Name, oneOf, Reference, statusShape, Zone } from '../shape.js';
 
@@ -8,6 +9,7 @@ export const migrationPhases = [
   'copy',
   'passes',
   'cutover',
+  'prepare-guest',
   'start',
   'verify',
   'settle',
@@ -31,7 +33,7 @@ export const migration = defineKind({
   collection: 'migrations',
   scope: 'workspace',
   aliases: ['move', 'moves'],
-  immutable: ['/instanceRef', '/toSite', '/toHost', '/mode', '/minPasses', '/losePublicIps', '/fallback'],
+  immutable: ['/instanceRef', '/toSite', '/toHost', '/mode', '/minPasses', '/losePublicIps', '/fallback', '/guestChanges'],
   actions: ['cancel'],
   summary: 'a move of an instance with its disks to another site',
   spec: Type.Object(
@@ -47,6 +49,11 @@ export const migration = defineKind({
       losePublicIps: Type.Optional(Type.Boolean()),
       /** What a live move may become where it is not possible; absent: it is refused there. */
       fallback: Type.Optional(Type.Literal('warm')),
+      /**
+       * Of a warm or cold move. `needed`: the copy is changed inside as its guest needs it on the target's machine, before it starts there. `none`: it is looked into, and
+       * the move returns where it would have to be changed. Absent: nobody looks inside.
+       */
+      guestChanges: Type.Optional(oneOf(['none', 'needed'])),
     },
     { additionalProperties: false },
   ),
@@ -64,6 +71,8 @@ export const migration = defineKind({
     pauseMs: Type.Optional(Type.Number()),
     /** Source guest stopped → guest process started at the target, by the control plane's clock. */
     handoverMs: Type.Optional(Type.Number()),
+    /** What was changed inside the copy, and why; the source was not touched. */
+    guestChanges: Type.Optional(Type.Array(GuestChange)),
     bytes: Type.Optional(Type.Integer()),
     resentBytes: Type.Optional(Type.Integer()),
     passes: Type.Optional(Type.Integer()),

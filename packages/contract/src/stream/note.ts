@@ -35,6 +35,11 @@ export const StreamTarget = Type.Union([
   Type.Object({ type: Type.Literal('console-log') }, closed),
   /** Its screen, as RFB. */
   Type.Object({ type: Type.Literal('vnc') }, closed),
+  /**
+   * What its disks say of its guest, as a `GuestInspection` in JSON, or a problem in its place; then the stream ends. Takes from some ten seconds to minutes. Only to agents
+   * with feature `guest-disks`.
+   */
+  Type.Object({ type: Type.Literal('guest-disks'), maxAgeSeconds: Type.Integer({ minimum: 0, maximum: 86_400 }) }, closed),
   /** A TCP port of it, dialled from within its network. */
   Type.Object({ type: Type.Literal('port'), port: Type.Integer({ minimum: 1, maximum: 65535 }) }, closed),
 ]);

@@ -1,3 +1,4 @@
+import type { GuestPreparation, PrepareGuest } from '@virt8ra/contract';
 import type { Handle, Observation } from '../observation.js';
 
 /** Copies disks between sites. One transfer has two ends, each declared at its own site; both are level-triggered and resume by themselves. */
@@ -26,6 +27,8 @@ export interface ReceiveSpec {
   /** Live: the instance at this end whose memory comes. */
   readonly instance?: Handle;
   readonly goal: 'receive' | 'abort';
+  /** What has arrived is changed, above the copy, as a guest needs it that is to start there. A site that cannot do it refuses (`unsupported`). Never live. */
+  readonly prepare?: PrepareGuest;
 }
 
 export interface TransferStatus {
@@ -44,6 +47,8 @@ export interface TransferStatus {
   readonly pauseMs?: number;
   readonly pausedAt?: string;
   readonly roots?: readonly string[];
+  /** Receiving end that was told to prepare what arrives: how far that is. */
+  readonly prepared?: GuestPreparation;
 }
 
 export interface DisksFacet {

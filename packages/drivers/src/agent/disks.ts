@@ -47,7 +47,7 @@ export function createDisksFacet({ fleet, site, assertOpen }: SiteFleet): DisksF
     async receive(spec, key) {
       assertOpen();
       const host = requireHost(spec.host);
-      const { peerName, goal } = spec;
+      const { peerName, goal, prepare } = spec;
       if (spec.instance !== undefined) {
         const instanceKey = keyOnHost(spec.instance, 'instance', host);
         return await declare(host, {
@@ -60,7 +60,14 @@ export function createDisksFacet({ fleet, site, assertOpen }: SiteFleet): DisksF
           goal,
         });
       }
-      return await declare(host, { id: key, role: 'receive', disks: disksOn(host, spec.disks), peerName, goal });
+      return await declare(host, {
+        id: key,
+        role: 'receive',
+        disks: disksOn(host, spec.disks),
+        peerName,
+        goal,
+        ...(prepare === undefined ? {} : { prepare }),
+      });
     },
     async find(key, host) {
       assertOpen();
@@ -81,7 +88,7 @@ export function createDisksFacet({ fleet, site, assertOpen }: SiteFleet): DisksF
 }
 
 function statusFromObserved(observed: ObservedTransfer): TransferStatus {
-  const { state, address, port, passes, bytes, resentBytes, chunkBytes, streams, pauseMs, pausedAt, roots } = observed;
+  const { state, address, port, passes, bytes, resentBytes, chunkBytes, streams, pauseMs, pausedAt, roots, prepared } = observed;
   return {
     state,
     ...(address === undefined ? {} : { address }),
@@ -94,6 +101,7 @@ function statusFromObserved(observed: ObservedTransfer): TransferStatus {
     ...(pauseMs === undefined ? {} : { pauseMs }),
     ...(pausedAt === undefined ? {} : { pausedAt }),
     ...(roots === undefined ? {} : { roots }),
+    ...(prepared === undefined ? {} : { prepared }),
   };
 }
 

@@ -1,4 +1,4 @@
-import type { AgentFeature, DesiredByType, DesiredInstance, DesiredNetwork, HostObjectType } from '@virt8ra/contract';
+import type { AgentFeature, DesiredByType, DesiredInstance, DesiredNetwork, DesiredTransfer, HostObjectType } from '@virt8ra/contract';
 
 /** What an agent must offer before this may be asked of it. */
 export function featuresNeeded<Type extends HostObjectType>(type: Type, desired: DesiredByType[Type]): AgentFeature[] {
@@ -13,6 +13,8 @@ export function featuresNeeded<Type extends HostObjectType>(type: Type, desired:
       return ofNetwork(desired as DesiredNetwork);
     case 'instance':
       return ofInstance(desired as DesiredInstance);
+    case 'transfer':
+      return 'prepare' in (desired as DesiredTransfer) ? ['guest-disks'] : [];
     default:
       return [];
   }

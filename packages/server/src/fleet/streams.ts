@@ -59,7 +59,6 @@ interface Live {
   readonly fingerprint: string;
 }
 
-const feature: AgentFeature = 'streams';
 const reviewMs = 5_000;
 /** Time that an agent has to reach the place once it has dialled: several addresses of a guest, one after the other. */
 const openSeconds = 30;
@@ -76,7 +75,8 @@ export function createFleetStreams(options: FleetStreamsOptions): FleetStreams {
     if (those < perHost) return;
     throw new Problem('throttled', `host ${host} serves ${those} streams already; end one first`, { retryAfterSeconds: 5 });
   };
-  const assertAble = async (site: string, host: string): Promise<void> => {
+  const assertAble = async ({ site, host, target }: StreamRequest): Promise<void> => {
+    const feature: AgentFeature = target.type === 'guest-disks' ? target.type : 'streams';
     const found = await pool.query<{ connected: boolean | null; able: boolean | null; agent_version: string | null }>(
       `select link_id is not null and heard_at > clock_timestamp() - make_interval(secs => $3) as connected, features ? $4 as able, agent_version
          from fleet.host left join fleet.link using (host) where host = $1 and site = $2`,
@@ -86,6 +86,11 @@ export function createFleetStreams(options: FleetStreamsOptions): FleetStreams {
     if (row === undefined) throw new Problem('not-found', `site ${site} has no host ${host}`);
     if (row.connected !== true) throw new Problem('unavailable', `host ${host} is not connected at the moment`, { retryAfterSeconds: 2 });
     if (row.able !== true) {
+      if (feature === 'guest-disks')
+        throw new Problem(
+          'unsupported',
+          `host ${host} cannot look into disks of guests; virt8ra-agent doctor says there what it lacks (apt install guestfish)`,
+        );
       throw new Problem('unsupported', `the agent of host ${host} (version ${row.agent_version ?? 'unknown'}) opens no streams; update it`);
     }
   };
@@ -153,7 +158,7 @@ export function createFleetStreams(options: FleetStreamsOptions): FleetStreams {
     async open(request) {
       if (stopped) throw new Problem('unavailable', 'this server is stopping', { retryAfterSeconds: 1 });
       assertRoom(request.host);
-      await assertAble(request.site, request.host);
+      await assertAble(request);
       assertRoom(request.host);
       const carrier = await dialled(request, randomBytes(32).toString('base64url'));
       const giveUp = (): void => carrier.end(endedBecause('closed', 'the caller left'));

@@ -285,6 +285,10 @@ async function admitMigration(
     throw new Problem('conflict', `instance ${name} is ${activity ?? 'not seen'}; a ${mode} move needs it running, use cold`);
   if (mode !== 'live' && fallback !== undefined)
     throw new Problem('validation', 'only a live move can fall back to a warm one', { sources: [{ pointer: '/spec/fallback' }] });
+  if (mode === 'live' && fallback === undefined && next.spec.guestChanges !== undefined)
+    throw new Problem('validation', 'a live move changes nothing inside the guest, which runs on; move it warm or cold', {
+      sources: [{ pointer: '/spec/guestChanges' }],
+    });
   const lost = from.site === toSite ? [] : await publicIpsLostBy(tx, target.uid, from.site);
   if (lost.length > 0 && next.spec.losePublicIps !== true) {
     throw new Problem(

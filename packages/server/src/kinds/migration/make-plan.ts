@@ -26,6 +26,7 @@ import { type LiveQuestion, liveFault } from './live-fault.js';
 import { hostsAt, startedAs } from './live-outlook.js';
 import { releaseNetworks } from './networks.js';
 import { type MoveInput, type MovePlan, type Place, plannedMove } from './plan.js';
+import { assertNoGuestChanges } from './prepare-guest.js';
 import { facetsAt, type SiteFacets, statusOf, write } from './site-facets.js';
 import { showPhase, subjectsOf } from './subjects.js';
 
@@ -71,6 +72,8 @@ export async function makePlan(context: KindContext, step: StepContext, input: M
   const best = verdicts.find((verdict) => verdict.host === host);
   if (best?.fits !== true) throw new Problem('conflict', `nothing at ${toSite} can take it: ${explainRefusals(verdicts)}`);
   const to: Place = { site: toSite, host: best.host };
+  if (spec.guestChanges === 'none' && mode !== 'live')
+    await assertNoGuestChanges(context, from, { uid: input.instance, handle: survey.instance.handle });
   const capacity = candidates.find(({ host }) => host === to.host)?.capacity;
   if (capacity === undefined) throw new Problem('unavailable', `host ${to.host} was there a moment ago; looking again`);
 
@@ -92,6 +95,7 @@ export async function makePlan(context: KindContext, step: StepContext, input: M
       to,
       mode,
       minPasses: spec.minPasses ?? 2,
+      ...(spec.guestChanges === undefined || mode === 'live' ? {} : { guestChanges: spec.guestChanges }),
       placement,
     });
     const shown = { phase: 'plan', from, to, mode, startedAt: context.now().toISOString() } as const;
@@ -214,10 +218,11 @@ async function intendMove(
     readonly to: Place;
     readonly mode: MovePlan['mode'];
     readonly minPasses: number;
+    readonly guestChanges?: NonNullable<MovePlan['guestChanges']>;
     readonly placement: Placement;
   },
 ): Promise<MovePlan> {
-  const { input, name, survey, from, to, mode, minPasses, placement } = decided;
+  const { input, name, survey, from, to, mode, minPasses, guestChanges, placement } = decided;
   const permit = await currentPermit(tx.client, input.instance);
   if (permit === undefined || permit.holder !== from.host || permit.surrendered !== undefined)
     throw new Problem('conflict', `host ${from.host} holds no run permit of instance ${name}`);
@@ -246,6 +251,7 @@ async function intendMove(
   const plan: MovePlan = {
     mode,
     minPasses,
+    ...(guestChanges === undefined ? {} : { guestChanges }),
     from,
     to,
     instance: {

@@ -44,6 +44,8 @@ export interface MovePlan {
   /** As it is done: a live move may have become a warm one. */
   readonly mode: MigrationSpec['mode'];
   readonly minPasses: number;
+  /** Absent: nobody looks inside the guest. */
+  readonly guestChanges?: 'none' | 'needed';
   readonly from: Place;
   readonly to: Place;
   readonly instance: {

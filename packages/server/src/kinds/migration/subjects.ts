@@ -1,4 +1,4 @@
-import { type Id, type InstanceSpec, type MigrationPhase, type MigrationSpec, Problem } from '@virt8ra/contract';
+import { type GuestChange, type Id, type InstanceSpec, type MigrationPhase, type MigrationSpec, Problem } from '@virt8ra/contract';
 import type { InstanceRealizationSpec } from '@virt8ra/driver';
 import type { StoreReader, StoreTransaction } from '../../resources/store.js';
 import type { StoredResource } from '../../resources/stored-resource.js';
@@ -34,6 +34,7 @@ export interface MigrationStatus {
   readonly finishedAt?: string;
   readonly pauseMs?: number;
   readonly handoverMs?: number;
+  readonly guestChanges?: readonly GuestChange[];
   readonly bytes?: number;
   readonly resentBytes?: number;
   readonly passes?: number;

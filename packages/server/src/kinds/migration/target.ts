@@ -4,6 +4,7 @@ import type { Poll, StepContext } from '@virt8ra/engine';
 import type { KindContext } from '../context.js';
 import { currentPermit, grantPermit, promisePermit, recordSurrender } from '../instance/index.js';
 import type { MoveInput, MovePlan, PlannedVolume, Prepared } from './plan.js';
+import { prepareOf } from './prepare-guest.js';
 import { call, facetsAt, lastStatusOf, removeByKey, statusOf, write } from './site-facets.js';
 import { showPhase, specificationAt } from './subjects.js';
 
@@ -24,7 +25,7 @@ export async function prepareTarget(context: KindContext, step: StepContext, inp
   const source = await facetsAt(context, plan.from.site);
   const { blockStorages, disks, instances } = await facetsAt(context, plan.to.site);
   // Building the specification makes the networks; the rest of it is built again at the start.
-  await call(step, async () => await specificationAt(context, plan, plan.to, { power: 'off', volumes: [] }));
+  const machine = await call(step, async () => await specificationAt(context, plan, plan.to, { power: 'off', volumes: [] }));
   const volumes: Handle[] = [];
   for (const volume of plan.volumes) {
     const { id, key } = volume.target;
@@ -49,6 +50,7 @@ export async function prepareTarget(context: KindContext, step: StepContext, inp
           disks: plan.volumes.map(({ sizeBytes }, index) => ({ volume: at(volumes, index), sizeBytes })),
           peerName: source.disks.peerName(plan.from.host),
           goal: 'receive',
+          ...(plan.guestChanges === undefined ? {} : { prepare: prepareOf(plan.guestChanges, machine) }),
         },
         plan.transfer.key,
       ),

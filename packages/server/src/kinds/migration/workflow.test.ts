@@ -165,6 +165,26 @@ describe('a move', () => {
     expect(await world.snapshot()).toEqual(before);
   });
 
+  it.each(['warm', 'cold'] as const)('prepares the copy before it starts, and says what was changed (%s)', async (mode) => {
+    const world = await createMigrationWorld(database.pool, { mode, power: 'on', guestChanges: 'needed' });
+    const history = await move(world);
+    expect(history.state).toBe('done');
+    const names = history.steps.map(({ name }) => name);
+    expect(names.indexOf('prepare-guest')).toBe(names.indexOf('released') + 1);
+    expect(names.indexOf('start-target')).toBe(names.indexOf('prepare-guest') + 1);
+    expect(await world.snapshot()).toMatchObject({
+      violations: [],
+      done: { guestChanges: [{ code: 'mounts-by-uuid', file: '/etc/fstab', why: 'names change' }] },
+    });
+  });
+
+  it.each(['warm', 'cold'] as const)('returns where the guest would have to be changed and may not be (%s)', async (mode) => {
+    const world = await createMigrationWorld(database.pool, { mode, power: 'on', guestChanges: 'none' });
+    const before = await world.snapshot();
+    expect(await move(world)).toMatchObject({ state: 'undone', problem: { message: expect.stringContaining('would have to be changed') } });
+    expect(await world.snapshot()).toEqual(before);
+  });
+
   it('returns to the source when a disk arrived damaged', async () => {
     const world = await createMigrationWorld(database.pool, { mode: 'warm', power: 'on' });
     const before = await world.snapshot();
@@ -316,11 +336,11 @@ describe('a move under attack', () => {
     expect(report.points.map(({ name }) => name)).toContain('source-ended');
   }, 600_000);
 
-  it('withstands every fault at every point, cold', async () => {
+  it('withstands every fault at every point, cold, with a guest that has to be changed', async () => {
     const report = await expectTorture({
       pool: database.pool,
-      world: async () => await createMigrationWorld(database.pool, { mode: 'cold', power: 'on' }),
+      world: async () => await createMigrationWorld(database.pool, { mode: 'cold', power: 'on', guestChanges: 'needed' }),
     });
-    expect(report.points.map(({ name }) => name)).toContain('source-stopped');
+    expect(report.points.map(({ name }) => name)).toEqual(expect.arrayContaining(['source-stopped', 'prepare-guest']));
   }, 600_000);
 });

@@ -3,6 +3,7 @@ import type { KindContext } from '../context.js';
 import { beginCleaning, finish, pollCleaned, pollSettled, settleVolumes, switchPlacement } from './after.js';
 import { dropPlan, makePlan } from './make-plan.js';
 import type { MoveInput } from './plan.js';
+import { pollGuestPrepared } from './prepare-guest.js';
 import { write } from './site-facets.js';
 import { pollSourceStopped, restoreSource, returnToSource, stopSource } from './source.js';
 import { showPhase } from './subjects.js';
@@ -16,6 +17,7 @@ const timeouts = {
   stopped: 300,
   copy: 7 * 24 * 3600,
   released: 1800,
+  guest: 3600,
   up: 180,
   digests: 24 * 3600,
   settled: 24 * 3600,
@@ -82,6 +84,13 @@ export function createMigrationWorkflow(context: KindContext): Workflow<MoveInpu
       let released = await run.wait('released', async (step) => await pollReleased(context, step, plan, prepared), {
         timeoutSeconds: timeouts.released,
       });
+      // The agent has been told what to do with the copy since it began to wait for it.
+      const { changes } =
+        plan.guestChanges === undefined
+          ? { changes: undefined }
+          : await run.wait('prepare-guest', async (step) => await pollGuestPrepared(context, step, input, plan, prepared), {
+              timeoutSeconds: timeouts.guest,
+            });
       const started = await run.step(
         'start-target',
         async (step) => await startTarget(context, step, input, plan, prepared),
@@ -119,6 +128,7 @@ export function createMigrationWorkflow(context: KindContext): Workflow<MoveInpu
           passes,
           digests,
           permitEpoch: started.epoch,
+          ...(changes === undefined ? {} : { guestChanges: changes }),
           ...(still.bootedAnew === undefined ? {} : { bootedAnew: still.bootedAnew }),
           ...(pauseMs === undefined ? {} : { pauseMs }),
           ...(handoverMs === undefined || plan.instance.power === 'off' ? {} : { handoverMs }),

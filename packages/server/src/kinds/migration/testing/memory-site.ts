@@ -12,6 +12,7 @@ import type {
   TransferStatus,
 } from '@virt8ra/driver';
 import { memoryCapabilities, smallInventory } from '../../../testing/site-facts.js';
+import { preparedOf } from './memory-preparation.js';
 import { type FillMoment, failsAt, troubleOf } from './memory-trouble.js';
 
 /** Sites that live in memory: what is asked for comes about one step at each `tick`, as at hosts with agents. */
@@ -281,6 +282,7 @@ export function createMemorySites(names: readonly string[]): MemorySites {
       chunkBytes: 1024,
       streams: 1,
       ...(roots === undefined ? {} : { roots, pauseMs: 5, pausedAt: at }),
+      ...(spec.role === 'receive' && state === 'finished' ? preparedOf(spec.wanted) : {}),
     };
   }
 
@@ -394,6 +396,4 @@ export function createMemorySites(names: readonly string[]): MemorySites {
   };
 }
 
-function handleOf(key: string): Handle {
-  return { driver: 'memory', version: 1, value: key };
-}
+const handleOf = (key: string): Handle => ({ driver: 'memory', version: 1, value: key });

@@ -27,7 +27,7 @@ const place = { tenant: 'acme', workspace: 'prod' };
 const source = { site: 'alpha', host: 'alpha-1' };
 const settlingTicks = 6;
 
-export interface MoveOptions extends Pick<MigrationSpec, 'mode' | 'fallback'> {
+export interface MoveOptions extends Pick<MigrationSpec, 'mode' | 'fallback' | 'guestChanges'> {
   readonly power: 'on' | 'off';
 }
 
@@ -101,7 +101,7 @@ function settle(sites: MemorySites): void {
   for (let tick = 0; tick < settlingTicks; tick += 1) sites.tick();
 }
 
-async function declare(tx: StoreTransaction, { mode, fallback }: MoveOptions): Promise<MigrationWorld['uids']> {
+async function declare(tx: StoreTransaction, { mode, fallback, guestChanges }: MoveOptions): Promise<MigrationWorld['uids']> {
   const active = { state: 'active', conditions: [{ state: 'active' }] } as const;
   const sku = await tx.put({ kind: instanceSku, address: { tenant: 'acme', name: 'S' }, spec: { vCPU: 1, ram: 1 }, ...active });
   const placed = { placement: { ...source, cause: 'placement', reason: 'fits', revision: 1 } };
@@ -134,7 +134,13 @@ async function declare(tx: StoreTransaction, { mode, fallback }: MoveOptions): P
   const move = await tx.put({
     kind: migration,
     address: { ...place, name: 'move' },
-    spec: { instanceRef: 'instances/guest', toSite: 'beta', mode, ...(fallback === undefined ? {} : { fallback }) },
+    spec: {
+      instanceRef: 'instances/guest',
+      toSite: 'beta',
+      mode,
+      ...(fallback === undefined ? {} : { fallback }),
+      ...(guestChanges === undefined ? {} : { guestChanges }),
+    },
     references: [{ pointer: '/spec/instanceRef', given: 'instances/guest', uid: guest.uid }],
     state: 'creating',
     conditions: [{ state: 'creating' }],

@@ -1,0 +1,5 @@
+export * from './guest-change.js';
+export * from './guest-disk-facts.js';
+export * from './guest-preflight.js';
+export { preparation } from './guest-preparation.js';
+export * from './guest-target.js';
