@@ -42,7 +42,7 @@ own_lists() {
 }
 download() {
   local image
-  image=$(apt cache depends linux-image-amd64 2>/dev/null | awk '$1 == "Depends:" { print $2; exit }')
+  image=$(apt cache depends linux-image-amd64 2>/dev/null | awk '$1 == "Depends:" && !found++ { print $2 }')
   [ -n "$image" ] || return 1
   (cd "$cache/new" && rm -f -- *.deb && apt get download -qq -o APT::Sandbox::User= "$image" "${packages[@]}" >&2)
 }

@@ -43,8 +43,9 @@ own_lists() {
   lists=(-o "Dir::State::Lists=$out/apt/lists" -o "Dir::Cache=$out/apt/cache" -o APT::Sandbox::User=)
   apt get update -qq >&2
 }
-kernel_package() { apt cache depends linux-image-cloud-amd64 2>/dev/null | awk '$1 == "Depends:" { print $2; exit }'; }
-candidate() { apt cache policy "$1" 2>/dev/null | awk '$1 == "Candidate:" { print $2; exit }'; }
+# To the end of what apt says: one that nobody reads any more dies of it, and the whole with it.
+kernel_package() { apt cache depends linux-image-cloud-amd64 2>/dev/null | awk '$1 == "Depends:" && !found++ { print $2 }'; }
+candidate() { apt cache policy "$1" 2>/dev/null | awk '$1 == "Candidate:" && !found++ { print $2 }'; }
 
 package=$(kernel_package) || package=
 if [ -z "$package" ] && own_lists; then package=$(kernel_package) || package=; fi
