@@ -233,7 +233,7 @@ function addWorkCommands(program: Command, withSession: WithSession): void {
         'none',
       ]),
     )
-    .option('--no-guest-changes', 'look inside the copy, and return where it would have to be changed')
+    .option('--no-guest-changes', 'look inside the guest first, and refuse where it would have to be changed')
     .option('--lose-public-ips', 'move it although public IPs of its site will not lead to it any more')
     .option('--detach', 'do not follow it')
     .action((name: string, options: MigrateFlags, command: Command) =>
