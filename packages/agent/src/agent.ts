@@ -40,10 +40,9 @@ import { PciPassthrough } from './pci/passthrough.js';
 import { hostPciSystem } from './pci/pci-system.js';
 import { PermitBook } from './permits/permit-book.js';
 import { openPermitJournal } from './permits/permit-journal.js';
-import { diskCounters, type Guest } from './qemu/guest.js';
-import { guestMemory } from './qemu/guest-memory.js';
 import { probeHypervisor } from './qemu/probe.js';
 import { openHostUpdater } from './release/open-host-updater.js';
+import { measuredGuests } from './samples/measured-guests.js';
 import { startSampling } from './samples/sampler.js';
 import { isReverting } from './snapshots/snapshot-holds.js';
 import { SnapshotReconciler } from './snapshots/snapshot-reconciler.js';
@@ -322,28 +321,18 @@ async function assemble(config: AgentConfig, log: Log, unlock: () => Promise<voi
     log,
   });
   const running = link;
-  const askedForMemory = new WeakSet<Guest>();
   const stopSampling = startSampling(
     {
       room: volumeStore.room,
-      guests: () =>
-        [...instances.guests()].map(([key, guest]) => ({
-          key,
-          pid: guest.process.pid,
-          nics: tapsOf(key),
-          disks: async () => {
-            const volumeKeys = instanceStore.get(key)?.launch?.volumeKeys ?? [];
-            return (await diskCounters(guest)).flatMap(({ place, ...counted }) => {
-              const volumeKey = volumeKeys[place];
-              return typeof volumeKey === 'string' ? [{ key: volumeKey, ...counted }] : [];
-            });
-          },
-          memory: async () => await guestMemory(guest, askedForMemory),
-          transferred: () => {
-            const move = ledger.state.transfers.find((each) => each.role === 'send' && each.instanceKey === key);
-            return move === undefined ? undefined : board.get('transfer', move.id)?.bytes;
-          },
-        })),
+      guests: measuredGuests({
+        guests: () => instances.guests(),
+        volumeKeysOf: (key) => instanceStore.get(key)?.launch?.volumeKeys ?? [],
+        tapsOf,
+        transferredOf: (key) => {
+          const move = ledger.state.transfers.find((each) => each.role === 'send' && each.instanceKey === key);
+          return move === undefined ? undefined : board.get('transfer', move.id)?.bytes;
+        },
+      }),
       inside: () => networks.devices(),
       transferred: () => board.all('transfer').reduce((sum, { bytes }) => sum + bytes, 0),
       log,

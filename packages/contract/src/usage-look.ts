@@ -7,7 +7,7 @@ export const HostLook = Type.Object({ at: Type.String(), ...HostSample.propertie
 export const HostUsage = Type.Object({ host: Type.String(), ...HostLook.properties });
 export type HostUsage = Readonly<Static<typeof HostUsage>>;
 
-const { key: _key, disks: _disks, nics: _nics, ...guestFigures } = GuestSample.properties;
+const { key: _key, disks: _disks, nics: _nics, changes: _changes, ...guestFigures } = GuestSample.properties;
 const Rate = Type.Number({ minimum: 0 });
 
 /** What an instance's guest used over ten seconds, its disks and NICs by the names of their resources. */

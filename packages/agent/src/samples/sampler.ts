@@ -4,6 +4,7 @@ import { type Filling, lookAt } from '../disk/room.js';
 import type { Log } from '../log.js';
 import type { GuestMemory } from '../qemu/guest-memory.js';
 import { hostMemory } from '../storage/space.js';
+import { ChangeLooks, type WatchedChanges } from './change-looks.js';
 import {
   type CpuCounters,
   type DeviceLook,
@@ -33,6 +34,8 @@ export interface MeasuredGuest {
   readonly nics: readonly { readonly key: string; readonly tap: string }[];
   /** What QEMU counts of its disks. Asked rarely: it is an answer of the guest's own process. */
   disks(): Promise<readonly GuestDiskCounters[]>;
+  /** What it changes; absent: that is not looked at. */
+  readonly changes?: WatchedChanges;
   /** What the guest says of its memory; asked as rarely. */
   memory(): Promise<GuestMemory | undefined>;
   /** Payload bytes of its move away so far; undefined: there is none. */
@@ -81,6 +84,7 @@ interface GuestBefore {
   readonly disks: { readonly at: number; readonly counters: readonly GuestDiskCounters[] } | undefined;
   /** What is asked for at its turn, as of the last one. */
   readonly slow: SlowFigures;
+  readonly changes: ChangeLooks;
 }
 
 interface Before {
@@ -125,7 +129,11 @@ export function createSampler(options: SamplerOptions) {
       : last.disks;
     const slow = turn ? { ...diskRates(last?.disks, disks), ...(await saidMemory(guest)) } : last.slow;
     const transferred = guest.transferred();
-    known.set(guest.key, { isNew: last === undefined, pid: guest.pid, counters, net: own, transferred, disks, slow });
+    const changes = last?.changes ?? new ChangeLooks(clock);
+    known.set(guest.key, { isNew: last === undefined, pid: guest.pid, counters, net: own, transferred, disks, slow, changes });
+    // A new guest is looked at from its first moment, so that a plan has figures soon.
+    const writes = slow.disks?.some(({ writesPerSecond }) => writesPerSecond > 0) ?? true;
+    if (guest.changes !== undefined) await changes.look(guest.changes, { turn, writes, busy: transferred !== undefined });
     if (last === undefined) return undefined;
     const nics = [...own].flatMap(([key, { rates }]) => (rates === undefined ? [] : [{ key, ...rates }]));
     const sum = (of: (nic: (typeof nics)[number]) => number): number =>
@@ -140,6 +148,7 @@ export function createSampler(options: SamplerOptions) {
       steal: rate(last.counters.waitedSeconds, counters.waitedSeconds, seconds),
       memoryBytes: counters.memoryBytes,
       ...slow,
+      ...changes.figures,
       ...(nics.length === 0
         ? {}
         : { netInPerSecond: sum((nic) => nic.inPerSecond), netOutPerSecond: sum((nic) => nic.outPerSecond), nics }),

@@ -48,6 +48,24 @@ export const GuestSample = Type.Object(
         { maxItems: 65 },
       ),
     ),
+    /**
+     * What was different on its disks after so many seconds of one record, each place counted once, as looked at last; disks that are not among them did
+     * not change. Absent: not looked at yet.
+     */
+    changes: Type.Optional(
+      Type.Object(
+        {
+          at: Type.String({ maxLength: 40 }),
+          disks: Type.Array(
+            Type.Object({ key: Key, looks: Type.Array(Type.Object({ seconds: Amount, bytes: Amount }, closed), { maxItems: 4 }) }, closed),
+            { maxItems: 65 },
+          ),
+        },
+        closed,
+      ),
+    ),
+    /** Of its memory, as QEMU found by looking at a part of it. */
+    memoryChangedPerSecond: Type.Optional(Amount),
     nics: Type.Optional(Type.Array(Type.Object({ key: Key, inPerSecond: Amount, outPerSecond: Amount }, closed), { maxItems: 17 })),
     /** Payload of its move away; absent while there is none. */
     transferPerSecond: Type.Optional(Amount),

@@ -28,7 +28,7 @@ import { createAgentListener } from './listener.js';
 import { createOverlayPlanner, noteOverlayChange } from './overlay/overlay-planner.js';
 import { type HostPair, readNetworkPairs } from './overlay/overlay-reach.js';
 import { createPathPlanner, type PathProbing } from './paths/path-planner.js';
-import { readPathHistory, readPaths } from './paths/read-paths.js';
+import { readMostCarried, readPathHistory, readPaths } from './paths/read-paths.js';
 import { createFleetStreams, type FleetStreamsOptions } from './streams.js';
 import { surrenderFault } from './surrender.js';
 
@@ -75,6 +75,10 @@ export interface Fleet extends FleetHosts {
   /** What is known of how octets get from host to host. */
   paths(limit: number): Promise<readonly HostPath[]>;
   pathHistory(from: string, to: string): Promise<readonly PathLook[]>;
+  /** The most that a host's moves carried to anywhere within a week. */
+  mostCarried(from: string): Promise<{ readonly bytesPerSecond: number; readonly at: string } | undefined>;
+  /** Has a path measured now; see `PathPlanner.measure`. */
+  measurePath(from: string, to: string): Promise<string | undefined>;
   /** Has the host make itself a new tunnel key; `client` takes part in the caller's transaction. Raises Problem conflict when it has no tunnels. */
   rotateTunnelKey(host: string, client?: Queryable): Promise<void>;
   readonly caSha256: string;
@@ -145,6 +149,8 @@ export async function createFleet(options: FleetOptions): Promise<Fleet> {
     networkPairs: async (vnis) => await readNetworkPairs(pool, vnis, silenceSeconds),
     paths: async (limit) => await readPaths(pool, silenceSeconds, limit),
     pathHistory: async (from, to) => await readPathHistory(pool, from, to),
+    mostCarried: async (from) => await readMostCarried(pool, from),
+    measurePath: paths.measure,
     async rotateTunnelKey(host, client = pool) {
       const told = await client.query('update fleet.overlay set rotation = rotation + 1 where host = $1 and desired is not null', [host]);
       if (told.rowCount === 0)

@@ -69,7 +69,7 @@ async function named<Usage extends GuestUsage>(
   const names = await samples.namesOf({ tenant, workspace }, [...keys]);
   const list = <Entry extends { readonly key: string }>(entries: readonly Entry[], name: string): object[] =>
     entries.flatMap(({ key, ...figures }) => (names.has(key) ? [{ [name]: names.get(key), ...figures }] : []));
-  return items.map(({ key: _, disks, nics, ...usage }) => ({
+  return items.map(({ key: _, disks, nics, changes: __, ...usage }) => ({
     ...usage,
     ...(disks === undefined ? {} : { disks: list(disks, 'blockStorage') }),
     ...(nics === undefined ? {} : { nics: list(nics, 'nic') }),

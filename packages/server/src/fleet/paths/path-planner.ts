@@ -1,3 +1,4 @@
+import { setTimeout as sleep } from 'node:timers/promises';
 import { type AgentMessageOf, agentDnsName, type ServerPathProbe, toProblem } from '@virt8ra/contract';
 import { inTransaction, type Log, type Queryable } from '@virt8ra/engine';
 import type { Pool } from 'pg';
@@ -7,6 +8,11 @@ import { tellRequest } from '../signals.js';
 export interface PathPlanner {
   /** What a host tells of an order. What was not asked of it, or is over, is left out of account. */
   take(host: string, message: AgentMessageOf<'path-probe'>): Promise<void>;
+  /**
+   * Has one path measured now, whenever it was measured last, and resolves when that is over. Answers why there is no new figure; undefined: there
+   * is one. At most 16 MiB in one second are sent, and only while neither host measures or moves anything else.
+   */
+  measure(from: string, to: string): Promise<string | undefined>;
   /** Gives up what takes too long, forgets what is old, and has the path measured that has waited longest. */
   look(): Promise<void>;
   start(): void;
@@ -26,6 +32,8 @@ export interface PathProbing {
 const kept = { rows: 32, seconds: 7 * 24 * 3600 } as const;
 /** An order that nobody answers is given up after this long. */
 const patienceSeconds = 30;
+/** Of a measurement that somebody waits for. */
+const waiting = { seconds: 12, lookMs: 100 } as const;
 /** A host that had more important things to do is asked again after this long. */
 const busySeconds = 600;
 /** Key of the lock under which one replica plans at a time. */
@@ -94,6 +102,29 @@ export function createPathPlanner(options: {
           );
       }
     },
+    async measure(from, to) {
+      if (!enabled) return 'measuring paths is switched off here (paths.probes)';
+      const [asked] = await inTransaction(pool, async (client) => {
+        await client.query('select pg_advisory_xact_lock($1)', [planLock]);
+        await giveUp(client);
+        return (await client.query<{ id: string }>(askNow, [from, to, silenceSeconds])).rows;
+      });
+      if (asked === undefined) return `${from} or ${to} is away, or measures another path, or its agent is too old`;
+      await order(to, { type: 'path-probe', id: asked.id, peerName: agentDnsName(from) });
+      const until = performance.now() + waiting.seconds * 1000;
+      while (performance.now() < until) {
+        const { rows } = await pool.query<{ state: string; reason: string | null }>(
+          'select state, reason from fleet.path_sample where id = $1',
+          [asked.id],
+        );
+        const [row] = rows;
+        if (row === undefined) return 'its measurement was given up';
+        if (row.state === 'measured') return undefined;
+        if (row.state === 'busy' || row.state === 'failed') return row.reason ?? 'it could not be measured';
+        await sleep(waiting.lookMs);
+      }
+      return `it was not measured within ${waiting.seconds} s`;
+    },
     look,
     start() {
       timer = setInterval(lookSafely, everySeconds * 1000);
@@ -105,6 +136,15 @@ export function createPathPlanner(options: {
     },
   };
 }
+
+/** One at a time for each host; the row is what others see of it. */
+const askNow = `
+  insert into fleet.path_sample (id, from_host, to_host, at, source, state)
+  select gen_random_uuid()::text, $1::text, $2::text, clock_timestamp(), 'probe', 'asked'
+   where (select count(*) from fleet.link where host in ($1, $2) and link_id is not null
+             and heard_at > clock_timestamp() - make_interval(secs => $3) and features ? 'path-probes') = 2
+     and not exists (select 1 from fleet.path_sample where state in ('asked', 'listening') and (from_host in ($1, $2) or to_host in ($1, $2)))
+  returning id`;
 
 async function giveUp(client: Queryable): Promise<void> {
   await client.query(

@@ -150,4 +150,24 @@ describe.skipIf(!(await postgresIsThere()))('paths between hosts', () => {
     );
     await fixture.until('few are left', async () => (await countOf()) === 32);
   });
+
+  it('are measured at once for somebody who asks, however young their figures are, and the answer says why not', async () => {
+    const fixture = await begin({ pathProbing: { enabled: true, everySeconds: 3600 } });
+    await enrol(fixture, 'alpha', 'north');
+    await enrol(fixture, 'beta', 'south');
+    await enrol(fixture, 'gamma', 'south', () => ({ state: 'busy', reason: 'a move is under way on this host' }));
+    expect(await fixture.fleet.mostCarried('alpha')).toBeUndefined();
+    for (const times of [1, 2]) {
+      expect(await fixture.fleet.measurePath('alpha', 'beta')).toBeUndefined();
+      expect(await fixture.fleet.pathHistory('alpha', 'beta')).toHaveLength(times);
+    }
+    expect(await fixture.fleet.measurePath('alpha', 'gamma')).toBe('host gamma: a move is under way on this host');
+    expect(await fixture.fleet.measurePath('alpha', 'nobody')).toContain('away');
+    // Two askers at once: one is served, the other told.
+    const both = await Promise.all([fixture.fleet.measurePath('alpha', 'beta'), fixture.fleet.measurePath('alpha', 'beta')]);
+    expect(both.filter((each) => each === undefined).length).toBeGreaterThan(0);
+    expect(await countOf()).toBe(2 + 1 + both.filter((each) => each === undefined).length);
+    const off = await begin({ pathProbing: { enabled: false } });
+    expect(await off.fleet.measurePath('alpha', 'beta')).toContain('switched off');
+  });
 });

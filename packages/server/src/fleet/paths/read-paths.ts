@@ -63,6 +63,20 @@ export async function readPaths(pool: Pool, silenceSeconds: number, limit: numbe
     });
 }
 
+/** The most that a host's moves carried to anywhere, of what is kept; undefined before any. */
+export async function readMostCarried(
+  pool: Pool,
+  from: string,
+): Promise<{ readonly bytesPerSecond: number; readonly at: string } | undefined> {
+  const { rows } = await pool.query<{ rate: number; at: Date }>(
+    `select bytes::double precision / seconds as rate, at from fleet.path_sample
+      where from_host = $1 and source = 'transfer' and state = 'measured' and seconds > 0 order by rate desc limit 1`,
+    [from],
+  );
+  const [row] = rows;
+  return row === undefined ? undefined : { bytesPerSecond: Math.round(row.rate), at: row.at.toISOString() };
+}
+
 /** What was seen of one path, newest first. */
 export async function readPathHistory(pool: Pool, from: string, to: string): Promise<readonly PathLook[]> {
   const { rows } = await pool.query<SampleRow>(
