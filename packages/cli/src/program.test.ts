@@ -354,6 +354,24 @@ describe('migrate', () => {
     expect(plane.get(migration, move())?.spec).toEqual({ instanceRef: 'instances/web', toSite: 'south', mode: 'warm' });
   });
 
+  it('plans without moving anything, and ends with 5 where something blocks it', async () => {
+    const finding = { code: 'snapshots', severity: 'blocks', what: 'it has snapshots', where: 'instance/web', mend: 'delete them' };
+    const plan = { instance: 'web', at: '2026-05-01T12:00:00Z', verdict: 'ready', mode: 'warm', rungs: [], ranking: [], findings: [] };
+    plane.answers = { 'migration-plans': plan };
+    expect(await home.run(['migrate', 'web', '--to', 'south', '--plan'])).toMatchObject({
+      code: 0,
+      out: 'web can be moved warm. Nothing was changed.\n',
+    });
+    expect(JSON.parse((await home.run(['migrate', 'web', '--to', 'south', '--plan', '-o', 'json'])).out)).toEqual(plan);
+    plane.answers = { 'migration-plans': { ...plan, verdict: 'blocked', findings: [finding] } };
+    const blocked = await home.run(['migrate', 'web', '--to', 'south', '--plan', '--no-measure']);
+    expect(blocked).toMatchObject({
+      code: 5,
+      out: expect.stringContaining('snapshots, instance/web: it has snapshots\n          → delete them'),
+    });
+    expect(names()).toEqual([]);
+  });
+
   it('fails when the digests differ', async () => {
     const moving = home.start(['migrate', 'web', '--to', 'south', '--mode', 'cold']);
     await plane.streamOpened();

@@ -5,6 +5,7 @@ import type { ImportFlags } from './commands/image-import.js';
 import type { PowerFlags } from './commands/instance-power.js';
 import type { RescueFlags } from './commands/instance-rescue.js';
 import type { ResizeFlags } from './commands/instance-resize.js';
+import type { PlanFlags } from './commands/migration-plan.js';
 import type { MigrateFlags } from './commands/migration-start.js';
 import type { ApplyFlags } from './commands/resource-apply.js';
 import type { DeleteFlags } from './commands/resource-delete.js';
@@ -236,8 +237,14 @@ function addWorkCommands(program: Command, withSession: WithSession): void {
     .option('--no-guest-changes', 'look inside the guest first, and refuse where it would have to be changed')
     .option('--lose-public-ips', 'move it although public IPs of its site will not lead to it any more')
     .option('--detach', 'do not follow it')
-    .action((name: string, options: MigrateFlags, command: Command) =>
-      withSession(command, async (session) => (await import('./commands/migration-start.js')).migrationStart(session, name, options)),
+    .option('--plan', 'change nothing: say where it would go, how, what stands in the way, and what it would take')
+    .option('--inspect', 'with --plan: look inside the guest, while it runs on')
+    .option('--no-measure', 'with --plan: do not have the link measured, be its figures as old as they are')
+    .action((name: string, options: MigrateFlags & PlanFlags, command: Command) =>
+      withSession(command, async (session) => {
+        if (options.plan === true) await (await import('./commands/migration-plan.js')).migrationPlan(session, name, options);
+        else await (await import('./commands/migration-start.js')).migrationStart(session, name, options);
+      }),
     );
   program
     .command('cancel')

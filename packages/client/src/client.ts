@@ -10,6 +10,8 @@ import {
   instance,
   type Kind,
   type LoginIssuer,
+  type MigrationPlan,
+  type MigrationPlanRequest,
   type OpenedStream,
   Problem,
   type Progress,
@@ -108,6 +110,8 @@ export interface Client {
   }): AsyncIterable<AuditRecord>;
   /** Whether a part of the audit holds; `next` of the answer says where the next part begins. */
   auditVerification(part: { readonly after?: number | undefined; readonly head?: string | undefined }): Promise<AuditVerification>;
+  /** What a migration would do and take; changes nothing. */
+  planMigration(within: { readonly tenant: string; readonly workspace: string }, asked: MigrationPlanRequest): Promise<MigrationPlan>;
   /** What was used, hour by hour, of a workspace or of a whole tenant. */
   usageRecords(of: {
     readonly tenant: string;
@@ -235,6 +239,10 @@ export function createClient(options: ClientOptions): Client {
     },
     async auditVerification({ after, head }) {
       return await request('GET', '/providers/virt8ra.audit/v1beta1/verification', { query: without({ after, head }) });
+    },
+    async planMigration(path, body) {
+      const collection = '/providers/virt8ra.migration/v1beta1/tenants/{tenant}/workspaces/{workspace}/migration-plans';
+      return await request('POST', collection, { path, body });
     },
     async *usageRecords({ tenant, workspace, from, to }) {
       const base = '/providers/virt8ra.usage/v1beta1/tenants/{tenant}';

@@ -14,6 +14,7 @@ import { createBackupScheduleBehaviour } from './kinds/backup-schedule/index.js'
 import type { KindBehaviour } from './kinds/behaviour.js';
 import { createBlockStorageBehaviour } from './kinds/block-storage/index.js';
 import { catalogueBehaviours } from './kinds/catalogue/index.js';
+import type { KindContext } from './kinds/context.js';
 import { declarativeBehaviour } from './kinds/declarative/index.js';
 import { createImageBehaviour } from './kinds/image/index.js';
 import { createAcceptWorkflow, createImageImportBehaviour } from './kinds/image-import/index.js';
@@ -21,7 +22,7 @@ import { createInstanceBehaviour, type InstanceContext } from './kinds/instance/
 import { internetGatewayBehaviour } from './kinds/internet-gateway/index.js';
 import { createInternetNatGatewayInstanceBehaviour } from './kinds/internet-nat-gateway-instance/index.js';
 import { createKubernetesBehaviours } from './kinds/kubernetes/index.js';
-import { createMigrationBehaviour, createMigrationWorkflow } from './kinds/migration/index.js';
+import { createMigrationBehaviour, createMigrationWorkflow, createMoveMeasures } from './kinds/migration/index.js';
 import { createNetworkBehaviour } from './kinds/network/index.js';
 import { createNetworkLoadBalancerBehaviour } from './kinds/network-load-balancer/index.js';
 import { createNicBehaviour } from './kinds/nic/index.js';
@@ -37,9 +38,12 @@ import { createDrainWorkflow, createTopologyBehaviours } from './kinds/topology/
 import { createWebhookBehaviour, type WebhookParts } from './kinds/webhook/index.js';
 import { workspaceBehaviour } from './kinds/workspace/index.js';
 import type { Store } from './resources/store.js';
+import type { SampleStore } from './samples/sample-store.js';
 
 /** The list of kinds, by hand, each with its collaborators. */
 export interface Kinds {
+  /** What behaviours work with, for what is no kind's own. */
+  readonly context: KindContext;
   readonly behaviours: readonly KindBehaviour[];
   readonly workflows: readonly Workflow[];
   /** Behaviours and workflows are built before the runner that runs them; this closes the circle. */
@@ -59,17 +63,19 @@ export function composeKinds(parts: {
   readonly fleet: Fleet;
   readonly artifacts: ArtifactStore;
   readonly access: AccessEndpoints;
+  readonly samples: SampleStore;
   readonly webhooks: Pick<WebhookParts, 'queue' | 'box' | 'egress' | 'allowHttp'>;
   readonly drivers: readonly Driver<unknown>[];
   readonly log: Log;
 }): Kinds {
-  const { region, declarative, issuer, subjects, store, pool, sites, fleet, artifacts, access, webhooks, drivers, log } = parts;
+  const { region, declarative, issuer, subjects, store, pool, sites, fleet, artifacts, access, samples, webhooks, drivers, log } = parts;
   let bound: Runner | undefined;
   const context: InstanceContext = {
     store,
     sites,
     access,
     declarative,
+    measures: createMoveMeasures({ pool, fleet, samples }),
     get runner() {
       if (bound === undefined) throw new Problem('unavailable', 'the server is still starting', { retryAfterSeconds: 1 });
       return bound;
@@ -113,6 +119,7 @@ export function composeKinds(parts: {
     createWebhookBehaviour({ ...webhooks, pool, kinds, now: context.now }) as KindBehaviour,
   ];
   return {
+    context,
     behaviours: declarative ? behaviours.map((each) => declarativeBehaviour(each, store, () => behaviours)) : behaviours,
     workflows: [acceptWorkflow as Workflow, migrationWorkflow as Workflow, drainWorkflow as Workflow, backupWorkflow as Workflow],
     bindRunner(runner) {

@@ -31,6 +31,7 @@ import { readOwnSkus, seedCatalogue } from './kinds/catalogue/index.js';
 import { wakeAwaiting } from './kinds/declarative/index.js';
 import { accessTarget, openInstanceStream } from './kinds/instance/index.js';
 import { recordTransferProgress } from './kinds/migration/index.js';
+import { addMigrationPlanRoute } from './migration-plans/plan-route.js';
 import { createEgress } from './outbound/egress.js';
 import { createOutbound } from './outbound/outbound.js';
 import { addBackupGauges, startBackupSchedule } from './plane-backup/schedule.js';
@@ -149,7 +150,7 @@ async function build(config: Config, log: Log, stops: (() => Promise<void> | voi
   const { allow, allowHttp } = config.webhooks;
   const egress = createEgress({ allowPrivate: false, allow, whose: { who: 'webhooks', option: 'webhooks.allow' } });
   const box = await openSecretBox(stateDirectory);
-  const { behaviours, workflows, bindRunner } = composeKinds({
+  const { context, behaviours, workflows, bindRunner } = composeKinds({
     region: config.region,
     declarative,
     issuer,
@@ -160,6 +161,7 @@ async function build(config: Config, log: Log, stops: (() => Promise<void> | voi
     fleet,
     artifacts,
     access,
+    samples,
     webhooks: { queue, box, egress, allowHttp },
     drivers,
     log,
@@ -208,6 +210,7 @@ async function build(config: Config, log: Log, stops: (() => Promise<void> | voi
       (app) => addPathRoutes(app, { store, fleet }),
       (app) => addAuditRoutes(app, { pool, signer }),
       (app) => addUsageRoutes(app, pool),
+      (app, decided) => addMigrationPlanRoute(app, { context, access: decided }),
     ],
     extraDescriptions,
     extraKinds,

@@ -30,18 +30,7 @@ type Migration = ResourceOf<typeof migration>;
  */
 export async function migrationStart(session: Session, instanceName: string, flags: MigrateFlags): Promise<void> {
   const { terminal, client } = session;
-  const minPasses = countOfFlag('--min-passes', flags.minPasses);
-  const name = instanceName.replace(/^instances?\//, '');
-  const spec: MigrationSpec = {
-    instanceRef: `${instance.collection}/${name}`,
-    toSite: flags.to,
-    ...(flags.host === undefined ? {} : { toHost: flags.host }),
-    mode: flags.mode,
-    ...(minPasses === undefined ? {} : { minPasses }),
-    ...(flags.losePublicIps === true ? { losePublicIps: true } : {}),
-    ...(flags.fallback === undefined ? {} : { fallback: flags.fallback }),
-    ...(flags.guestChanges === undefined ? {} : { guestChanges: flags.guestChanges === false ? 'none' : flags.guestChanges }),
-  };
+  const { name, spec } = specOfMove(instanceName, flags);
   const target: Target = {
     kind: migration,
     address: addressOf(session, migration, flags.name ?? nameOfMove(name, flags.to, terminal.now())),
@@ -66,6 +55,28 @@ export async function migrationStart(session: Session, instanceName: string, fla
   if (unequal.length > 0) {
     throw new Problem('internal', `digests differ after ${titleOf(target)}: disk ${unequal.map((digest) => digest.disk).join(', ')}`);
   }
+}
+
+/** What is asked for, by the instance's bare name. */
+export function specOfMove(
+  instanceName: string,
+  flags: Omit<MigrateFlags, 'name' | 'detach'>,
+): { readonly name: string; readonly spec: MigrationSpec } {
+  const minPasses = countOfFlag('--min-passes', flags.minPasses);
+  const name = instanceName.replace(/^instances?\//, '');
+  return {
+    name,
+    spec: {
+      instanceRef: `${instance.collection}/${name}`,
+      toSite: flags.to,
+      ...(flags.host === undefined ? {} : { toHost: flags.host }),
+      mode: flags.mode,
+      ...(minPasses === undefined ? {} : { minPasses }),
+      ...(flags.losePublicIps === true ? { losePublicIps: true } : {}),
+      ...(flags.fallback === undefined ? {} : { fallback: flags.fallback }),
+      ...(flags.guestChanges === undefined ? {} : { guestChanges: flags.guestChanges === false ? 'none' : flags.guestChanges }),
+    },
+  };
 }
 
 async function followToEnd(session: Session, target: Target): Promise<Migration> {

@@ -1,5 +1,15 @@
-import { backup, type Condition, migration, type Observed, type Placement, type Progress, type Resource } from '@virt8ra/contract';
+import {
+  backup,
+  type Condition,
+  migration,
+  type Observed,
+  type Placement,
+  type Progress,
+  type Resource,
+  type StatusOf,
+} from '@virt8ra/contract';
 import { paintFor, toneOf } from '../output/colour.js';
+import { forecastText } from '../output/forecast-text.js';
 import { printResources } from '../output/print-resources.js';
 import { progressText } from '../output/progress-text.js';
 import { plain, tableText } from '../output/table.js';
@@ -28,7 +38,8 @@ async function describeText(session: Session, target: Target, resource: Resource
   const now = session.terminal.now();
   const paint = paintFor(session.terminal, 'stdout');
   const status = (resource.status ?? {}) as Readonly<Record<string, unknown>>;
-  const { state, conditions, placement, ...others } = status;
+  const { state, conditions, placement, ...all } = status;
+  const { move, others } = target.kind === migration ? splitMove(all) : { move: '', others: all };
   const facts = Object.entries(others).filter((entry): entry is [string, Observed<unknown>] => isObserved(entry[1]));
   const short = facts.filter(([, { value }]) => typeof value !== 'object' || value === null);
   const rest = Object.fromEntries(Object.entries(others).filter(([, value]) => !isObserved(value)));
@@ -60,6 +71,7 @@ async function describeText(session: Session, target: Target, resource: Resource
   }
   for (const [key, { value, source, observedAt }] of facts.filter((fact) => !short.includes(fact)))
     text += `${plain(`${key}, seen ${ageText(observedAt, now)} ago by ${source}`)}:\n${await indented(value)}`;
+  text += move;
   if (Object.keys(rest).length > 0) text += `Status:\n${await indented(rest)}`;
   if (Array.isArray(conditions) && conditions.length > 0) {
     const rows = (conditions as Condition[]).map((each) => [
@@ -72,6 +84,15 @@ async function describeText(session: Session, target: Target, resource: Resource
     text += `History (newest first):\n${tableText(['', 'AGE', 'STATE', 'TYPE', 'REASON'], rows, session.terminal.columns, (cell) => paint(toneOf(cell), cell))}`;
   }
   return text;
+}
+
+/** What a move was expected to take beside what it took, and what was found before; the rest of its status as it is. */
+function splitMove({ forecast, findings, actual, ...others }: Readonly<Record<string, unknown>>): {
+  readonly move: string;
+  readonly others: Readonly<Record<string, unknown>>;
+} {
+  const told = { forecast, findings, actual } as Pick<StatusOf<typeof migration>, 'forecast' | 'findings' | 'actual'>;
+  return { move: forecastText(told), others };
 }
 
 function isObserved(value: unknown): value is Observed<unknown> {

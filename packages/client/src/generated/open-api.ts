@@ -2581,6 +2581,26 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/providers/virt8ra.migration/v1beta1/tenants/{tenant}/workspaces/{workspace}/migration-plans": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                tenant: string;
+                workspace: string;
+            };
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** what a migration would do and take: where it would go, how, what stands in the way; changes nothing */
+        post: operations["plan-migration"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/providers/virt8ra.migration/v1beta1/tenants/{tenant}/workspaces/{workspace}/migrations": {
         parameters: {
             query?: never;
@@ -4272,6 +4292,7 @@ export interface components {
             guestMemoryTotalBytes?: number;
             guestMemoryUsedBytes?: number;
             memoryBytes: number;
+            memoryChangedPerSecond?: number;
             netInPerSecond?: number;
             netOutPerSecond?: number;
             nics?: {
@@ -4342,6 +4363,7 @@ export interface components {
             host: string;
             instance: string;
             memoryBytes: number;
+            memoryChangedPerSecond?: number;
             netInPerSecond?: number;
             netOutPerSecond?: number;
             nics?: {
@@ -4685,6 +4707,12 @@ export interface components {
                 toSite: string;
             };
             readonly status?: {
+                actual?: {
+                    at: string;
+                    bytes?: number;
+                    durationSeconds?: number;
+                    pauseMs?: number;
+                };
                 /** @constant */
                 bootedAnew?: true;
                 bytes?: number;
@@ -4703,7 +4731,70 @@ export interface components {
                     target: string;
                 }[];
                 fallbackReason?: string;
+                findings?: {
+                    code: string;
+                    mend: string;
+                    /** @enum {unknown} */
+                    severity: "blocks" | "warns" | "info";
+                    what: string;
+                    where: string;
+                }[];
                 finishedAt?: string;
+                forecast?: {
+                    at: string;
+                    bytes?: number;
+                    confidence: {
+                        bytes?: {
+                            least: number;
+                            most: number;
+                        };
+                        durationSeconds?: {
+                            least: number;
+                            most: number;
+                        };
+                        /** @enum {unknown} */
+                        level: "high" | "medium" | "low";
+                        pauseMs?: {
+                            least: number;
+                            most: number;
+                        };
+                        reasons: string[];
+                    };
+                    convergence: {
+                        carriedBytesPerSecond?: number;
+                        changedBytesPerSecond?: number;
+                        leftBytes?: number;
+                        limitBytesPerSecond?: number;
+                        passes?: number;
+                        reason: string;
+                        /** @enum {unknown} */
+                        verdict: "converges" | "with-throttle" | "never" | "not-needed" | "unknown";
+                    };
+                    correction: {
+                        bytes: number;
+                        duration: number;
+                        moves: number;
+                        pause: number;
+                    };
+                    durationSeconds?: number;
+                    egressCost?: {
+                        amount: number;
+                        currency: string;
+                    };
+                    from: {
+                        observedAt?: string;
+                        of?: string;
+                        reason?: string;
+                        source?: string;
+                        /** @enum {unknown} */
+                        unit?: "bytes" | "bytes/s" | "ms" | "share" | "per-GB";
+                        value?: number;
+                        what: string;
+                    }[];
+                    /** @enum {unknown} */
+                    mode: "live" | "warm" | "cold";
+                    pauseMs?: number;
+                };
                 from?: {
                     host?: string;
                     site: string;
@@ -4733,6 +4824,120 @@ export interface components {
                     host?: string;
                     site: string;
                 };
+            };
+        };
+        MigrationPlan: {
+            at: string;
+            findings: {
+                code: string;
+                mend: string;
+                /** @enum {unknown} */
+                severity: "blocks" | "warns" | "info";
+                what: string;
+                where: string;
+            }[];
+            forecast?: {
+                at: string;
+                bytes?: number;
+                confidence: {
+                    bytes?: {
+                        least: number;
+                        most: number;
+                    };
+                    durationSeconds?: {
+                        least: number;
+                        most: number;
+                    };
+                    /** @enum {unknown} */
+                    level: "high" | "medium" | "low";
+                    pauseMs?: {
+                        least: number;
+                        most: number;
+                    };
+                    reasons: string[];
+                };
+                convergence: {
+                    carriedBytesPerSecond?: number;
+                    changedBytesPerSecond?: number;
+                    leftBytes?: number;
+                    limitBytesPerSecond?: number;
+                    passes?: number;
+                    reason: string;
+                    /** @enum {unknown} */
+                    verdict: "converges" | "with-throttle" | "never" | "not-needed" | "unknown";
+                };
+                correction: {
+                    bytes: number;
+                    duration: number;
+                    moves: number;
+                    pause: number;
+                };
+                durationSeconds?: number;
+                egressCost?: {
+                    amount: number;
+                    currency: string;
+                };
+                from: {
+                    observedAt?: string;
+                    of?: string;
+                    reason?: string;
+                    source?: string;
+                    /** @enum {unknown} */
+                    unit?: "bytes" | "bytes/s" | "ms" | "share" | "per-GB";
+                    value?: number;
+                    what: string;
+                }[];
+                /** @enum {unknown} */
+                mode: "live" | "warm" | "cold";
+                pauseMs?: number;
+            };
+            from?: {
+                host?: string;
+                site: string;
+            };
+            instance: string;
+            /** @enum {unknown} */
+            mode?: "live" | "warm" | "cold";
+            ranking: {
+                fits: boolean;
+                host: string;
+                mend?: string;
+                reason: string;
+                site: string;
+            }[];
+            rungs: {
+                /** @enum {unknown} */
+                mode: "live" | "warm" | "cold";
+                possible: boolean;
+                reason?: string;
+            }[];
+            to?: {
+                host?: string;
+                site: string;
+            };
+            /** @enum {unknown} */
+            verdict: "ready" | "blocked";
+        };
+        MigrationPlanRequest: {
+            inspect?: boolean;
+            measure?: boolean;
+            spec: {
+                /** @constant */
+                fallback?: "warm";
+                /** @enum {unknown} */
+                guestChanges?: "none" | "needed";
+                instanceRef: string | {
+                    provider?: string;
+                    region?: string;
+                    resource: string;
+                    tenant?: string;
+                    workspace?: string;
+                };
+                losePublicIps?: boolean;
+                minPasses?: number;
+                mode: "live" | "warm" | "cold";
+                toHost?: string;
+                toSite: string;
             };
         };
         /** @description an address space of one workspace, the same at every site */
@@ -5816,6 +6021,10 @@ export interface components {
                 };
                 country: string;
                 displayName?: string;
+                egressPrice?: {
+                    currency: string;
+                    perGB: number;
+                };
                 jurisdiction?: string;
                 publicAddresses?: string[];
                 /** @enum {unknown} */
@@ -11351,6 +11560,33 @@ export interface operations {
                     "application/json": {
                         items: components["schemas"]["InstanceLook"][];
                     };
+                };
+            };
+        };
+    };
+    "plan-migration": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                tenant: string;
+                workspace: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["MigrationPlanRequest"];
+            };
+        };
+        responses: {
+            /** @description The plan */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["MigrationPlan"];
                 };
             };
         };

@@ -52,7 +52,7 @@ export interface TestControlPlane {
   readonly faults: Fault[];
   /** Called after a change made over HTTP, to play the part of the reconcile. */
   onChange: (kind: Kind, address: Address, verb: string) => void;
-  /** What actions answer, by `KIND ACTION`. */
+  /** What actions answer, by `KIND ACTION`; and what `migration-plans` does. */
   answers: Readonly<Record<string, unknown>>;
   get(kind: Kind, address: Address): Resource | undefined;
   /** Stores a resource as the control plane would. */
@@ -169,6 +169,8 @@ export async function startTestControlPlane(): Promise<TestControlPlane> {
     if (request.headers.authorization !== `Bearer ${token}`) throw new Problem('unauthorized', 'the token is not valid');
     const parts = url.pathname.split('/').filter((part) => part !== '');
     if (parts[1] === 'virt8ra.events' && parts.at(-1) === 'events') return openStream(request, response, url);
+    const plan = plane.answers['migration-plans'];
+    if (parts.at(-1) === 'migration-plans' && plan !== undefined) return json(200, plan);
     const { kind, address, within, action } = routeOf(parts);
     if (address === undefined) return json(200, pageOf(kind, within, url));
     const ref = urnFromAddress(kind, address);

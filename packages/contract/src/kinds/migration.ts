@@ -1,6 +1,8 @@
 import { type Static, Type } from 'typebox';
 import { GuestChange } from '../guest-disks/guest-change.js';
 import { defineKind } from '../kind.js';
+import { MoveFinding } from '../move-finding.js';
+import { MoveActual, MoveForecast } from '../move-forecast.js';
 import { Name, oneOf, Reference, statusShape, Zone } from '../shape.js';
 
 export const migrationPhases = [
@@ -82,6 +84,12 @@ export const migration = defineKind({
     permitEpoch: Type.Optional(Type.Integer()),
     /** Live: the memory arrived, the guest's process ended at the target before the move was over, and it booted there from its disks. */
     bootedAnew: Type.Optional(Type.Literal(true)),
+    /** Made when it began, from what was measured then. */
+    forecast: Type.Optional(MoveForecast),
+    /** What was found before it began. */
+    findings: Type.Optional(Type.Array(MoveFinding)),
+    /** What it took, to be held against the forecast. */
+    actual: Type.Optional(MoveActual),
     /** The run that does it. */
     run: Type.Optional(Type.String()),
     problem: Type.Optional(Type.String()),

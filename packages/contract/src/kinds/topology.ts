@@ -65,6 +65,13 @@ export const site = defineKind({
       /** What public IPs of this site are taken from: addresses, or ranges in CIDR notation of which every address counts. */
       publicAddresses: Type.Optional(Type.Array(Type.String({ minLength: 2, maxLength: 43 }), { maxItems: 64 })),
       displayName: Type.Optional(Type.String({ maxLength: 128 })),
+      /** What its provider takes for each GB (10^9 bytes) that leaves it. Absent: not known; forecasts of moves say so. */
+      egressPrice: Type.Optional(
+        Type.Object(
+          { perGB: Type.Number({ minimum: 0 }), currency: Type.String({ pattern: '^[A-Z]{3}$' }) },
+          { additionalProperties: false },
+        ),
+      ),
       /** What the operator tells the guests of this site through cloud-init, beneath their own user data. Everybody reads it: no place for secrets. */
       vendorData: Type.Optional(Type.String({ minLength: 1, maxLength: 16384 })),
     },

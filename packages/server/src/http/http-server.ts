@@ -8,7 +8,7 @@ import { Histogram, type Registry } from 'prom-client';
 import type { KindBehaviour, Subject } from '../kinds/behaviour.js';
 import { createFeedHub } from '../resources/feed-hub.js';
 import type { Store } from '../resources/store.js';
-import { addAccess } from './access.js';
+import { type Access, addAccess } from './access.js';
 import { type ConnectionLimits, connectionLimits, guardConnections, nodeServerOptions } from './connection-guard.js';
 import { addContentRoutes, type ContentHandler } from './content-routes.js';
 import { describeApi } from './describe-api.js';
@@ -55,7 +55,7 @@ export interface HttpServerOptions {
   readonly ready?: () => Promise<void>;
   /** Consoles, screens and ports of instances; undefined: there are none. */
   readonly streams?: Pick<StreamRoutesOptions, 'open' | 'tickets' | 'perSubject' | 'longestSeconds'>;
-  readonly extraRoutes?: readonly ((app: FastifyInstance) => void)[];
+  readonly extraRoutes?: readonly ((app: FastifyInstance, access: Access) => void)[];
   /** What extra routes are that are no kind's. */
   readonly extraDescriptions?: readonly ApiDescription[];
   /** Kinds that extra routes serve: told by discovery and the description as all others are. */
@@ -137,7 +137,7 @@ export function createHttpServer(options: HttpServerOptions): HttpServer {
     options.streams === undefined
       ? undefined
       : addStreamRoutes(app, { store, authenticate, access, publicUrl: configuredUrl, log, ...options.streams });
-  for (const add of options.extraRoutes ?? []) add(app);
+  for (const add of options.extraRoutes ?? []) add(app, access);
 
   return {
     app,

@@ -1,4 +1,4 @@
-import type { Placement } from '@virt8ra/contract';
+import type { MigrationSpec, MoveActual, Placement } from '@virt8ra/contract';
 import type { Poll, StepContext } from '@virt8ra/engine';
 import { promoteClaim } from '../../capacity/claims.js';
 import type { KindContext } from '../context.js';
@@ -85,6 +85,21 @@ export async function pollCleaned(context: KindContext, step: StepContext, plan:
   return { done: null };
 }
 
+/** What it took, in the figures of a forecast. */
+function actualOf(
+  startedAt: string | undefined,
+  finishedAt: string,
+  { bytes, pauseMs, handoverMs }: Pick<MigrationStatus, 'bytes' | 'pauseMs' | 'handoverMs'>,
+): MoveActual {
+  const still = pauseMs ?? handoverMs;
+  return {
+    at: finishedAt,
+    ...(startedAt === undefined ? {} : { durationSeconds: Math.max(0, Date.parse(finishedAt) - Date.parse(startedAt)) / 1000 }),
+    ...(still === undefined ? {} : { pauseMs: still }),
+    ...(bytes === undefined ? {} : { bytes }),
+  };
+}
+
 /** Says how it went. */
 export async function finish(
   context: KindContext,
@@ -93,11 +108,12 @@ export async function finish(
   measured: Omit<MigrationStatus, 'phase' | 'finishedAt' | 'startedAt' | 'from' | 'to'>,
 ): Promise<void> {
   await write(context, step, async (tx) => {
-    await tx.lock(input.migration);
+    const moved = await tx.lock<MigrationSpec, MigrationStatus>(input.migration);
     await tx.setProgress(input.migration, undefined);
+    const finishedAt = context.now().toISOString();
     await tx.setStatus(
       input.migration,
-      { phase: 'done', finishedAt: context.now().toISOString(), ...measured },
+      { phase: 'done', finishedAt, ...measured, actual: actualOf(moved?.status.startedAt, finishedAt, measured) },
       {
         state: 'active',
         type: 'Moved',

@@ -1,33 +1,22 @@
 /** Migration: a move of an instance with its disks to another site or host, done by one run. */
-import {
-  host as hostKind,
-  type InstanceSpec,
-  instance,
-  type MigrationSpec,
-  migration,
-  Problem,
-  type ProblemKind,
-  problemKinds,
-  site,
-  urnFromAddress,
-} from '@virt8ra/contract';
+import { instance, type MigrationSpec, migration, Problem, type ProblemKind, problemKinds, urnFromAddress } from '@virt8ra/contract';
 import type { RunHistory, Workflow } from '@virt8ra/engine';
 import type { StoreTransaction } from '../../resources/store.js';
 import type { StoredResource } from '../../resources/stored-resource.js';
-import { assertNotBackedUp } from '../backing-up.js';
 import type { Admission, KindBehaviour, PutRequest, Subject } from '../behaviour.js';
 import type { KindContext } from '../context.js';
-import { assertDisksSettled, assertNotInRescue, type InstanceStatus, sharesHost } from '../instance/index.js';
-import { assertNoSnapshots } from '../snapshotted.js';
+import { examine } from './objections.js';
 import type { MoveInput } from './plan.js';
-import { publicIpsLostBy } from './public-ips.js';
-import type { MigrationStatus } from './subjects.js';
+import { isOver, type MigrationStatus } from './subjects.js';
 import { createMigrationWorkflow } from './workflow.js';
 
+export { createMoveMeasures } from './create-measures.js';
 export { type LiveOutlook, liveOutlookOf } from './live-outlook.js';
 export type { MoveInput, MovePlan } from './plan.js';
+export { planMigration } from './plan-migration.js';
+export { predictPauseMs } from './predict-pause.js';
 export { recordTransferProgress } from './progress.js';
-export type { MigrationStatus } from './subjects.js';
+export { isOver, type MigrationStatus } from './subjects.js';
 export { createMigrationWorkflow } from './workflow.js';
 
 type Migration = StoredResource<MigrationSpec, MigrationStatus>;
@@ -195,11 +184,6 @@ function subjectOf(instanceUid: string): string {
   return `${instance.kind}/${instanceUid}`;
 }
 
-/** Whether nothing more will come of a migration. */
-export function isOver({ status }: Pick<Migration, 'status'>): boolean {
-  return status.phase === 'done' || status.phase === 'returned' || status.phase === 'failed';
-}
-
 /**
  * Makes a migration as its owner's PUT would, for another kind that moves instances. Raises what a PUT is answered with, and `conflict`
  * when the name is taken.
@@ -241,68 +225,21 @@ async function admitMigration(
 ): Promise<Admission<MigrationStatus>> {
   if (previous !== undefined)
     throw new Problem('validation', 'a migration cannot be changed; make another one', { sources: [{ pointer: '' }] });
-  const { instanceRef, toSite, toHost, mode, fallback } = next.spec;
-  const { target, reference } = await tx.resolve<InstanceSpec, InstanceStatus>(instance, instanceRef, address, '/spec/instanceRef');
-  // Two moves of one instance that are asked for at once meet at its row.
-  const moved = await tx.lock<InstanceSpec, InstanceStatus>(target.uid);
-  const { name } = target.address;
-  const from = moved?.status.placement;
-  if (from === undefined) throw new Problem('conflict', `instance ${name} is not placed yet; move it once it is active`);
-  if ((await tx.get(site, { name: toSite })) === undefined)
-    throw new Problem('validation', `there is no site ${toSite}`, { sources: [{ pointer: '/spec/toSite' }] });
-  if (from.site === toSite && toHost === undefined)
-    throw new Problem('validation', `instance ${name} is at ${toSite} already; name another host of it as toHost to move it there`, {
-      sources: [{ pointer: '/spec/toSite' }],
-    });
-  if (toHost !== undefined) {
-    const sources = [{ pointer: '/spec/toHost' }];
-    if (from.host === toHost) throw new Problem('validation', `instance ${name} is on host ${toHost} already`, { sources });
-    if ((await tx.get(hostKind, { name: toHost })) === undefined)
-      throw new Problem('validation', `there is no host ${toHost}`, { sources });
-    const shared = moved === undefined ? undefined : await sharesHost(tx, moved, toHost);
-    if (shared !== undefined) throw new Problem('conflict', `${shared}, which ${name} is in, too; name another host`, { sources });
-  }
-  const others = (await tx.usersOf(target.uid, migration)) as readonly Migration[];
-  const other = others.find((each) => each.deletedAt === undefined && !isOver(each));
-  if (other !== undefined) throw new Problem('conflict', `instance ${name} is being moved by migration ${other.address.name}`);
-  // A move that is done ends its run a moment later: the next one begins then. A stuck run never ends by itself.
-  const [live] = await context.runner.list({ subject: subjectOf(target.uid), live: true, limit: 1 });
-  if (live?.state === 'stuck')
-    throw new Problem('conflict', `instance ${name} is held by a stuck run of ${live.workflow} (${live.id}); it must be resumed first`);
-  if (moved !== undefined) {
-    assertDisksSettled(moved);
-    assertNotInRescue(moved);
-  }
-  const disks = (await tx.referencesOf(target.uid)).filter(({ pointer }) => pointer.endsWith('/deviceRef'));
-  await assertNotBackedUp(tx, [target.uid, ...disks.map(({ uid }) => uid)], 'move it');
-  await assertNoSnapshots(
-    tx,
-    disks.map(({ uid }) => uid),
-    `instance ${name} cannot be moved with snapshots, which stay at their host`,
-  );
-  const activity = moved?.status.activity?.value;
-  if (mode !== 'cold' && activity !== 'running')
-    throw new Problem('conflict', `instance ${name} is ${activity ?? 'not seen'}; a ${mode} move needs it running, use cold`);
-  if (mode !== 'live' && fallback !== undefined)
-    throw new Problem('validation', 'only a live move can fall back to a warm one', { sources: [{ pointer: '/spec/fallback' }] });
-  if (mode === 'live' && fallback === undefined && next.spec.guestChanges !== undefined)
-    throw new Problem('validation', 'a live move changes nothing inside the guest, which runs on; move it warm or cold', {
-      sources: [{ pointer: '/spec/guestChanges' }],
-    });
-  const lost = from.site === toSite ? [] : await publicIpsLostBy(tx, target.uid, from.site);
-  if (lost.length > 0 && next.spec.losePublicIps !== true) {
-    throw new Problem(
-      'conflict',
-      `instance ${name} would lose ${lost.join(' and ')}, which ${lost.length === 1 ? 'stays' : 'stay'} at ${from.site}; take ${lost.length === 1 ? 'it' : 'them'} out of its NICs, or set losePublicIps`,
-      { sources: [{ pointer: '/spec/losePublicIps' }] },
-    );
-  }
+  const { toSite, toHost } = next.spec;
+  const {
+    reference,
+    from,
+    publicIpsLost: lost,
+  } = await examine(context, tx, { address, spec: next.spec }, ({ problem }) => {
+    throw problem;
+  });
+  if (from === undefined) throw new Problem('internal', 'what stands in the way of a migration was not told');
   return {
     references: [reference],
     ...(lost.length === 0 ? {} : { message: `${lost.join(' and ')} will not lead to it any more` }),
     status: {
       phase: 'plan',
-      from: { site: from.site, ...(from.host === undefined ? {} : { host: from.host }) },
+      from,
       to: { site: toSite, ...(toHost === undefined ? {} : { host: toHost }) },
     },
     outcome: 'creating',

@@ -1,50 +1,28 @@
-import { type Id, type InstanceSpec, type MigrationSpec, type Placement, Problem } from '@virt8ra/contract';
-import type { HostObservation } from '@virt8ra/driver';
+import { type Id, type InstanceSpec, type Placement, Problem } from '@virt8ra/contract';
 import type { StepContext } from '@virt8ra/engine';
 import { claimOnHost, releaseClaim } from '../../capacity/claims.js';
-import { explainRefusals, rankCandidates, type Verdict } from '../../placement/placement.js';
-import type { Realization } from '../../resources/ledger-types.js';
+import { explainRefusals, type Verdict } from '../../placement/placement.js';
 import type { StoreTransaction } from '../../resources/store.js';
-import { blockStorageBytes, originOfVolume } from '../block-storage/index.js';
+import { blockStorageBytes } from '../block-storage/index.js';
 import type { KindContext } from '../context.js';
 import {
   assertApart,
   assertNotInRescue,
   assertOpenHost,
   currentPermit,
-  hostCandidates,
   type InstanceParts,
   type InstanceStatus,
   instancePower,
-  networkingNeeds,
-  partsOfInstance,
-  readApart,
-  requirementOf,
   roomOf,
 } from '../instance/index.js';
-import { type LiveQuestion, liveFault } from './live-fault.js';
-import { hostsAt, startedAs } from './live-outlook.js';
+import { chooseMode } from './choose-rung.js';
 import { releaseNetworks } from './networks.js';
-import { type MoveInput, type MovePlan, type Place, plannedMove } from './plan.js';
+import { outlookOn } from './outlook.js';
+import { type MoveInput, type MovePlan, type Place, plannedMove, usualPasses } from './plan.js';
 import { assertNoGuestChanges } from './prepare-guest.js';
-import { facetsAt, type SiteFacets, statusOf, write } from './site-facets.js';
+import { write } from './site-facets.js';
 import { showPhase, subjectsOf } from './subjects.js';
-
-/** What was found at the source before anything was decided. */
-interface Survey {
-  readonly parts: InstanceParts;
-  /** What the guest began as. */
-  readonly status: LiveQuestion['status'];
-  readonly instance: Found;
-  readonly machine?: string;
-  readonly cpuModel?: string;
-  readonly volumes: readonly (Found & { readonly sizeBytes: number; readonly origin: MovePlan['volumes'][number]['origin'] })[];
-}
-
-interface Found {
-  readonly id: Id<'realization'>;
-  readonly handle: NonNullable<Realization['handle']>;
-}
+import { type Survey, surveyMove } from './survey.js';
 
 /**
  * Decides where it goes: checks both ends, ranks the target's hosts, and in one transaction claims the room there and writes all intents.
@@ -55,27 +33,20 @@ export async function makePlan(context: KindContext, step: StepContext, input: M
   if (known !== undefined) return known;
   const { migration, instance } = await subjectsOf(context.store, input);
   const { placement } = instance.status;
-  if (placement?.host === undefined) throw new Problem('conflict', `instance ${instance.address.name} is not placed yet`);
-  const from: Place = { site: placement.site, host: placement.host };
   const spec = { ...migration.spec, mode: input.mode ?? migration.spec.mode };
-  const { toSite, toHost } = spec;
-  const source = await facetsAt(context, from.site);
-  const target = await facetsAt(context, toSite);
-  const survey = await surveySource(context, source, input, spec.mode);
-  const candidates = (await hostCandidates(context, [toSite])).filter(({ host }) => host !== from.host && (toHost ?? host) === host);
-  if (candidates.length === 0 && toHost !== undefined) throw new Problem('conflict', `site ${toSite} has no host ${toHost} to move it to`);
-  const networking = await networkingNeeds(context.store, instance, survey.parts.nicUids, toSite);
-  const apart = await readApart(context.store, instance);
-  const verdicts = rankCandidates(candidates, requirementOf(survey.parts, toSite, undefined, { networking, apart }));
-  const fitting = verdicts.filter(({ fits }) => fits);
-  const { mode, host, fallbackReason } = await chooseMode(context, spec, { from, survey, source, target, fitting });
+  const surveyed = await surveyMove(context, instance, spec);
+  if (placement === undefined) throw new Problem('conflict', `instance ${instance.address.name} is not placed yet`);
+  const { from, survey, candidates, verdicts } = surveyed;
+  const { mode, host, fallbackReason } = await chooseMode(context, spec, surveyed);
   const best = verdicts.find((verdict) => verdict.host === host);
-  if (best?.fits !== true) throw new Problem('conflict', `nothing at ${toSite} can take it: ${explainRefusals(verdicts)}`);
-  const to: Place = { site: toSite, host: best.host };
+  if (best?.fits !== true) throw new Problem('conflict', `nothing at ${spec.toSite} can take it: ${explainRefusals(verdicts)}`);
+  const to: Place = { site: spec.toSite, host: best.host };
   if (spec.guestChanges === 'none' && mode !== 'live')
     await assertNoGuestChanges(context, from, { uid: input.instance, handle: survey.instance.handle });
   const capacity = candidates.find(({ host }) => host === to.host)?.capacity;
   if (capacity === undefined) throw new Problem('unavailable', `host ${to.host} was there a moment ago; looking again`);
+  const minPasses = spec.minPasses ?? usualPasses;
+  const outlook = await outlookOn(context, { instance, minPasses, surveyed, mode, to });
 
   return await write(context, step, async (tx) => {
     await tx.lock(input.migration);
@@ -94,100 +65,14 @@ export async function makePlan(context: KindContext, step: StepContext, input: M
       from,
       to,
       mode,
-      minPasses: spec.minPasses ?? 2,
+      minPasses,
       ...(spec.guestChanges === undefined || mode === 'live' ? {} : { guestChanges: spec.guestChanges }),
       placement,
     });
-    const shown = { phase: 'plan', from, to, mode, startedAt: context.now().toISOString() } as const;
+    const shown = { phase: 'plan', from, to, mode, startedAt: context.now().toISOString(), ...outlook } as const;
     await tx.setStatus(input.migration, fallbackReason === undefined ? shown : { ...shown, fallbackReason });
     return plan;
   });
-}
-
-/**
- * How it is done, and on which host: a live move goes to the best host that can take the guest's memory. Where there is none it is refused
- * (Problem unsupported), or becomes a warm move if the caller consented to that.
- */
-async function chooseMode(
-  context: KindContext,
-  { mode, toSite, fallback }: MigrationSpec,
-  found: {
-    readonly from: Place;
-    readonly survey: Survey;
-    readonly source: SiteFacets;
-    readonly target: SiteFacets;
-    readonly fitting: readonly Verdict[];
-  },
-): Promise<{ readonly mode: MovePlan['mode']; readonly host: string | undefined; readonly fallbackReason?: string }> {
-  const { from, survey, source, target, fitting } = found;
-  const lacking = (wanted: MovePlan['mode']): string | undefined =>
-    !source.capabilities.migrationModes.includes(wanted)
-      ? from.site
-      : !target.capabilities.migrationModes.includes(wanted)
-        ? toSite
-        : undefined;
-  const best = fitting[0]?.host;
-  let reason: string | undefined;
-  if (mode === 'live') {
-    const site = lacking('live');
-    reason = site === undefined ? undefined : `site ${site} cannot take part in a live move`;
-    if (reason === undefined) {
-      const hosts = await hostsAt(context, [from.site, toSite]);
-      const at = (name: string): HostObservation | undefined => hosts.find(({ host }) => host === name);
-      const faults = fitting.map(({ host }) => liveFault({ ...survey, source: at(from.host), target: at(host) }));
-      const able = faults.indexOf(undefined);
-      if (able >= 0 || best === undefined) return { mode, host: fitting[able]?.host };
-      reason = faults[0];
-    }
-    if (fallback === undefined)
-      throw new Problem('unsupported', `it cannot be moved live, because ${reason}; move it warm, or consent with fallback warm`);
-  }
-  const chosen = mode === 'live' ? 'warm' : mode;
-  const site = lacking(chosen);
-  if (site !== undefined) throw new Problem('unsupported', `site ${site} cannot take part in a ${chosen} move`);
-  return { mode: chosen, host: best, ...(reason === undefined ? {} : { fallbackReason: reason }) };
-}
-
-async function surveySource(context: KindContext, source: SiteFacets, input: MoveInput, mode: MovePlan['mode']): Promise<Survey> {
-  const { instance } = await subjectsOf(context.store, input);
-  const { name } = instance.address;
-  const parts = await partsOfInstance(context.store, instance);
-  const found = await primaryOf(context, input.instance, 'instances', `instance ${name}`);
-  const status = statusOf(await source.instances.observe(found.handle), `instance ${name}`);
-  if (status === undefined) throw new Problem('unavailable', `the site does not tell how instance ${name} is`);
-  if (mode !== 'cold' && status.activity !== 'running')
-    throw new Problem('conflict', `instance ${name} is ${status.activity}; a ${mode} move needs it running, use mode cold`);
-  const volumes: Survey['volumes'][number][] = [];
-  for (const volume of parts.volumes) {
-    const what = `block storage ${volume.address.name}`;
-    const disk = await primaryOf(context, volume.uid, 'blockStorages', what);
-    const seen = statusOf(await source.blockStorages.observe(disk.handle), what);
-    if (seen === undefined || seen.state === 'settling' || seen.state === 'arrived')
-      throw new Problem('unavailable', `${what} is not ready yet`);
-    if (seen.state !== 'ready') throw new Problem('conflict', `${what} is ${seen.state}; only a ready one can be moved`);
-    volumes.push({ id: disk.id, handle: disk.handle, sizeBytes: seen.sizeBytes, origin: await originOfVolume(context, volume, disk) });
-  }
-  const began = startedAs(found, status);
-  const { machine, cpuModel } = began;
-  return {
-    parts,
-    status: began,
-    instance: { id: found.id, handle: found.handle },
-    volumes,
-    ...(machine === undefined ? {} : { machine }),
-    ...(cpuModel === undefined ? {} : { cpuModel }),
-  };
-}
-
-async function primaryOf(
-  context: KindContext,
-  uid: Id<'resource'>,
-  facet: Realization['facet'],
-  what: string,
-): Promise<Realization & { readonly handle: NonNullable<Realization['handle']> }> {
-  const primary = (await context.store.ledger.ofResource(uid)).find((each) => each.facet === facet && each.role === 'primary');
-  if (primary?.handle === undefined) throw new Problem('conflict', `${what} was not made at its site yet; move it once it is active`);
-  return { ...primary, handle: primary.handle };
 }
 
 function incomingClaims(
@@ -257,7 +142,7 @@ async function intendMove(
     instance: {
       uid: input.instance,
       name,
-      source: survey.instance,
+      source: { id: survey.instance.id, handle: survey.instance.handle },
       target: { id: target.id, key: target.key },
       revision: placement.revision + 1,
       power,

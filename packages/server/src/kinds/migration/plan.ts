@@ -10,6 +10,9 @@ export interface MoveInput {
   readonly mode?: 'warm';
 }
 
+/** Change-tracked passes where the migration does not say how many. */
+export const usualPasses = 2;
+
 export interface Place {
   readonly site: string;
   readonly host: string;

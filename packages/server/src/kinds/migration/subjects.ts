@@ -1,4 +1,14 @@
-import { type GuestChange, type Id, type InstanceSpec, type MigrationPhase, type MigrationSpec, Problem } from '@virt8ra/contract';
+import {
+  type GuestChange,
+  type Id,
+  type InstanceSpec,
+  type MigrationPhase,
+  type MigrationSpec,
+  type MoveActual,
+  type MoveFinding,
+  type MoveForecast,
+  Problem,
+} from '@virt8ra/contract';
 import type { InstanceRealizationSpec } from '@virt8ra/driver';
 import type { StoreReader, StoreTransaction } from '../../resources/store.js';
 import type { StoredResource } from '../../resources/stored-resource.js';
@@ -41,9 +51,17 @@ export interface MigrationStatus {
   readonly digests?: readonly { readonly disk: string; readonly source: string; readonly target: string; readonly equal: boolean }[];
   readonly permitEpoch?: number;
   readonly bootedAnew?: true;
+  readonly forecast?: MoveForecast;
+  readonly findings?: readonly MoveFinding[];
+  readonly actual?: MoveActual;
   readonly run?: string;
   readonly problem?: string;
   readonly problemCode?: string;
+}
+
+/** Whether nothing more will come of a migration. */
+export function isOver({ status }: { readonly status: Pick<MigrationStatus, 'phase'> }): boolean {
+  return status.phase === 'done' || status.phase === 'returned' || status.phase === 'failed';
 }
 
 /** Shows where the move is; writes nothing when it is shown already. */

@@ -93,7 +93,8 @@ interface Placed {
 }
 
 function outcome({ state, status }: StoredResource<unknown, MigrationStatus>, epoch: number | undefined): unknown {
-  const { startedAt: _, finishedAt, ...measured } = status;
+  // Times, and what is made of them, differ between worlds.
+  const { startedAt: _, finishedAt, forecast: __, actual: ___, ...measured } = status;
   return { state, epoch, finished: finishedAt !== undefined, ...measured };
 }
 
