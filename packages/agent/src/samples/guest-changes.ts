@@ -1,7 +1,8 @@
+import { transferChunkBytes } from '@virt8ra/contract';
 import { diskNode } from '../qemu/disk-devices.js';
 import type { Guest } from '../qemu/guest.js';
 
-/** QEMU's own record of what a guest changes on its disks, each place counted once. It costs the guest a bit for each 64 KiB that it writes to. */
+/** QEMU's own record of what a guest changes on its disks, each place counted once. It is kept by chunks of a transfer: one goes over again however little of it changed. */
 export interface GuestChanges {
   /** Begins the record anew. */
   begin(): Promise<void>;
@@ -12,7 +13,6 @@ export interface GuestChanges {
 }
 
 const bitmap = 'v8-changes';
-const granularity = 65_536;
 
 interface Block {
   readonly qdev?: string;
@@ -46,7 +46,10 @@ export function guestChanges({ monitor }: Pick<Guest, 'monitor'>): GuestChanges 
   return {
     async begin() {
       const present = await disks();
-      const add = ({ node }: RecordedDisk) => ({ type: 'block-dirty-bitmap-add', data: { node, name: bitmap, granularity } });
+      const add = ({ node }: RecordedDisk) => ({
+        type: 'block-dirty-bitmap-add',
+        data: { node, name: bitmap, granularity: transferChunkBytes },
+      });
       await all(present.filter(({ bytes }) => bytes !== undefined).map(remove));
       // An overlay that is being merged has its own name for a while; only what the guest writes to is recorded.
       await all(present.filter(({ node, place }) => node === diskNode(place) || node === `${diskNode(place)}-base`).map(add));
