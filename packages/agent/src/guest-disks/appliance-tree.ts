@@ -77,7 +77,9 @@ export class ApplianceTree implements GuestTree {
   }
 
   async #makeParent(path: string): Promise<void> {
-    await this.#session.run(['mkdir-p', path.slice(0, path.lastIndexOf('/')) || '/']);
+    const parent = path.slice(0, path.lastIndexOf('/')) || '/';
+    // A link to a folder is one, but nothing that could be made.
+    if (!(await this.exists(parent))) await this.#session.run(['mkdir-p', parent]);
   }
 
   /** In place of the content that is there: owner and mode of the file stay. */

@@ -39,6 +39,11 @@ mkdir-p /etc/netplan
 mkdir /bin
 mkdir /data
 mkdir-p /var/lib/cloud/data
+mkdir-p /var/lib/cloud/instances/i-1
+ln-s /var/lib/cloud/instances/i-1 /var/lib/cloud/instance
+write /var/lib/cloud/data/instance-id "i-1\\n"
+mkdir-p /usr/bin
+write /usr/bin/cloud-init ""
 write /etc/fstab "/dev/mapper/guest-root / ext4 defaults 0 1\\n/dev/vdb1 /data ext4 defaults 0 2\\n"
 write /etc/os-release "ID=debian\\nVERSION_ID=12\\nPRETTY_NAME=Wanderer\\n"
 write /etc/debian_version "12.0\\n"
@@ -117,7 +122,13 @@ describe.skipIf(lack !== undefined)('disks of a guest, looked into by libguestfs
     expect(preflight(facts, target).map(({ code }) => code)).toEqual(expect.arrayContaining(['device-name', 'nic-mac']));
 
     const changes = await guestDisks.prepare([above('root'), above('data')], { target, changes: 'make' }, signal);
-    expect(changes.map(({ code }) => code)).toEqual(['mounts-by-uuid', 'nic-mac', 'serial-console']);
+    expect(changes.map(({ code }) => code)).toEqual([
+      'mounts-by-uuid',
+      'nic-mac',
+      'cloud-init-identity',
+      'cloud-init-identity',
+      'serial-console',
+    ]);
     expect(await digests()).toEqual(before);
   }, 600_000);
 });
