@@ -135,7 +135,8 @@ export async function awaitGoal(session: Session, target: Target, goal: Goal, op
 export function settledGoal(target: Target): Goal {
   if (target.kind.status === undefined) return goalFromText('exists');
   if (target.kind.kind === 'snapshot') return goalFromText('phase=taken');
-  if (target.kind.kind === 'migration' || target.kind.kind === 'backup') return goalFromText('phase=done');
+  if (target.kind.kind === 'migration' || target.kind.kind === 'backup' || target.kind.kind === 'backup-export')
+    return goalFromText('phase=done');
   if (target.kind.kind === 'agent-release') return releaseGoal(target);
   if (target.kind.kind !== 'image-import') return goalFromText('state=active');
   const done = goalFromText('phase=done');

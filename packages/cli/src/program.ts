@@ -19,6 +19,7 @@ import type { GlobalFlags, Session } from './session.js';
 import { addStreamCommands } from './stream-commands.js';
 import type { Terminal } from './terminal.js';
 import { addTopologyCommands } from './topology-commands.js';
+import { addTransferCommands } from './transfer-commands.js';
 import { addUpdateCommands } from './update-commands.js';
 import { cliVersion } from './version.js';
 import { addVolumeCommands } from './volume-commands.js';
@@ -102,6 +103,7 @@ function buildProgram(terminal: Terminal, surroundings: Surroundings): Command {
   addStreamCommands(program, withSession, exitWith);
   addAuditCommands(program, withSession, exitWith);
   addVolumeCommands(program, withSession);
+  addTransferCommands(program, withSession);
   addTopologyCommands(program, withSession);
   addUpdateCommands(program, withSession);
   addWebhookCommands(program, withSession);
@@ -248,7 +250,9 @@ function addWorkCommands(program: Command, withSession: WithSession): void {
     );
   program
     .command('cancel')
-    .description('call off a migration (or image-import/NAME, backup/NAME, or the drain of host/NAME)')
+    .description(
+      'call off a migration (or image-import/NAME, instance-import/NAME, backup/NAME, backup-export/NAME, or the drain of host/NAME)',
+    )
     .argument('<migration>')
     .option('--wait', 'end when it has returned')
     .action((name: string, options: { readonly wait?: boolean }, command: Command) =>
@@ -257,14 +261,18 @@ function addWorkCommands(program: Command, withSession: WithSession): void {
   const image = program.command('image').description('bring images in');
   image
     .command('import')
-    .description('make image NAME of a qcow2 or raw disk; repeat it to go on after a cut')
+    .description('make image NAME of a disk; repeat it to go on after a cut')
     .argument('<name>')
     .option('--file <path>', 'disk on this machine')
     .option('--url <url>', 'disk that the control plane fetches')
     .option('--sha256 <hex>', 'digest of the disk; required with --url')
     .addOption(new Option('--arch <architecture>', 'of the guest').choices(['amd64', 'arm64']).default('amd64'))
     .addOption(new Option('--boot <firmware>', 'how it boots').choices(['UEFI', 'BIOS']))
-    .addOption(new Option('--format <format>', 'of the disk; a raw one must be called so').choices(['qcow2', 'raw']).default('qcow2'))
+    .addOption(
+      new Option('--format <format>', 'of the disk; a raw one must be called so')
+        .choices(['qcow2', 'raw', 'vmdk', 'vhdx', 'vhd'])
+        .default('qcow2'),
+    )
     .addOption(new Option('--initializer <kind>', 'what sets the guest up').choices(['none', 'cloudinit-22']))
     .option('--detach', 'do not wait until the image is there')
     .option('--timeout <duration>', 'time limit of the wait')

@@ -23,6 +23,7 @@ import {
   type SpecOf,
   type UsageRecord,
 } from '@virt8ra/contract';
+import { type DownloadOptions, type DownloadSource, downloadFile } from './download.js';
 import { type Feed, type FeedOptions, openFeed } from './feed.js';
 import { type FollowOptions, followResource, type Sighting } from './follow.js';
 import { bodyOf } from './json-answer.js';
@@ -92,6 +93,8 @@ export interface Client {
   events(options: FeedOptions): Promise<Feed>;
   /** Content of an image import, or of another kind, resumed where an earlier attempt stopped. */
   upload(address: Address, source: UploadSource, options?: UploadOptions): Promise<void>;
+  /** Octets of a file that belongs to a resource, such as one of a backup export. A cut is healed. */
+  download(source: DownloadSource, options?: DownloadOptions): AsyncIterable<Uint8Array>;
   /** A stream to a place in an instance: `console`, `vnc` or `ports/PORT`. Resolves when the place is reached. */
   stream(address: Address, place: string, query?: Readonly<Record<string, string | number>>, signal?: AbortSignal): Promise<OpenedStream>;
   /** All that is kept of the output of an instance's console. */
@@ -212,6 +215,7 @@ export function createClient(options: ClientOptions): Client {
     },
     events: (options) => openFeed(transport, options),
     upload: (address, source, options) => uploadContent(transport, address, source, options),
+    download: (source, options) => downloadFile(transport, source, options),
     stream: async (address, place, query = {}, signal) =>
       await openStream(transport, { path: `${pathOf(instance, address)}/${place}`, query, signal }),
     async *consoleLog(address) {

@@ -1,4 +1,4 @@
-import { activityLog, agentRelease, imageImport, type Kind, kinds } from '@virt8ra/contract';
+import { activityLog, agentRelease, backupExport, imageImport, instanceImport, type Kind, kinds } from '@virt8ra/contract';
 import { auditDescription } from './audit/audit-description.js';
 import { describeApi } from './http/describe-api.js';
 import type { ApiDescription, Json } from './http/open-api-shapes.js';
@@ -19,5 +19,11 @@ export const extraKinds: readonly Kind[] = [activityLog];
 
 /** What a server of this release serves at `/openapi.json`, without one. */
 export function describedApi(): Json {
-  return describeApi({ kinds, withContent: [imageImport.kind, agentRelease.kind], streams: true, others: extraDescriptions });
+  return describeApi({
+    kinds,
+    withContent: [imageImport.kind, instanceImport.kind, agentRelease.kind],
+    withFiles: [backupExport.kind],
+    streams: true,
+    others: extraDescriptions,
+  });
 }

@@ -4,12 +4,14 @@ import type { Log, Runner, Workflow } from '@virt8ra/engine';
 import type { Pool } from 'pg';
 import type { AccessEndpoints } from './access/access-endpoints.js';
 import type { SiteConnections } from './accounts/site-connections.js';
+import type { ImageLimits } from './artifacts/artifact.js';
 import type { ArtifactStore } from './artifacts/artifact-store.js';
 import type { Fleet } from './fleet/fleet.js';
 import type { Issuer } from './identity/issuer.js';
 import { createAgentReleaseBehaviour } from './kinds/agent-release/index.js';
 import { createRoleAssignmentBehaviour, createRoleBehaviour } from './kinds/authorization/index.js';
 import { createBackupBehaviour, createBackupWorkflow } from './kinds/backup/index.js';
+import { createBackupExportBehaviour, createExportWorkflow } from './kinds/backup-export/index.js';
 import { createBackupScheduleBehaviour } from './kinds/backup-schedule/index.js';
 import type { KindBehaviour } from './kinds/behaviour.js';
 import { createBlockStorageBehaviour } from './kinds/block-storage/index.js';
@@ -19,6 +21,7 @@ import { declarativeBehaviour } from './kinds/declarative/index.js';
 import { createImageBehaviour } from './kinds/image/index.js';
 import { createAcceptWorkflow, createImageImportBehaviour } from './kinds/image-import/index.js';
 import { createInstanceBehaviour, type InstanceContext } from './kinds/instance/index.js';
+import { createInstanceImportBehaviour, createMakeWorkflow, type MakingBehaviours } from './kinds/instance-import/index.js';
 import { internetGatewayBehaviour } from './kinds/internet-gateway/index.js';
 import { createInternetNatGatewayInstanceBehaviour } from './kinds/internet-nat-gateway-instance/index.js';
 import { createKubernetesBehaviours } from './kinds/kubernetes/index.js';
@@ -62,13 +65,14 @@ export function composeKinds(parts: {
   readonly sites: SiteConnections;
   readonly fleet: Fleet;
   readonly artifacts: ArtifactStore;
+  readonly limits: ImageLimits;
   readonly access: AccessEndpoints;
   readonly samples: SampleStore;
   readonly webhooks: Pick<WebhookParts, 'queue' | 'box' | 'egress' | 'allowHttp'>;
   readonly drivers: readonly Driver<unknown>[];
   readonly log: Log;
 }): Kinds {
-  const { region, declarative, issuer, subjects, store, pool, sites, fleet, artifacts, access, samples, webhooks, drivers, log } = parts;
+  const { region, declarative, issuer, subjects, store, pool, sites, fleet, artifacts, limits, access, samples, webhooks, drivers, log } = parts;
   let bound: Runner | undefined;
   const context: InstanceContext = {
     store,
@@ -87,6 +91,13 @@ export function composeKinds(parts: {
   const migrationWorkflow = createMigrationWorkflow(context);
   const drainWorkflow = createDrainWorkflow(context);
   const backupWorkflow = createBackupWorkflow(context, artifacts);
+  const exportWorkflow = createExportWorkflow(context, artifacts);
+  const making: MakingBehaviours = {
+    nic: createNicBehaviour(context) as KindBehaviour,
+    blockStorage: createBlockStorageBehaviour(context) as KindBehaviour,
+    instance: createInstanceBehaviour(context) as KindBehaviour,
+  };
+  const makeWorkflow = createMakeWorkflow({ context, artifacts, behaviours: making, limits });
   const behaviours: readonly KindBehaviour[] = [
     createRoleBehaviour(kinds) as KindBehaviour,
     createRoleAssignmentBehaviour({ region, declarative, subjects }) as KindBehaviour,
@@ -97,6 +108,7 @@ export function composeKinds(parts: {
     createAgentReleaseBehaviour(context, artifacts) as KindBehaviour,
     createImageBehaviour(context, artifacts) as KindBehaviour,
     createImageImportBehaviour(context, artifacts, acceptWorkflow) as KindBehaviour,
+    createInstanceImportBehaviour(context, artifacts, makeWorkflow, region) as KindBehaviour,
     createNetworkBehaviour(context, { pool, networkPairs: fleet.networkPairs }) as KindBehaviour,
     createSubnetBehaviour(context) as KindBehaviour,
     internetGatewayBehaviour as KindBehaviour,
@@ -104,12 +116,13 @@ export function composeKinds(parts: {
     publicIpBehaviour as KindBehaviour,
     securityGroupRuleBehaviour as KindBehaviour,
     createSecurityGroupBehaviour(context) as KindBehaviour,
-    createNicBehaviour(context) as KindBehaviour,
-    createBlockStorageBehaviour(context) as KindBehaviour,
-    createInstanceBehaviour(context) as KindBehaviour,
+    making.nic,
+    making.blockStorage,
+    making.instance,
     createMigrationBehaviour(context, migrationWorkflow) as KindBehaviour,
     createBackupBehaviour(context, backupWorkflow) as KindBehaviour,
     createBackupScheduleBehaviour(context) as KindBehaviour,
+    createBackupExportBehaviour(context, artifacts, exportWorkflow) as KindBehaviour,
     createSnapshotBehaviour(context) as KindBehaviour,
     createNetworkLoadBalancerBehaviour(context) as KindBehaviour,
     createInternetNatGatewayInstanceBehaviour(context) as KindBehaviour,
@@ -121,7 +134,14 @@ export function composeKinds(parts: {
   return {
     context,
     behaviours: declarative ? behaviours.map((each) => declarativeBehaviour(each, store, () => behaviours)) : behaviours,
-    workflows: [acceptWorkflow as Workflow, migrationWorkflow as Workflow, drainWorkflow as Workflow, backupWorkflow as Workflow],
+    workflows: [
+      acceptWorkflow as Workflow,
+      migrationWorkflow as Workflow,
+      drainWorkflow as Workflow,
+      backupWorkflow as Workflow,
+      exportWorkflow as Workflow,
+      makeWorkflow as Workflow,
+    ],
     bindRunner(runner) {
       bound = runner;
     },

@@ -1,5 +1,5 @@
 import { readFile } from 'node:fs/promises';
-import { agentRelease, type Id, imageImport, kinds, Problem } from '@virt8ra/contract';
+import { agentRelease, backupExport, type Id, imageImport, instanceImport, kinds, Problem } from '@virt8ra/contract';
 import { createDrivers } from '@virt8ra/drivers';
 import { createLeases, createReconciler, createRunner, createWorkQueue, inTransaction, type Log } from '@virt8ra/engine';
 import { trustWith } from '@virt8ra/outbound';
@@ -12,7 +12,7 @@ import { composeKinds } from './app-kinds.js';
 import { migrations } from './app-migrations.js';
 import { type ArtifactStore, openArtifactStore } from './artifacts/artifact-store.js';
 import { startCollector, usedArtifacts } from './artifacts/collector.js';
-import { awaitedImage, awaitedRelease, createUploadedContent } from './artifacts/uploaded-content.js';
+import { awaitedImage, awaitedMachine, awaitedRelease, createUploadedContent } from './artifacts/uploaded-content.js';
 import { addAuditRoutes } from './audit/audit-routes.js';
 import { pruneAudit } from './audit/prune-audit.js';
 import { keepRefusals } from './audit/refusals.js';
@@ -27,6 +27,7 @@ import type { AdminToken } from './identity/admin-token.js';
 import { openIdentity } from './identity/open-identity.js';
 import { seedSystemRoles } from './kinds/authorization/index.js';
 import { recordBackupProgress } from './kinds/backup/index.js';
+import { fileOfExport } from './kinds/backup-export/index.js';
 import { readOwnSkus, seedCatalogue } from './kinds/catalogue/index.js';
 import { wakeAwaiting } from './kinds/declarative/index.js';
 import { accessTarget, openInstanceStream } from './kinds/instance/index.js';
@@ -160,6 +161,7 @@ async function build(config: Config, log: Log, stops: (() => Promise<void> | voi
     sites,
     fleet,
     artifacts,
+    limits: config.artifacts,
     access,
     samples,
     webhooks: { queue, box, egress, allowHttp },
@@ -216,7 +218,15 @@ async function build(config: Config, log: Log, stops: (() => Promise<void> | voi
     extraKinds,
     contents: {
       [imageImport.kind]: createUploadedContent({ noun: 'image import', awaited: awaitedImage, artifacts, onComplete: nudge }),
+      [instanceImport.kind]: createUploadedContent({ noun: 'instance import', awaited: awaitedMachine, artifacts, onComplete: nudge }),
       [agentRelease.kind]: createUploadedContent({ noun: 'agent release', awaited: awaitedRelease, artifacts, onComplete: nudge }),
+    },
+    files: {
+      async [backupExport.kind](resource, name) {
+        const { sha256, fileBytes } = fileOfExport(resource, name);
+        const read = async (start: number, end: number) => await artifacts.open(sha256, { start, end: end + 1 });
+        return { sizeBytes: fileBytes, sha256, read };
+      },
     },
     streams: {
       tickets: createStreamTickets(pool),

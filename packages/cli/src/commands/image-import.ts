@@ -1,5 +1,5 @@
 import { open } from 'node:fs/promises';
-import { type ImageImportSpec, imageImport, Problem } from '@virt8ra/contract';
+import { type DiskFormat, type ImageImportSpec, imageImport, Problem } from '@virt8ra/contract';
 import { awaitGoal, goalFromText } from '../await-resource.js';
 import { secondsOfFlag } from '../duration-flag.js';
 import { createLiveLine, type LiveLine } from '../output/live-line.js';
@@ -12,7 +12,7 @@ export interface ImportFlags {
   readonly sha256?: string;
   readonly arch: 'amd64' | 'arm64';
   readonly boot?: 'UEFI' | 'BIOS';
-  readonly format?: 'qcow2' | 'raw';
+  readonly format?: DiskFormat;
   readonly initializer?: 'none' | 'cloudinit-22';
   readonly detach?: boolean;
   readonly timeout?: string;
@@ -68,8 +68,8 @@ function urlSource(flags: ImportFlags): ImageImportSpec['source'] {
 
 async function fileSource(session: Session, path: string, flags: ImportFlags, line: LiveLine): Promise<ImageImportSpec['source']> {
   const sizeBytes = await sizeOfFile(path);
-  if (flags.format !== 'raw' && !(await isQcow2(path))) {
-    throw new Problem('validation', `${path} is not a qcow2 disk; when it is a raw one, say so with --format raw`);
+  if ((flags.format ?? 'qcow2') === 'qcow2' && !(await isQcow2(path))) {
+    throw new Problem('validation', `${path} is not a qcow2 disk; when it is another one, say so with --format raw, vmdk, vhdx or vhd`);
   }
   const sha256 = await digestOfFile(session.terminal, path, sizeBytes, line);
   if (flags.sha256 !== undefined && flags.sha256.toLowerCase() !== sha256) {

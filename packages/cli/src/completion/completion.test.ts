@@ -30,7 +30,14 @@ const complete = async (...words: string[]) =>
 describe('completion', () => {
   it('offers commands, kinds, names, flags and their values', async () => {
     expect(await complete('ap')).toEqual(['apply']);
-    expect(await complete('get', 'ins')).toEqual(['instance-sku', 'instance-skus', 'instance', 'instances']);
+    expect(await complete('get', 'ins')).toEqual([
+      'instance-sku',
+      'instance-skus',
+      'instance',
+      'instances',
+      'instance-import',
+      'instance-imports',
+    ]);
     expect(await complete('get', 'instance', 'w')).toEqual(['web', 'worker']);
     expect(await complete('describe', 'instance', 'web', '')).toEqual(['worker']);
     expect(await complete('get', 'vm/we')).toEqual(['vm/web']);

@@ -23,6 +23,7 @@ const order: readonly string[] = [
   'nic',
   'block-storage',
   'instance',
+  'instance-import',
   'network-load-balancer',
   'internet-nat-gateway-instance',
   'kubernetes-cluster',
@@ -31,6 +32,7 @@ const order: readonly string[] = [
   'migration',
   'backup',
   'backup-schedule',
+  'backup-export',
   'snapshot',
   'webhook',
 ];

@@ -1,10 +1,14 @@
 import { type Static, Type } from 'typebox';
 import { defineKind } from '../kind.js';
-import { Reference, Sha256, statusShape } from '../shape.js';
+import { oneOf, Reference, Sha256, statusShape } from '../shape.js';
 
 const Architecture = Type.Union([Type.Literal('amd64'), Type.Literal('arm64')]);
 const Boot = Type.Union([Type.Literal('UEFI'), Type.Literal('BIOS')]);
 const Format = Type.Union([Type.Literal('qcow2'), Type.Literal('raw')]);
+
+/** What may be sent. All but qcow2 and raw become a qcow2 disk here. */
+export const diskFormats = ['qcow2', 'raw', 'vmdk', 'vhdx', 'vhd'] as const;
+export type DiskFormat = (typeof diskFormats)[number];
 const Initializer = Type.Union([Type.Literal('none'), Type.Literal('cloudinit-22')]);
 
 /** SECA image. `blockStorageRef` names what it was made from: a block storage, or the image import that brought it in. */
@@ -50,7 +54,7 @@ export const imageImport = defineKind({
   aliases: ['import', 'imports'],
   immutable: ['/source', '/format', '/cpuArchitecture', '/boot', '/initializer'],
   actions: ['cancel'],
-  summary: 'brings a qcow2 or raw disk in and makes an image of it',
+  summary: 'brings a disk in and makes an image of it',
   spec: Type.Object(
     {
       source: Type.Union([
@@ -64,7 +68,7 @@ export const imageImport = defineKind({
         ),
       ]),
       /** What the content is. Absent: qcow2. A raw disk carries no mark of its own, so that its owner must say it. */
-      format: Type.Optional(Format),
+      format: Type.Optional(oneOf(diskFormats)),
       cpuArchitecture: Architecture,
       boot: Type.Optional(Boot),
       initializer: Type.Optional(Initializer),

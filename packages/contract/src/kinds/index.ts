@@ -3,9 +3,11 @@ import type { Kind } from '../kind.js';
 import { activityLog } from './activity-log.js';
 import { agentRelease } from './agent-release.js';
 import { backup, backupSchedule } from './backup.js';
+import { backupExport } from './backup-export.js';
 import { blockStorage } from './block-storage.js';
 import { image, imageImport } from './image.js';
 import { instance } from './instance.js';
+import { instanceImport } from './instance-import.js';
 import { internetGateway } from './internet-gateway.js';
 import { internetNatGatewayInstance } from './internet-nat-gateway-instance.js';
 import { kubernetesCluster, kubernetesNodePool } from './kubernetes.js';
@@ -60,6 +62,8 @@ export const kinds: readonly Kind[] = [
   migration,
   backup,
   backupSchedule,
+  backupExport,
+  instanceImport,
   snapshot,
   activityLog,
   quota,
@@ -69,9 +73,11 @@ export const kinds: readonly Kind[] = [
 export * from './activity-log.js';
 export * from './agent-release.js';
 export * from './backup.js';
+export * from './backup-export.js';
 export * from './block-storage.js';
 export * from './image.js';
 export * from './instance.js';
+export * from './instance-import.js';
 export * from './internet-gateway.js';
 export * from './internet-nat-gateway-instance.js';
 export * from './kubernetes.js';

@@ -264,6 +264,36 @@ describe('fetch', () => {
     expect(await store.accept('one', 'raw')).toMatchObject({ sha256: digest });
   });
 
+  it.each([
+    { title: 'names its versions and heeds what it is asked', tags: ['"one"', '"two"'], heeds: true },
+    { title: 'names its versions and goes on with another all the same', tags: ['"one"', '"two"'], heeds: false },
+    { title: 'says when it was changed', dates: ['Mon, 01 Jan 2024 00:00:00 GMT', 'Tue, 02 Jan 2024 00:00:00 GMT'], heeds: true },
+  ])('begins anew, and mixes nothing, when a source that $title changes while it is fetched', async ({ tags, dates, heeds }) => {
+    const other = Buffer.alloc(disk.length, 'an earlier version ');
+    const conditions: (string | undefined)[] = [];
+    let calls = 0;
+    const url = await serve((request, response) => {
+      calls += 1;
+      const [content, version] = calls === 1 ? [other, 0] : [disk, 1];
+      const named = tags === undefined ? { 'last-modified': dates?.[version] ?? '' } : { etag: tags[version] ?? '' };
+      const condition = request.headers['if-range'];
+      if (calls > 1) conditions.push(condition?.toString());
+      const goesOn = request.headers.range !== undefined && (!heeds || condition === Object.values(named)[0]);
+      const start = goesOn ? Number(/^bytes=(\d+)-$/.exec(request.headers.range ?? '')?.[1] ?? 0) : 0;
+      response.writeHead(start > 0 ? 206 : 200, {
+        ...named,
+        'content-length': content.length - start,
+        ...(start > 0 ? { 'content-range': `bytes ${start}-${content.length - 1}/${content.length}` } : {}),
+      });
+      if (calls === 1) response.write(content.subarray(0, 700_000), () => response.destroy());
+      else response.end(content.subarray(start));
+    });
+
+    expect(await fetchAll(url)).toMatchObject({ complete: true });
+    expect(conditions[0]).toBe((tags ?? dates)?.[0]);
+    expect(await store.accept('one', 'raw')).toMatchObject({ sha256: digest });
+  });
+
   it('takes a source that does not say its length', async () => {
     const url = await serve((_request, response) => {
       response.writeHead(200);

@@ -3,12 +3,13 @@ import { createReadStream } from 'node:fs';
 import { type FileHandle, mkdir, open, readdir, rename, rm, stat, utimes } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Readable } from 'node:stream';
-import { Problem } from '@virt8ra/contract';
+import { type DiskFormat, Problem } from '@virt8ra/contract';
 import type { Log } from '@virt8ra/engine';
 import { readText, syncDirectory, writeFileAtomic } from '../files/atomic-file.js';
 import type { Egress } from '../outbound/egress.js';
 import type { Outbound } from '../outbound/outbound.js';
-import type { Artifact, ImageLimits, ReleaseArtifact } from './artifact.js';
+import type { Artifact, ImageLimits, KeptFile, ReleaseArtifact } from './artifact.js';
+import { type ConversionOptions, type ConvertedFiles, createConvertedFiles } from './converted-files.js';
 import { openUrl } from './fetch-url.js';
 import { type Expectation, Incoming, type Received } from './incoming.js';
 import { inspectImage } from './inspect-image.js';
@@ -18,7 +19,7 @@ import { inspectRelease } from './inspect-release.js';
  * Images, and releases of the agent, by content, in a directory. What comes in stands under a key of the caller (the resource's uid) until it is accepted, which
  * inspects it and publishes it under its digest. The digest alone never gives access: every import must bring the bytes.
  */
-export interface ArtifactStore {
+export interface ArtifactStore extends ConvertedFiles {
   /** Begins or continues to expect content. Raises `too-large`, `exhausted`. */
   begin(key: string, expected: Expectation): Promise<Received>;
   /** How far the content has come; undefined before `begin` and after `discard`. */
@@ -32,14 +33,17 @@ export interface ArtifactStore {
   fetch(key: string, url: string, options: FetchOptions): Promise<Received>;
   /**
    * Checks the digest, inspects the image and publishes it. May be repeated. Raises `validation` when it is not what was announced or
-   * is refused (then `discard` it), `conflict` when the content is not complete.
+   * is refused (then `discard` it), `conflict` when the content is not complete. What is neither qcow2 nor raw becomes a qcow2 disk, with a digest of
+   * its own.
    */
-  accept(key: string, declared?: Artifact['format']): Promise<Artifact>;
+  accept(key: string, declared?: DiskFormat, options?: ConversionOptions): Promise<Artifact>;
+  /** Whether the complete content of a key has the digest that was announced. Raises `validation`, `conflict`, `unavailable` when it is lost. */
+  verifyContent(key: string): Promise<void>;
   /** The same for a release of the agent. */
   acceptRelease(key: string): Promise<ReleaseArtifact>;
   /** Forgets the key; what was accepted stays. Silent when there is nothing. */
   discard(key: string): Promise<void>;
-  find(sha256: string): Promise<Artifact | undefined>;
+  find(sha256: string): Promise<Artifact | KeptFile | undefined>;
   /** Octets `[start, end)` of an artifact, all by default. Raises `not-found`. */
   open(sha256: string, range?: { readonly start?: number; readonly end?: number }): Promise<Readable>;
   /** Removes artifacts and content that nothing refers to and that have rested for an hour. Answers how many of each. */
@@ -78,11 +82,11 @@ export async function openArtifactStore(options: {
     return join(images, sha256);
   };
 
-  async function find(sha256: string): Promise<Artifact | undefined> {
+  async function find(sha256: string): Promise<Artifact | KeptFile | undefined> {
     const path = pathOf(sha256);
     const text = await readText(`${path}.json`);
     if (text === undefined) return undefined;
-    const artifact = JSON.parse(text) as Artifact;
+    const artifact = JSON.parse(text) as Artifact | KeptFile;
     const size = (await stat(path).catch(() => undefined))?.size;
     return size === artifact.fileBytes ? artifact : undefined;
   }
@@ -107,18 +111,31 @@ export async function openArtifactStore(options: {
     throw new Problem('validation', `the content is not what was announced: its sha256 is ${digest}, not ${sha256}`);
   }
 
-  async function publish(key: string, file: FileHandle, description: Artifact | (ReleaseArtifact & { readonly format: 'release' })) {
+  async function publish(
+    from: string,
+    file: FileHandle,
+    description: Artifact | KeptFile | (ReleaseArtifact & { readonly format: 'release' }),
+  ): Promise<void> {
     const path = pathOf(description.sha256);
     await file.sync();
     await writeFileAtomic(`${path}.json`, JSON.stringify(description));
-    await touch(incoming.contentPath(key), now());
-    await rename(incoming.contentPath(key), path);
+    await touch(from, now());
+    await rename(from, path);
     await syncDirectory(images);
   }
 
-  async function accept(key: string, declared: Artifact['format'] | undefined): Promise<Artifact> {
+  const converted = createConvertedFiles({ incoming, limits, find, pathOf, publish });
+
+  async function accept(key: string, declared: DiskFormat | undefined, options: ConversionOptions = {}): Promise<Artifact> {
     const { sha256, file } = await contentOf(key);
-    const earlier = await find(sha256);
+    const found = await find(sha256);
+    const earlier = found?.format === 'export' ? undefined : found;
+    if (declared !== undefined && declared !== 'qcow2' && declared !== 'raw') {
+      await file?.close();
+      const artifact = await converted.convertPart(key, 'whole', 'all', declared, options);
+      log.info('an image was converted and accepted', { ...artifact, from: declared });
+      return artifact;
+    }
     if (file === undefined) {
       if (earlier !== undefined) return earlier;
       throw new Problem('unavailable', 'the content is gone; it must be sent again', { facts: { offset: 0 } });
@@ -130,7 +147,7 @@ export async function openArtifactStore(options: {
         await rm(incoming.contentPath(key), { force: true });
         return earlier;
       }
-      await publish(key, file, artifact);
+      await publish(incoming.contentPath(key), file, artifact);
       log.info('an image was accepted', { ...artifact });
       return artifact;
     } finally {
@@ -144,7 +161,7 @@ export async function openArtifactStore(options: {
     try {
       const artifact: ReleaseArtifact = { sha256, ...(await inspectRelease(there)) };
       if ((await find(sha256)) === undefined) {
-        await publish(key, there, { format: 'release', ...artifact });
+        await publish(incoming.contentPath(key), there, { format: 'release', ...artifact });
         log.info('a release of the agent was accepted', { ...artifact });
       } else {
         await touch(pathOf(sha256), now());
@@ -185,19 +202,24 @@ export async function openArtifactStore(options: {
     signal: AbortSignal,
     onProgress: FetchOptions['onProgress'],
   ): Promise<Received> {
-    const source = await openUrl(url, { outbound, egress, offset, signal });
+    const { validator: before } = (await incoming.expectation(key)) ?? {};
+    const source = await openUrl(url, { outbound, egress, offset, validator: before, signal });
     try {
       const expected = await incoming.expectation(key);
       if (expected === undefined) throw new Problem('not-found', 'no content is awaited here');
       const { totalBytes } = source;
-      if (source.offset === 0 && offset > 0) await incoming.restart(key);
+      const { validator } = source;
+      if (source.offset === 0) {
+        if (offset > 0) await incoming.restart(key);
+        if (validator !== undefined && validator !== before) await incoming.begin(key, { ...expected, validator });
+      }
       if (totalBytes !== undefined && expected.sizeBytes !== totalBytes) {
         if (expected.sizeBytes !== undefined && source.offset > 0) {
           // The source changed since it was cut; the digest would never fit.
           await incoming.restart(key);
           throw new Problem('unavailable', 'the source changed its length between two attempts', { retryAfterSeconds: 1 });
         }
-        await incoming.begin(key, { sha256: expected.sha256, sizeBytes: totalBytes });
+        await incoming.begin(key, { sha256: expected.sha256, sizeBytes: totalBytes, ...(validator === undefined ? {} : { validator }) });
       }
       const state = await incoming.append(key, source.offset, source.content as AsyncIterable<Uint8Array>, (at) =>
         onProgress?.({ offset: at, totalBytes }),
@@ -244,6 +266,10 @@ export async function openArtifactStore(options: {
     append: async (key, offset, content) => await incoming.append(key, offset, content),
     fetch,
     accept,
+    async verifyContent(key) {
+      await (await contentOf(key)).file?.close();
+    },
+    ...converted,
     acceptRelease,
     discard: async (key) => await incoming.discard(key),
     find,

@@ -8,6 +8,13 @@ export interface Artifact {
   readonly fileBytes: number;
 }
 
+/** A file that is kept for whoever takes it elsewhere. */
+export interface KeptFile {
+  readonly sha256: string;
+  readonly format: 'export';
+  readonly fileBytes: number;
+}
+
 /** A release of the agent by its content; what it says of itself. */
 export interface ReleaseArtifact {
   readonly sha256: string;

@@ -44,19 +44,33 @@ export async function usedArtifacts(on: Queryable): Promise<{ readonly digests: 
       where kind = 'block-storage' and status ? 'restoredFrom'
         and not exists (select 1 from realization where realization.resource_uid = resource.uid)`,
   );
+  const exported = await on.query<{ sha256: string | null }>(
+    `select distinct file ->> 'sha256' as sha256 from resource, jsonb_array_elements(status -> 'files') as file
+      where kind = 'backup-export' and jsonb_typeof(status -> 'files') = 'array'
+     union select distinct disk ->> 'sha256' from resource, jsonb_array_elements(status #> '{plan,disks}') as disk
+      where kind = 'instance-import' and jsonb_typeof(status #> '{plan,disks}') = 'array' and status ->> 'phase' = 'converting'`,
+  );
   const releases = await on.query<{ sha256: string }>(
     `select spec #>> '{upload,sha256}' as sha256 from resource where kind = 'agent-release'
      union select agent_release ->> 'sha256' from fleet.host where agent_release is not null`,
   );
-  const incoming = await on.query<{ uid: string }>(`select uid from resource where kind = 'agent-release'`);
+  const incoming = await on.query<{ uid: string }>(
+    `select uid from resource where kind in ('agent-release', 'instance-import', 'backup-export')`,
+  );
   const arriving = await on.query<{ key: string; volumes: number }>(
     `select key, jsonb_array_length(facts #> '{plan,volumes}') as volumes from realization where facet = 'backups' and facts ? 'plan'`,
   );
   const contents = arriving.rows.flatMap(({ key, volumes: count }) =>
     Array.from({ length: count }, (_, position) => backupContentKey(key, position)),
   );
-  const digests = [...images.rows, ...imports.rows, ...volumes.rows, ...backups.rows, ...restores.rows, ...releases.rows].flatMap(
-    ({ sha256 }) => (sha256 === null ? [] : [sha256]),
-  );
+  const digests = [
+    ...images.rows,
+    ...imports.rows,
+    ...volumes.rows,
+    ...backups.rows,
+    ...restores.rows,
+    ...exported.rows,
+    ...releases.rows,
+  ].flatMap(({ sha256 }) => (sha256 === null ? [] : [sha256]));
   return { digests: new Set(digests), keys: new Set([...[...imports.rows, ...incoming.rows].map(({ uid }) => uid), ...contents]) };
 }

@@ -8,6 +8,8 @@ export interface Fetched {
   readonly offset: number;
   /** Of the whole file; undefined when the source does not say. */
   readonly totalBytes: number | undefined;
+  /** What the source calls this version of it; undefined: it does not say. */
+  readonly validator: string | undefined;
   readonly content: IncomingMessage;
 }
 
@@ -15,6 +17,8 @@ export interface SourceOptions {
   readonly outbound: Outbound;
   readonly egress: Egress;
   readonly offset: number;
+  /** Of the version that what has come is of: another one begins anew. */
+  readonly validator?: string | undefined;
   readonly signal: AbortSignal;
 }
 
@@ -43,7 +47,13 @@ export async function openUrl(url: string, options: SourceOptions): Promise<Fetc
       response.destroy();
       return await openUrl(url, { ...options, offset: 0 });
     }
-    return fetchedFrom(response, status, options.offset, target);
+    const fetched = fetchedFrom(response, status, options.offset, target);
+    if (fetched.offset > 0 && options.validator !== undefined && fetched.validator !== options.validator) {
+      // A source that goes on with another version, whatever it was asked.
+      response.destroy();
+      return await openUrl(url, { ...options, offset: 0 });
+    }
+    return fetched;
   }
   throw new Problem('validation', `the source redirects more than ${maxRedirects} times`);
 }
@@ -57,15 +67,17 @@ function parseSource(text: string): URL {
   return url;
 }
 
-async function send(url: URL, { outbound, egress, offset, signal }: SourceOptions): Promise<IncomingMessage> {
-  return await outbound.send(url, { egress, signal, ...(offset === 0 ? {} : { headers: { range: `bytes=${offset}-` } }) });
+async function send(url: URL, { outbound, egress, offset, validator, signal }: SourceOptions): Promise<IncomingMessage> {
+  const range = { range: `bytes=${offset}-`, ...(validator === undefined ? {} : { 'if-range': validator }) };
+  return await outbound.send(url, { egress, signal, ...(offset === 0 ? {} : { headers: range }) });
 }
 
 function fetchedFrom(response: IncomingMessage, status: number, offset: number, url: URL): Fetched {
-  if (status === 200) return { offset: 0, totalBytes: length(response.headers['content-length']), content: response };
+  const validator = validatorOf(response);
+  if (status === 200) return { offset: 0, totalBytes: length(response.headers['content-length']), validator, content: response };
   if (status === 206) {
     const [, start, total] = /^bytes (\d+)-\d+\/(\d+|\*)$/.exec(response.headers['content-range'] ?? '') ?? [];
-    if (Number(start) === offset) return { offset, totalBytes: length(total), content: response };
+    if (Number(start) === offset) return { offset, totalBytes: length(total), validator, content: response };
   }
   response.destroy();
   const later = status >= 500 || status === 408 || status === 429;
@@ -73,6 +85,11 @@ function fetchedFrom(response: IncomingMessage, status: number, offset: number, 
     facts: { status },
     ...(later ? { retryAfterSeconds: 10 } : {}),
   });
+}
+
+/** A weak entity tag says nothing of octets (RFC 9110, 8.8.1). */
+function validatorOf({ headers: { etag, 'last-modified': changed } }: IncomingMessage): string | undefined {
+  return etag !== undefined && !etag.startsWith('W/') && etag.length <= 256 ? etag : changed?.slice(0, 256);
 }
 
 function length(text: string | undefined): number | undefined {

@@ -1,7 +1,7 @@
-import type { FileHandle } from 'node:fs/promises';
+import type { Octets } from './octets.js';
 
 /** What a file that should be a raw disk really is, by the marks other formats carry; undefined when none is found. */
-export async function foreignFormat(file: FileHandle, fileBytes: number): Promise<string | undefined> {
+export async function foreignFormat(file: Octets, fileBytes: number): Promise<string | undefined> {
   const head = await part(file, 0, 1024);
   const tail = await part(file, Math.max(0, fileBytes - 512), 512);
   return marks.find(({ at, bytes }) => (at < 0 ? tail : head).subarray(Math.max(at, 0)).subarray(0, bytes.length).equals(bytes))?.name;
@@ -32,7 +32,7 @@ const marks: readonly { readonly name: string; readonly at: number; readonly byt
   { name: 'a tar archive (perhaps an OVA)', at: 257, bytes: Buffer.from('ustar') },
 ];
 
-async function part(file: FileHandle, position: number, length: number): Promise<Buffer> {
+async function part(file: Octets, position: number, length: number): Promise<Buffer> {
   const buffer = Buffer.alloc(length);
   const { bytesRead } = await file.read(buffer, 0, length, position);
   return buffer.subarray(0, bytesRead);

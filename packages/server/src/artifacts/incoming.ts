@@ -10,6 +10,8 @@ export interface Expectation {
   readonly sha256: string;
   /** Undefined until the source says it. */
   readonly sizeBytes?: number;
+  /** What the source calls this version of it: an entity tag, or else when it was changed last. */
+  readonly validator?: string;
 }
 
 export interface Received {
@@ -59,7 +61,7 @@ export class Incoming {
       session?.sha256 === sha256 && (sizeBytes === undefined || session.sizeBytes === undefined || session.sizeBytes === sizeBytes);
     if (session !== undefined && !same) await this.discard(key);
     const offset = same ? await this.#offset(key) : 0;
-    await this.#assertRoom(key, sizeBytes === undefined ? 1 : sizeBytes - offset);
+    await this.assertRoom(key, sizeBytes === undefined ? 1 : sizeBytes - offset);
     await mkdir(this.directory(key), { recursive: true, mode: 0o700 });
     await this.#write(key, { ...(same ? session : {}), ...expected });
     await syncDirectory(this.#root);
@@ -135,6 +137,17 @@ export class Incoming {
     return join(this.directory(key), 'content');
   }
 
+  /** A directory for a key that nothing arrives under. */
+  async reserve(key: string): Promise<void> {
+    await mkdir(this.directory(key), { recursive: true, mode: 0o700 });
+  }
+
+  /** Bytes that may still be written under a key. */
+  async room(key: string): Promise<number> {
+    const { free, promised } = await this.#space(key);
+    return Math.max(0, free - promised);
+  }
+
   async expectation(key: string): Promise<Expectation | undefined> {
     return await this.#session(key);
   }
@@ -170,7 +183,7 @@ export class Incoming {
           at += chunk.length;
           if (at - synced >= syncEveryBytes) {
             await persist();
-            await this.#assertRoom(key, (sizeBytes ?? at + 1) - at);
+            await this.assertRoom(key, (sizeBytes ?? at + 1) - at);
           }
           onProgress?.(at);
         }
@@ -208,22 +221,27 @@ export class Incoming {
     return text?.length === offsetDigits ? Number(text) : 0;
   }
 
-  /** All that was announced counts, not only what has come, so that two uploads cannot each be promised the same free space. */
-  async #assertRoom(key: string, neededBytes: number): Promise<void> {
-    const { bavail, bsize } = await statfs(this.#root);
-    const free = bavail * bsize - reserveBytes;
-    let promised = 0;
-    for (const other of await this.keys()) {
-      if (other === key) continue;
-      const state = await this.#stateOf(other).catch(() => undefined);
-      if (state?.sizeBytes !== undefined) promised += state.sizeBytes - state.offset;
-    }
+  /** Raises `exhausted` when the disk does not hold so much more. */
+  async assertRoom(key: string, neededBytes: number): Promise<void> {
+    const { free, promised } = await this.#space(key);
     if (neededBytes === 0 || neededBytes + promised <= free) return;
     throw new Problem(
       'exhausted',
       `the artifact store has ${Math.max(0, free)} bytes free (${promised} promised to other imports), and the image needs ${neededBytes} more`,
       { facts: { freeBytes: free, promisedBytes: promised, neededBytes } },
     );
+  }
+
+  /** All that was announced counts, not only what has come, so that two uploads cannot each be promised the same free space. */
+  async #space(key: string): Promise<{ readonly free: number; readonly promised: number }> {
+    const { bavail, bsize } = await statfs(this.#root);
+    let promised = 0;
+    for (const other of await this.keys()) {
+      if (other === key) continue;
+      const state = await this.#stateOf(other).catch(() => undefined);
+      if (state?.sizeBytes !== undefined) promised += state.sizeBytes - state.offset;
+    }
+    return { free: bavail * bsize - reserveBytes, promised };
   }
 }
 

@@ -1,5 +1,5 @@
-import type { FileHandle } from 'node:fs/promises';
 import { Problem } from '@virt8ra/contract';
+import type { Octets } from './octets.js';
 
 /** What the header of a qcow2 file says, after every number in it was found sane (format: QEMU docs/interop/qcow2.rst). */
 export interface Qcow2Header {
@@ -32,7 +32,7 @@ const extensions = {
  * Reads and checks the header. Raises `validation` for whatever could make a reader open another file, need a key, load absurd tables or
  * describe more than `maxVirtualBytes`; also for images that were not closed cleanly.
  */
-export async function readQcow2Header(file: FileHandle, fileBytes: number, maxVirtualBytes: number): Promise<Qcow2Header> {
+export async function readQcow2Header(file: Octets, fileBytes: number, maxVirtualBytes: number): Promise<Qcow2Header> {
   const header = Buffer.alloc(headerBytes);
   const { bytesRead } = await file.read(header, 0, headerBytes, 0);
   if (bytesRead < 72 || !header.subarray(0, 4).equals(qcow2Magic)) throw refuse('it has no complete qcow2 header');
@@ -65,7 +65,7 @@ export async function readQcow2Header(file: FileHandle, fileBytes: number, maxVi
 }
 
 /** Answers whether L2 entries are extended. */
-async function checkVersion3(file: FileHandle, header: Buffer, clusterBytes: number, fileBytes: number): Promise<boolean> {
+async function checkVersion3(file: Octets, header: Buffer, clusterBytes: number, fileBytes: number): Promise<boolean> {
   const features = header.readBigUInt64BE(72);
   if ((features & incompatible.externalData) !== 0n) throw refuse('its data lie in another file');
   if ((features & incompatible.corrupt) !== 0n) throw refuse('it is marked corrupt');
@@ -85,7 +85,7 @@ async function checkVersion3(file: FileHandle, header: Buffer, clusterBytes: num
   return (features & incompatible.extendedL2) !== 0n;
 }
 
-async function checkExtensions(file: FileHandle, start: number, end: number): Promise<void> {
+async function checkExtensions(file: Octets, start: number, end: number): Promise<void> {
   let at = start;
   while (at + 8 <= end) {
     const head = await readAt(file, at, 8);
@@ -134,7 +134,7 @@ function checkTable(what: string, offset: bigint, bytes: number, clusterBytes: n
   if (offset + BigInt(bytes) > BigInt(fileBytes)) throw refuse(`its ${what} lies beyond the end of the file; the file is cut short`);
 }
 
-async function readAt(file: FileHandle, position: number, length: number): Promise<Buffer> {
+async function readAt(file: Octets, position: number, length: number): Promise<Buffer> {
   const buffer = Buffer.alloc(length);
   const { bytesRead } = await file.read(buffer, 0, length, position);
   if (bytesRead < length) throw refuse('its header is cut short');

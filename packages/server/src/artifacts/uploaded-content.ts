@@ -1,4 +1,4 @@
-import { type AgentReleaseSpec, type ImageImportSpec, Problem } from '@virt8ra/contract';
+import { type AgentReleaseSpec, type ImageImportSpec, type InstanceImportSpec, Problem } from '@virt8ra/contract';
 import type { StoredResource } from '../resources/stored-resource.js';
 import type { ArtifactStore } from './artifact-store.js';
 
@@ -20,6 +20,13 @@ export const awaitedImage: Awaited = ({ spec, address }) => {
 };
 
 export const awaitedRelease: Awaited = ({ spec }) => (spec as AgentReleaseSpec).upload;
+
+export const awaitedMachine: Awaited = ({ spec, address }) => {
+  const { source } = spec as InstanceImportSpec;
+  if (!('upload' in source))
+    throw new Problem('conflict', `instance import ${address.name} is fetched from its URL; nothing is sent to it`);
+  return source.upload;
+};
 
 /** Takes the bytes that are sent to a resource. `onComplete` is told when all have come. */
 export function createUploadedContent(options: {

@@ -13,6 +13,7 @@ import { type ConnectionLimits, connectionLimits, guardConnections, nodeServerOp
 import { addContentRoutes, type ContentHandler } from './content-routes.js';
 import { describeApi } from './describe-api.js';
 import { addEventRoutes, type EventRoutesOptions } from './event-routes.js';
+import { addFileRoutes, type FileOpener } from './file-routes.js';
 import { addIdentityRoutes } from './identity-routes.js';
 import { parseJsonBody } from './json-body.js';
 import { addKindRoutes } from './kind-routes.js';
@@ -46,6 +47,8 @@ export interface HttpServerOptions {
   readonly metrics: Registry;
   /** By kind: what takes the bytes of `…/NAME/content`. */
   readonly contents?: Readonly<Record<string, ContentHandler>>;
+  /** By kind: what opens `…/NAME/files/FILE`. */
+  readonly files?: Readonly<Record<string, FileOpener>>;
   /** Base URL as clients reach it. Default: the host of each request. */
   readonly publicUrl?: string;
   /** Default: standard. */
@@ -113,6 +116,7 @@ export function createHttpServer(options: HttpServerOptions): HttpServer {
     description: describeApi({
       kinds,
       withContent: Object.keys(options.contents ?? {}),
+      withFiles: Object.keys(options.files ?? {}),
       streams: options.streams !== undefined,
       others: options.extraDescriptions ?? [],
     }),
@@ -132,6 +136,8 @@ export function createHttpServer(options: HttpServerOptions): HttpServer {
     addKindRoutes(app, behaviour, { store, region, profile: options.profile ?? 'standard', present, access });
     const handler = options.contents?.[behaviour.kind.kind];
     if (handler !== undefined) addContentRoutes(app, behaviour, handler, store);
+    const opener = options.files?.[behaviour.kind.kind];
+    if (opener !== undefined) addFileRoutes(app, behaviour, opener, store);
   }
   const streams =
     options.streams === undefined

@@ -1,8 +1,10 @@
 import {
   addressFromReference,
+  type BackupExportSpec,
   type BackupSpec,
   type BlockStorageSpec,
   backup,
+  backupExport,
   blockStorage,
   type InstanceSpec,
   instance,
@@ -32,6 +34,7 @@ export const countedKinds: Readonly<Record<string, QuotaUnit>> = {
   [blockStorage.kind]: 'blockStorages',
   [snapshot.kind]: 'snapshotGB',
   [backup.kind]: 'backupGB',
+  [backupExport.kind]: 'backupGB',
   [network.kind]: 'networks',
   [nic.kind]: 'nics',
   [publicIp.kind]: 'publicIps',
@@ -46,6 +49,8 @@ export async function amountsOf(reader: Pick<StoreReader, 'get'>, resource: Stor
       return { snapshots: 1, snapshotGB: await keptGB(reader, resource) };
     case backup.kind:
       return { backups: 1, backupGB: await keptGB(reader, resource) };
+    case backupExport.kind:
+      return { backupGB: await exportedGB(reader, resource) };
     case instance.kind:
       return { instances: 1, ...(await amountsOfSku(reader, resource)) };
     default:
@@ -72,6 +77,15 @@ async function keptGB(reader: Pick<StoreReader, 'get'>, { spec, status, address 
     return found?.spec.sizeGB ?? 0;
   });
   return (await Promise.all(sizes)).reduce((sum, sizeGB) => sum + sizeGB, 0);
+}
+
+/** The most that the files of an export may take: as much as the backup's disks; once it has them, what they take. */
+async function exportedGB(reader: Pick<StoreReader, 'get'>, { spec, status, address }: StoredResource): Promise<number> {
+  const { phase, files } = status as { readonly phase?: string; readonly files?: readonly { readonly fileBytes: number }[] };
+  if (phase === 'done' && files !== undefined) return Math.ceil(files.reduce((sum, { fileBytes }) => sum + fileBytes, 0) / 1e9);
+  const { backupRef } = spec as BackupExportSpec;
+  const found = await reader.get<BackupSpec>(backup, addressFromReference(backup, backupRef, address, '/spec/backupRef'));
+  return found === undefined ? 0 : await keptGB(reader, found);
 }
 
 async function devicesOf(

@@ -8,7 +8,7 @@ import type { ImageImportStatus } from './status.js';
 import { type AcceptInput, type ImportArtifacts, refuse } from './workflow.js';
 
 export { type ImageImportStatus, type ImageStatus, imageStatus } from './status.js';
-export { type AcceptInput, createAcceptWorkflow } from './workflow.js';
+export { type AcceptInput, createAcceptWorkflow, fetchContent, reasonOfRefusal } from './workflow.js';
 
 type Import = StoredResource<ImageImportSpec, ImageImportStatus>;
 

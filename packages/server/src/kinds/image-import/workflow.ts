@@ -1,9 +1,19 @@
-import { type Id, type ImageImportSpec, type ImageSpec, image, imageImport, Problem, referenceTo } from '@virt8ra/contract';
+import {
+  type DiskFormat,
+  type Id,
+  type ImageImportSpec,
+  type ImageSpec,
+  image,
+  imageImport,
+  Problem,
+  referenceTo,
+} from '@virt8ra/contract';
 import { defineWorkflow, type StepContext, type Workflow } from '@virt8ra/engine';
 import type { Artifact } from '../../artifacts/artifact.js';
 import type { ArtifactStore } from '../../artifacts/artifact-store.js';
 import type { StoredResource } from '../../resources/stored-resource.js';
 import type { KindContext } from '../context.js';
+import { longStep } from '../long-step.js';
 import { type ImageImportStatus, imageStatus } from './status.js';
 
 export interface AcceptInput {
@@ -11,17 +21,14 @@ export interface AcceptInput {
   /** Undefined: the content was sent and is complete. */
   readonly url?: string;
   readonly sha256: string;
-  readonly format?: Artifact['format'];
+  readonly format?: DiskFormat;
 }
 
 type Verdict = { readonly accepted: Artifact } | { readonly refused: string };
 
 export type ImportArtifacts = Pick<ArtifactStore, 'begin' | 'received' | 'fetch' | 'accept' | 'discard'>;
 
-/** The lease is made to outlive so much of work at a time. */
-const holdMs = 300_000;
 const renewMs = 60_000;
-const tellMs = 1000;
 
 /** Fetches the content when it has a URL, inspects it, and makes the image or says why not. */
 export function createAcceptWorkflow(
@@ -44,10 +51,11 @@ export function createAcceptWorkflow(
       const verdict: Verdict =
         fetched === null
           ? await run.step('inspect', async (step): Promise<Verdict> => {
-              await step.assertOwned(holdMs);
               let accepted: Artifact | undefined;
               const refused = await reasonOfRefusal(async () => {
-                accepted = await artifacts.accept(input.uid, input.format);
+                accepted = await longStep(context, step, input.uid, 'inspecting', async ({ signal, tell }) => {
+                  return await artifacts.accept(input.uid, input.format, { signal, onPercent: (percent) => tell(percent, 100) });
+                });
               });
               if (accepted !== undefined) return { accepted };
               return { refused: refused ?? 'the content cannot be used' };
@@ -67,7 +75,7 @@ export function createAcceptWorkflow(
 }
 
 /** Troubles that say something of the content are a verdict; all others are the run's. */
-async function reasonOfRefusal(act: () => Promise<void>): Promise<string | null> {
+export async function reasonOfRefusal(act: () => Promise<void>): Promise<string | null> {
   try {
     await act();
     return null;
@@ -77,56 +85,18 @@ async function reasonOfRefusal(act: () => Promise<void>): Promise<string | null>
   }
 }
 
-async function fetchContent(
+/** Brings the content of a URL in, from where an earlier attempt was cut. Raises as the artifact store does. */
+export async function fetchContent(
   context: Pick<KindContext, 'store' | 'now'>,
-  artifacts: ImportArtifacts,
+  artifacts: Pick<ArtifactStore, 'begin' | 'fetch'>,
   step: StepContext,
-  { uid, sha256 }: AcceptInput,
+  { uid, sha256 }: Pick<AcceptInput, 'uid' | 'sha256'>,
   url: string,
 ): Promise<void> {
-  await step.assertOwned(holdMs);
-  await artifacts.begin(uid, { sha256 });
-  const lost = new AbortController();
-  let told = { at: 0, offset: 0 };
-  let held = context.now().getTime();
-  let telling: Promise<void> = Promise.resolve();
-  const tell = async (offset: number, totalBytes: number | undefined, at: number): Promise<void> => {
-    if (at - held > renewMs) {
-      await step.assertOwned(holdMs);
-      held = at;
-    }
-    const bytesPerSecond = told.at === 0 ? 0 : Math.max(0, ((offset - told.offset) * 1000) / (at - told.at));
-    told = { at, offset };
-    const left = totalBytes === undefined ? undefined : totalBytes - offset;
-    await context.store.transaction(async (tx) => {
-      if ((await tx.lock(uid)) === undefined) return;
-      await tx.setProgress(uid, {
-        phase: 'receiving',
-        bytes: offset,
-        totalBytes: Math.max(offset, totalBytes ?? 0),
-        bytesPerSecond,
-        etaSeconds: left === undefined || bytesPerSecond === 0 ? null : left / bytesPerSecond,
-      });
-    });
-  };
-  let busy = false;
-  try {
-    await artifacts.fetch(uid, url, {
-      signal: AbortSignal.any([step.signal, lost.signal]),
-      onProgress({ offset, totalBytes }) {
-        const at = context.now().getTime();
-        if (busy || at - told.at < tellMs) return;
-        busy = true;
-        telling = tell(offset, totalBytes, at)
-          .catch((error: unknown) => lost.abort(error))
-          .finally(() => {
-            busy = false;
-          });
-      },
-    });
-  } finally {
-    await telling;
-  }
+  await longStep(context, step, uid, 'receiving', async ({ signal, tell }) => {
+    await artifacts.begin(uid, { sha256 });
+    await artifacts.fetch(uid, url, { signal, onProgress: ({ offset, totalBytes }) => tell(offset, totalBytes) });
+  });
 }
 
 /** Makes the image. Answers why it cannot, or null. Silent when the import has gone or was cancelled. */
