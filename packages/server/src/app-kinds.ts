@@ -72,7 +72,8 @@ export function composeKinds(parts: {
   readonly drivers: readonly Driver<unknown>[];
   readonly log: Log;
 }): Kinds {
-  const { region, declarative, issuer, subjects, store, pool, sites, fleet, artifacts, limits, access, samples, webhooks, drivers, log } = parts;
+  const { region, declarative, issuer, subjects, store, pool, sites, fleet, artifacts, limits, access, samples, webhooks, drivers, log } =
+    parts;
   let bound: Runner | undefined;
   const context: InstanceContext = {
     store,

@@ -2374,7 +2374,7 @@ export interface paths {
             };
             cookie?: never;
         };
-        /** brings a qcow2 or raw disk in and makes an image of it */
+        /** brings a disk in and makes an image of it */
         get: operations["list-image-import"];
         put?: never;
         post?: never;
@@ -2394,12 +2394,12 @@ export interface paths {
             };
             cookie?: never;
         };
-        /** brings a qcow2 or raw disk in and makes an image of it */
+        /** brings a disk in and makes an image of it */
         get: operations["get-image-import"];
-        /** brings a qcow2 or raw disk in and makes an image of it */
+        /** brings a disk in and makes an image of it */
         put: operations["put-image-import"];
         post?: never;
-        /** brings a qcow2 or raw disk in and makes an image of it */
+        /** brings a disk in and makes an image of it */
         delete: operations["delete-image-import"];
         options?: never;
         head?: never;
@@ -2418,7 +2418,7 @@ export interface paths {
         };
         get?: never;
         put?: never;
-        /** brings a qcow2 or raw disk in and makes an image of it */
+        /** brings a disk in and makes an image of it */
         post: operations["cancel-image-import"];
         delete?: never;
         options?: never;
@@ -2457,7 +2457,7 @@ export interface paths {
             };
             cookie?: never;
         };
-        /** brings a qcow2 or raw disk in and makes an image of it */
+        /** brings a disk in and makes an image of it */
         get: operations["progress-of-image-import"];
         put?: never;
         post?: never;
@@ -2573,6 +2573,222 @@ export interface paths {
         };
         /** the last hour of one instance at its host */
         get: operations["instance-usage-history"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/providers/virt8ra.migration/v1beta1/tenants/{tenant}/workspaces/{workspace}/backup-exports": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                tenant: string;
+                workspace: string;
+            };
+            cookie?: never;
+        };
+        /** a backup as files of an open format, to be taken elsewhere */
+        get: operations["list-backup-export"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/providers/virt8ra.migration/v1beta1/tenants/{tenant}/workspaces/{workspace}/backup-exports/{name}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                name: string;
+                tenant: string;
+                workspace: string;
+            };
+            cookie?: never;
+        };
+        /** a backup as files of an open format, to be taken elsewhere */
+        get: operations["get-backup-export"];
+        /** a backup as files of an open format, to be taken elsewhere */
+        put: operations["put-backup-export"];
+        post?: never;
+        /** a backup as files of an open format, to be taken elsewhere */
+        delete: operations["delete-backup-export"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/providers/virt8ra.migration/v1beta1/tenants/{tenant}/workspaces/{workspace}/backup-exports/{name}/cancel": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                name: string;
+                tenant: string;
+                workspace: string;
+            };
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** a backup as files of an open format, to be taken elsewhere */
+        post: operations["cancel-backup-export"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/providers/virt8ra.migration/v1beta1/tenants/{tenant}/workspaces/{workspace}/backup-exports/{name}/files/{file}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description as the status names it */
+                file: string;
+                name: string;
+                tenant: string;
+                workspace: string;
+            };
+            cookie?: never;
+        };
+        /** a file of it, or a part of one; needs leave to post.read */
+        get: operations["read-file-of-backup-export"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        /** length and digest of a file of it */
+        head: operations["file-of-backup-export"];
+        patch?: never;
+        trace?: never;
+    };
+    "/providers/virt8ra.migration/v1beta1/tenants/{tenant}/workspaces/{workspace}/backup-exports/{name}/progress": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                name: string;
+                tenant: string;
+                workspace: string;
+            };
+            cookie?: never;
+        };
+        /** a backup as files of an open format, to be taken elsewhere */
+        get: operations["progress-of-backup-export"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/providers/virt8ra.migration/v1beta1/tenants/{tenant}/workspaces/{workspace}/instance-imports": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                tenant: string;
+                workspace: string;
+            };
+            cookie?: never;
+        };
+        /** brings a machine in from an OVA and makes an instance of it */
+        get: operations["list-instance-import"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/providers/virt8ra.migration/v1beta1/tenants/{tenant}/workspaces/{workspace}/instance-imports/{name}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                name: string;
+                tenant: string;
+                workspace: string;
+            };
+            cookie?: never;
+        };
+        /** brings a machine in from an OVA and makes an instance of it */
+        get: operations["get-instance-import"];
+        /** brings a machine in from an OVA and makes an instance of it */
+        put: operations["put-instance-import"];
+        post?: never;
+        /** brings a machine in from an OVA and makes an instance of it */
+        delete: operations["delete-instance-import"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/providers/virt8ra.migration/v1beta1/tenants/{tenant}/workspaces/{workspace}/instance-imports/{name}/cancel": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                name: string;
+                tenant: string;
+                workspace: string;
+            };
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** brings a machine in from an OVA and makes an instance of it */
+        post: operations["cancel-instance-import"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/providers/virt8ra.migration/v1beta1/tenants/{tenant}/workspaces/{workspace}/instance-imports/{name}/content": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                name: string;
+                tenant: string;
+                workspace: string;
+            };
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        /** how far the content came */
+        head: operations["content-of-instance-import"];
+        /** more of the content, from where it stands */
+        patch: operations["append-content-of-instance-import"];
+        trace?: never;
+    };
+    "/providers/virt8ra.migration/v1beta1/tenants/{tenant}/workspaces/{workspace}/instance-imports/{name}/progress": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                name: string;
+                tenant: string;
+                workspace: string;
+            };
+            cookie?: never;
+        };
+        /** brings a machine in from an OVA and makes an instance of it */
+        get: operations["progress-of-instance-import"];
         put?: never;
         post?: never;
         delete?: never;
@@ -3603,6 +3819,69 @@ export interface components {
                 }[];
             };
         };
+        /** @description a backup as files of an open format, to be taken elsewhere */
+        BackupExport: {
+            annotations?: {
+                [key: string]: string;
+            };
+            extensions?: {
+                [key: string]: string;
+            };
+            labels?: {
+                [key: string]: string;
+            };
+            readonly metadata?: {
+                apiVersion: string;
+                /** Format: date-time */
+                createdAt: string;
+                /** Format: date-time */
+                deletedAt?: string;
+                /** @enum {string} */
+                kind: "backup-export";
+                /** Format: date-time */
+                lastModifiedAt: string;
+                name: string;
+                provider: string;
+                ref: string;
+                region: string;
+                resource: string;
+                /** Format: int64 */
+                resourceVersion: number;
+                tenant: string;
+                verb: string;
+                workspace: string;
+            };
+            spec: {
+                backupRef: string | {
+                    provider?: string;
+                    region?: string;
+                    resource: string;
+                    tenant?: string;
+                    workspace?: string;
+                };
+                /** @enum {unknown} */
+                format: "ova" | "qcow2" | "raw" | "vmdk";
+            };
+            readonly status?: {
+                conditions: {
+                    lastTransitionAt: string;
+                    message?: string;
+                    reason?: string;
+                    /** @enum {unknown} */
+                    state: "pending" | "creating" | "active" | "updating" | "deleting" | "error";
+                    type?: string;
+                }[];
+                files?: {
+                    fileBytes: number;
+                    name: string;
+                    sha256: string;
+                }[];
+                /** @enum {unknown} */
+                phase?: "waiting" | "converting" | "done" | "failed";
+                /** @enum {unknown} */
+                state?: "pending" | "creating" | "active" | "updating" | "deleting" | "error";
+            };
+        };
         /** @description makes backups by the clock and keeps the last few */
         BackupSchedule: {
             annotations?: {
@@ -4021,7 +4300,7 @@ export interface components {
                 virtualSizeBytes?: number;
             };
         };
-        /** @description brings a qcow2 or raw disk in and makes an image of it */
+        /** @description brings a disk in and makes an image of it */
         ImageImport: {
             annotations?: {
                 [key: string]: string;
@@ -4055,7 +4334,8 @@ export interface components {
             spec: {
                 boot?: "UEFI" | "BIOS";
                 cpuArchitecture: "amd64" | "arm64";
-                format?: "qcow2" | "raw";
+                /** @enum {unknown} */
+                format?: "qcow2" | "raw" | "vmdk" | "vhdx" | "vhd";
                 initializer?: "none" | "cloudinit-22";
                 source: {
                     upload: {
@@ -4275,6 +4555,156 @@ export interface components {
                     /** @enum {unknown} */
                     state: "attached" | "attaching" | "detaching";
                 }[];
+            };
+        };
+        /** @description brings a machine in from an OVA and makes an instance of it */
+        InstanceImport: {
+            annotations?: {
+                [key: string]: string;
+            };
+            extensions?: {
+                [key: string]: string;
+            };
+            labels?: {
+                [key: string]: string;
+            };
+            readonly metadata?: {
+                apiVersion: string;
+                /** Format: date-time */
+                createdAt: string;
+                /** Format: date-time */
+                deletedAt?: string;
+                /** @enum {string} */
+                kind: "instance-import";
+                /** Format: date-time */
+                lastModifiedAt: string;
+                name: string;
+                provider: string;
+                ref: string;
+                region: string;
+                resource: string;
+                /** Format: int64 */
+                resourceVersion: number;
+                tenant: string;
+                verb: string;
+                workspace: string;
+            };
+            spec: {
+                /** @enum {unknown} */
+                boot?: "UEFI" | "BIOS";
+                /** @enum {unknown} */
+                cpuArchitecture?: "amd64" | "arm64";
+                instanceName?: string;
+                networks?: {
+                    source: string;
+                    subnetRef: string | {
+                        provider?: string;
+                        region?: string;
+                        resource: string;
+                        tenant?: string;
+                        workspace?: string;
+                    };
+                }[];
+                planOnly?: boolean;
+                /** @enum {unknown} */
+                power?: "on" | "off";
+                skuRef?: string | {
+                    provider?: string;
+                    region?: string;
+                    resource: string;
+                    tenant?: string;
+                    workspace?: string;
+                };
+                source: {
+                    upload: {
+                        sha256: string;
+                        sizeBytes: number;
+                    };
+                } | {
+                    sha256: string;
+                    url: string;
+                };
+                storageSkuRef?: string | {
+                    provider?: string;
+                    region?: string;
+                    resource: string;
+                    tenant?: string;
+                    workspace?: string;
+                };
+                zone?: string;
+            };
+            readonly status?: {
+                askedBy?: string;
+                conditions: {
+                    lastTransitionAt: string;
+                    message?: string;
+                    reason?: string;
+                    /** @enum {unknown} */
+                    state: "pending" | "creating" | "active" | "updating" | "deleting" | "error";
+                    type?: string;
+                }[];
+                findings?: {
+                    code: string;
+                    mend: string;
+                    /** @enum {unknown} */
+                    severity: "blocks" | "warns" | "info";
+                    what: string;
+                    where: string;
+                }[];
+                instanceRef?: string | {
+                    provider?: string;
+                    region?: string;
+                    resource: string;
+                    tenant?: string;
+                    workspace?: string;
+                };
+                /** @enum {unknown} */
+                phase?: "waiting-for-content" | "receiving" | "reading" | "planned" | "converting" | "done" | "refused";
+                plan?: {
+                    /** @enum {unknown} */
+                    boot: "UEFI" | "BIOS";
+                    disks: {
+                        /** @enum {unknown} */
+                        bus: "virtio" | "scsi" | "ide" | "sata" | "nvme" | "unknown";
+                        file?: string;
+                        fileBytes?: number;
+                        /** @enum {unknown} */
+                        format?: "qcow2" | "raw" | "vmdk" | "vhdx" | "vhd";
+                        name: string;
+                        sha256?: string;
+                        sizeGB: number;
+                        virtualSizeBytes: number;
+                    }[];
+                    instance: string;
+                    memoryBytes: number;
+                    nics: {
+                        macAddress?: string;
+                        name?: string;
+                        sourceNetwork: string;
+                        subnetRef?: string | {
+                            provider?: string;
+                            region?: string;
+                            resource: string;
+                            tenant?: string;
+                            workspace?: string;
+                        };
+                    }[];
+                    os?: string;
+                    skuRef?: string | {
+                        provider?: string;
+                        region?: string;
+                        resource: string;
+                        tenant?: string;
+                        workspace?: string;
+                    };
+                    sourceName: string;
+                    vCPU: number;
+                    zone: string;
+                };
+                receivedBytes?: number;
+                /** @enum {unknown} */
+                state?: "pending" | "creating" | "active" | "updating" | "deleting" | "error";
+                totalBytes?: number;
             };
         };
         InstanceLook: {
@@ -11560,6 +11990,485 @@ export interface operations {
                     "application/json": {
                         items: components["schemas"]["InstanceLook"][];
                     };
+                };
+            };
+        };
+    };
+    "list-backup-export": {
+        parameters: {
+            query?: {
+                /** @description Label selector: key=value, !=, >, >=, <, <=, * as wildcard; a comma means AND */
+                labels?: string;
+                limit?: number;
+                /** @description metadata.skipToken of the page before */
+                skipToken?: string;
+            };
+            header?: {
+                /** @description With deleted, what was removed in the last 30 days is listed too, or only that */
+                Accept?: "application/json" | "application/json; deleted=true" | "application/json; deleted=only";
+            };
+            path: {
+                tenant: string;
+                workspace: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description A page */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": {
+                        items: components["schemas"]["BackupExport"][];
+                        metadata: components["schemas"]["ListMetadata"];
+                    };
+                };
+            };
+        };
+    };
+    "get-backup-export": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                name: string;
+                tenant: string;
+                workspace: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The resource */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["BackupExport"];
+                };
+            };
+        };
+    };
+    "put-backup-export": {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description resourceVersion that was read; 0: must not exist yet */
+                "if-unmodified-since"?: number;
+            };
+            path: {
+                name: string;
+                tenant: string;
+                workspace: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["BackupExport"];
+            };
+        };
+        responses: {
+            /** @description Replaced */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["BackupExport"];
+                };
+            };
+            /** @description Created */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["BackupExport"];
+                };
+            };
+        };
+    };
+    "delete-backup-export": {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description resourceVersion that was read; 0: must not exist yet */
+                "if-unmodified-since"?: number;
+            };
+            path: {
+                name: string;
+                tenant: string;
+                workspace: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Accepted */
+            202: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+        };
+    };
+    "cancel-backup-export": {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description resourceVersion that was read; 0: must not exist yet */
+                "if-unmodified-since"?: number;
+            };
+            path: {
+                name: string;
+                tenant: string;
+                workspace: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Accepted */
+            202: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+        };
+    };
+    "read-file-of-backup-export": {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description the range counts for this digest only */
+                "if-range"?: string;
+                /** @description one range of bytes, such as bytes=1048576- */
+                range?: string;
+            };
+            path: {
+                /** @description as the status names it */
+                file: string;
+                name: string;
+                tenant: string;
+                workspace: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description All of it */
+            200: {
+                headers: {
+                    /** @description bytes */
+                    "accept-ranges"?: string;
+                    /** @description its sha256 */
+                    etag?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/octet-stream": string;
+                };
+            };
+            /** @description The part */
+            206: {
+                headers: {
+                    /** @description bytes */
+                    "accept-ranges"?: string;
+                    /** @description its sha256 */
+                    etag?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/octet-stream": string;
+                };
+            };
+        };
+    };
+    "file-of-backup-export": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description as the status names it */
+                file: string;
+                name: string;
+                tenant: string;
+                workspace: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The file */
+            200: {
+                headers: {
+                    /** @description bytes */
+                    "accept-ranges"?: string;
+                    /** @description its sha256 */
+                    etag?: string;
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+        };
+    };
+    "progress-of-backup-export": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                name: string;
+                tenant: string;
+                workspace: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Progress of what is under way */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Progress"];
+                };
+            };
+        };
+    };
+    "list-instance-import": {
+        parameters: {
+            query?: {
+                /** @description Label selector: key=value, !=, >, >=, <, <=, * as wildcard; a comma means AND */
+                labels?: string;
+                limit?: number;
+                /** @description metadata.skipToken of the page before */
+                skipToken?: string;
+            };
+            header?: {
+                /** @description With deleted, what was removed in the last 30 days is listed too, or only that */
+                Accept?: "application/json" | "application/json; deleted=true" | "application/json; deleted=only";
+            };
+            path: {
+                tenant: string;
+                workspace: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description A page */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": {
+                        items: components["schemas"]["InstanceImport"][];
+                        metadata: components["schemas"]["ListMetadata"];
+                    };
+                };
+            };
+        };
+    };
+    "get-instance-import": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                name: string;
+                tenant: string;
+                workspace: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The resource */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["InstanceImport"];
+                };
+            };
+        };
+    };
+    "put-instance-import": {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description resourceVersion that was read; 0: must not exist yet */
+                "if-unmodified-since"?: number;
+            };
+            path: {
+                name: string;
+                tenant: string;
+                workspace: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["InstanceImport"];
+            };
+        };
+        responses: {
+            /** @description Replaced */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["InstanceImport"];
+                };
+            };
+            /** @description Created */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["InstanceImport"];
+                };
+            };
+        };
+    };
+    "delete-instance-import": {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description resourceVersion that was read; 0: must not exist yet */
+                "if-unmodified-since"?: number;
+            };
+            path: {
+                name: string;
+                tenant: string;
+                workspace: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Accepted */
+            202: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+        };
+    };
+    "cancel-instance-import": {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description resourceVersion that was read; 0: must not exist yet */
+                "if-unmodified-since"?: number;
+            };
+            path: {
+                name: string;
+                tenant: string;
+                workspace: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Accepted */
+            202: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+        };
+    };
+    "content-of-instance-import": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                name: string;
+                tenant: string;
+                workspace: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description How far */
+            204: {
+                headers: {
+                    /** @description bytes that were declared */
+                    "upload-length"?: number;
+                    /** @description bytes that have arrived */
+                    "upload-offset"?: number;
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+        };
+    };
+    "append-content-of-instance-import": {
+        parameters: {
+            query?: never;
+            header: {
+                /** @description where this part begins */
+                "upload-offset": number;
+            };
+            path: {
+                name: string;
+                tenant: string;
+                workspace: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/offset+octet-stream": string;
+            };
+        };
+        responses: {
+            /** @description Kept */
+            204: {
+                headers: {
+                    /** @description bytes that have arrived */
+                    "upload-offset"?: number;
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+        };
+    };
+    "progress-of-instance-import": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                name: string;
+                tenant: string;
+                workspace: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Progress of what is under way */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Progress"];
                 };
             };
         };
