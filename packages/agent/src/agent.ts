@@ -159,7 +159,7 @@ async function assemble(config: AgentConfig, log: Log, unlock: () => Promise<voi
     identity: () => self,
     onProgress: (progress) => link?.progress(progress),
   };
-  const transfers = new TransferReconciler(transferParts, spawnedMovers(log));
+  const transfers = new TransferReconciler(transferParts, spawnedMovers(log), async (sha256) => await images.held(sha256));
   const live = new LiveReconciler(transferParts);
   const backupStore = await BackupStore.open(state('backups'), quarantine);
   const snapshotStore = await SnapshotStore.open(state('snapshots'), quarantine);

@@ -250,6 +250,7 @@ function openSession(options: LinkOptions, on: SessionListener): Session {
         'vendor-data',
         'pci-devices',
         'ledger',
+        'seeds',
         ...options.features,
       ],
     });

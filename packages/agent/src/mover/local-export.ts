@@ -17,6 +17,8 @@ export interface LocalExport {
 
 export type ExportedDisk =
   | { readonly access: 'read'; readonly files: readonly string[] }
+  /** Whatever may be written to it meanwhile; newest on top, and nothing below that is not named. */
+  | { readonly access: 'glance'; readonly files: readonly string[]; readonly format: 'qcow2' | 'raw' }
   /** One qcow2 file. */
   | { readonly access: 'write'; readonly file: string };
 
@@ -29,17 +31,19 @@ const settleMs = 30_000;
 
 /** The image as QEMU's block layer opens it; files newest on top, nothing but what is named. */
 async function imageName(disk: ExportedDisk): Promise<string> {
-  const paths = disk.access === 'read' ? disk.files : [disk.file];
+  const paths = disk.access === 'write' ? [disk.file] : disk.files;
+  const driver = disk.access === 'glance' ? disk.format : 'qcow2';
+  const isSealed = driver === 'qcow2' && disk.access !== 'read';
   const files = await Promise.all(paths.map(async (path) => diskFileNode(await driverAt(path), path)));
   const image = files.reduceRight<object | null>(
     (backing, file) => ({
-      driver: 'qcow2',
+      driver,
       file,
-      ...(disk.access === 'write' || backing !== null || files.length > 1 ? { backing } : {}),
+      ...(isSealed || backing !== null || files.length > 1 ? { backing } : {}),
     }),
     null,
   );
-  return `json:${JSON.stringify(image)}`;
+  return `json:${JSON.stringify(disk.access === 'glance' ? { ...image, 'force-share': true } : image)}`;
 }
 
 /**
@@ -48,7 +52,7 @@ async function imageName(disk: ExportedDisk): Promise<string> {
  * does not come up, exhausted or internal with qemu-nbd's words.
  */
 export async function openLocalExport(disk: ExportedDisk, socketPath: string, contexts: readonly string[] = []): Promise<LocalExport> {
-  const options = disk.access === 'read' ? ['--read-only'] : ['--discard=unmap', '--detect-zeroes=unmap', '--cache=writeback'];
+  const options = disk.access !== 'write' ? ['--read-only'] : ['--discard=unmap', '--detect-zeroes=unmap', '--cache=writeback'];
   const end = performance.now() + startMs;
   for (;;) {
     await rm(socketPath, { force: true });

@@ -52,6 +52,7 @@ async function receiveAll(
     runtimeDirectory,
     disks,
     bootId,
+    signal: commands.signal,
     ...(pool === undefined ? {} : { pool }),
   });
   try {
@@ -67,7 +68,11 @@ async function receiveAll(
     });
     try {
       await opened.rememberPort(receiver.port);
-      notify({ type: 'listening', address: receiver.address, port: receiver.port });
+      for (const [disk, seeding] of opened.seedings.entries())
+        if (seeding !== undefined) log.info('a disk began as its seed', { disk, ...seeding });
+      const seeds = opened.seedings.map((seeding) => seeding ?? null);
+      const began = seeds.some((seeding) => seeding !== null) ? { seeds } : {};
+      notify({ type: 'listening', address: receiver.address, port: receiver.port, ...began });
       const cancelled = new Promise<never>((_, reject) => {
         const cancel = () => reject(new Problem('cancelled', 'the transfer was cancelled'));
         if (commands.signal.aborted) cancel();

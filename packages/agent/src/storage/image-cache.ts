@@ -27,6 +27,12 @@ export class ImageCache {
     await makeDirectory(this.#root);
   }
 
+  /** Path of an image that is here, complete and verified. */
+  async held(sha256: string): Promise<string | undefined> {
+    const path = imagePath(this.#root, sha256);
+    return (await sizeOf(path)) === undefined ? undefined : path;
+  }
+
   /** Bytes still to be fetched for an image. */
   async missingBytes(sha256: string, bytes: number): Promise<number> {
     if ((await sizeOf(imagePath(this.#root, sha256))) !== undefined) return 0;

@@ -36,7 +36,18 @@ export interface ReceiveConfig {
   /** Thin pool that the disks grow in, `group/name`; absent: the filesystem they are on. */
   readonly pool?: string;
   /** `frozen`: it came whole and is never written again; the transfer's journal must say so too. */
-  readonly disks: readonly { readonly sizeBytes: number; readonly file: string; readonly frozen?: boolean }[];
+  readonly disks: readonly { readonly sizeBytes: number; readonly file: string; readonly frozen?: boolean; readonly seed?: SeedSource }[];
+}
+
+/** A disk of this host that may hold much of what arrives: its files, newest on top, or why it cannot serve. */
+export type SeedSource =
+  | { readonly files: readonly string[]; readonly format: 'qcow2' | 'raw' }
+  | { readonly problem: { readonly code: string; readonly message: string } };
+
+/** What came of a seed: bytes that were taken from it, and why not all of it served; what is missing is sent. */
+export interface Seeding {
+  readonly bytes: number;
+  readonly problem?: { readonly code: string; readonly message: string };
 }
 
 export type Carried = NonNullable<ObservedTransfer['carried']>;
@@ -52,7 +63,8 @@ export interface MoverCounters {
 }
 
 export type MoverNotice =
-  | { readonly type: 'listening'; readonly address: string; readonly port: number }
+  /** `seeds`: what came of each disk's, null for a disk without. */
+  | { readonly type: 'listening'; readonly address: string; readonly port: number; readonly seeds?: readonly (Seeding | null)[] }
   | {
       readonly type: 'progress';
       readonly phase: string;

@@ -1,7 +1,7 @@
 import { existsSync, mkdirSync, mkdtempSync, readdirSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import type { DesiredState, DesiredTransfer, Surrender } from '@virt8ra/contract';
+import type { DesiredState, DesiredTransfer, Surrender, TransferSeed } from '@virt8ra/contract';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { parseConfig } from '../config.js';
 import { Board } from '../desired/board.js';
@@ -57,6 +57,7 @@ let volumes: VolumeStore;
 let transfers: TransferReconciler;
 let released: string[];
 let nowMs: number;
+const heldImage = 'a'.repeat(64);
 let want: (...list: DesiredTransfer[]) => Promise<void>;
 let open: () => Promise<TransferReconciler>;
 const disk = { volumeKey: 'v1', sizeBytes: 1024 * 1024 };
@@ -125,7 +126,7 @@ beforeEach(async () => {
       identity: () => ({ server: '', host: 'alpha', site: '', name: '', certificate: 'c', ca: 'ca', privateKey: 'k' }),
       onProgress: () => {},
     };
-    const reconciler = new TransferReconciler(parts, movers);
+    const reconciler = new TransferReconciler(parts, movers, async (sha256) => (sha256 === heldImage ? join(folder, sha256) : undefined));
     reconciler.useInstances(guests);
     return reconciler;
   };
@@ -410,5 +411,33 @@ describe('a transfer that receives', () => {
     await want(receive('receive'));
     await expect(transfers.pass('t1')).rejects.toMatchObject({ kind: 'conflict' });
     expect(movers.asked).toEqual([]);
+  });
+});
+
+describe('a transfer that arrives where something similar is', () => {
+  it('tells its receiver where that lies, or why it cannot serve, and shows what came of it', async () => {
+    const sizeBytes = 1024 * 1024;
+    for (const key of ['v1', 'v2', 'v3', 'v4']) await volumes.begin(key, sizeBytes);
+    await volumes.update('v1', { stage: 'incoming' });
+    await volumes.update('v2', { stage: 'incoming' });
+    await volumes.update('v3', { stage: 'arrived' });
+    const one = (volumeKey: string, seed?: TransferSeed) => ({ volumeKey, sizeBytes, ...(seed === undefined ? {} : { seed }) });
+    const order = { id: 't1', role: 'receive', peerName: 'alpha.agents.virt8ra.internal', goal: 'receive' } as const;
+    await want({ ...order, disks: [one('v1', { volumeKey: 'v3' }), one('v2', { volumeKey: 'v4' })] });
+    await transfers.pass('t1');
+    const { base, overlay } = volumes.files('v3');
+    expect(movers.configs[0]?.disks).toMatchObject([
+      { file: volumes.files('v1').base, seed: { files: [overlay, base], format: 'qcow2' } },
+      { file: volumes.files('v2').base, seed: { problem: { code: 'not-found', message: expect.stringContaining('v4') } } },
+    ]);
+    const seeds = [{ bytes: 7 }, { bytes: 0, problem: { code: 'not-found', message: 'm' } }];
+    movers.say({ type: 'listening', address: '127.0.0.1', port: 1, seeds });
+    expect(state()).toMatchObject({ state: 'listening', seeds });
+
+    await want({ ...order, id: 't2', disks: [one('v1', { sha256: 'b'.repeat(64), format: 'raw' })] });
+    await transfers.pass('t2');
+    expect(movers.configs[1]?.disks).toMatchObject([
+      { seed: { problem: { code: 'not-found', message: expect.stringContaining('bbbb') } } },
+    ]);
   });
 });

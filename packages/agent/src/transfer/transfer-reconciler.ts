@@ -8,6 +8,7 @@ import type { RootDigest, VolumeTransfers } from '../storage/volume-reconciler.j
 import type { VolumeStore } from '../storage/volume-store.js';
 import { kindFromCode, type Mover, type MoverNotice, type MoverPort, type RunningMover, type SendConfig } from './mover-port.js';
 import { RunFolders } from './run-folders.js';
+import { type SeedPlaces, seedSource } from './seed-source.js';
 import { coldSource, type MovedGuests, warmSource } from './send-source.js';
 import { Setbacks } from './setbacks.js';
 import { TransferNotes, type TransferParts } from './transfer-notes.js';
@@ -26,6 +27,7 @@ export class TransferReconciler implements VolumeTransfers {
   readonly #volumes: VolumeStore;
   readonly #identity: () => Identity;
   readonly #movers: MoverPort;
+  readonly #heldImage: SeedPlaces['heldImage'];
   readonly #onProgress: (progress: Progress) => void;
   readonly #running = new Map<string, RunningMover>();
   /** Final words of movers, waiting for the pass that acts on them. */
@@ -40,7 +42,7 @@ export class TransferReconciler implements VolumeTransfers {
   readonly #failed = new Map<string, Problem>();
   #instances: MovedGuests | undefined;
 
-  constructor(parts: TransferParts, movers: MoverPort) {
+  constructor(parts: TransferParts, movers: MoverPort, heldImage: SeedPlaces['heldImage']) {
     const { context, store, volumes, identity, onProgress } = parts;
     this.#context = context;
     this.#store = store;
@@ -48,6 +50,7 @@ export class TransferReconciler implements VolumeTransfers {
     this.#volumes = volumes;
     this.#identity = identity;
     this.#movers = movers;
+    this.#heldImage = heldImage;
     this.#onProgress = onProgress;
     this.#setbacks = new Setbacks(context.clock);
     this.#folders = new RunFolders(context.config.runtimeDirectory);
@@ -142,6 +145,10 @@ export class TransferReconciler implements VolumeTransfers {
     const { config, dataAddress } = this.#context;
     const { directory, runtimeDirectory } = await this.#makeFolders(id);
     if (this.#notes.isOver(id)) this.#answered.add(id);
+    const places = { volumes: this.#volumes, heldImage: this.#heldImage };
+    const seeds = await Promise.all(
+      desired.disks.map(async ({ seed }) => (seed === undefined ? {} : { seed: await seedSource(seed, places) })),
+    );
     this.#run(id, desired.goal, (onNotice) =>
       this.#movers.receive(
         {
@@ -152,8 +159,9 @@ export class TransferReconciler implements VolumeTransfers {
           peerName: desired.peerName,
           listen: { address: dataAddress(), ...(config.dataPorts === undefined ? {} : { ports: config.dataPorts }) },
           ...(this.#volumes.pool === undefined ? {} : { pool: this.#volumes.pool }),
-          disks: desired.disks.map(({ volumeKey, sizeBytes }) => ({
+          disks: desired.disks.map(({ volumeKey, sizeBytes }, index) => ({
             sizeBytes,
+            ...seeds[index],
             file: this.#volumes.files(volumeKey).base,
             frozen: this.#volumes.get(volumeKey)?.stage !== 'incoming',
           })),
@@ -225,7 +233,12 @@ export class TransferReconciler implements VolumeTransfers {
     if (this.#notes.isOver(id)) return;
     switch (notice.type) {
       case 'listening':
-        this.#notes.observe(id, { state: 'listening', address: notice.address, port: notice.port });
+        this.#notes.observe(id, {
+          state: 'listening',
+          address: notice.address,
+          port: notice.port,
+          ...(notice.seeds === undefined ? {} : { seeds: [...notice.seeds] }),
+        });
         break;
       case 'counters': {
         const { type: _, ...counters } = notice;

@@ -5247,6 +5247,11 @@ export interface components {
                 problemCode?: string;
                 resentBytes?: number;
                 run?: string;
+                seeds?: {
+                    bytes: number;
+                    disk: string;
+                    problem?: string;
+                }[];
                 startedAt?: string;
                 /** @enum {unknown} */
                 state?: "pending" | "creating" | "active" | "updating" | "deleting" | "error";

@@ -1,12 +1,13 @@
 import { type Static, Type } from 'typebox';
-import { PrepareGuest } from '../guest-disks/guest-target.js';
 import { cpuPolicies, hugePageSizes } from '../kinds/sku.js';
 import { oneOf } from '../shape.js';
 import { DesiredFilter, FilterKey } from './filter.js';
+import { HostObjectKey as Key } from './object-key.js';
 import { DesiredOverlay } from './overlay.js';
 import { DesiredPciDevice } from './pci-device.js';
 import { Permit } from './permit.js';
 import { DesiredAgentRelease } from './release.js';
+import { DesiredTransfer } from './transfer.js';
 
 /**
  * The whole desired state of one host. The agent writes it to its ledger, converges, and goes on by itself while cut off.
@@ -14,7 +15,6 @@ import { DesiredAgentRelease } from './release.js';
  * What is absent here is removed from the host, except disks of an unfinished transfer.
  */
 
-const Key = Type.String({ minLength: 1, maxLength: 96, pattern: '^[a-z0-9][a-z0-9_.-]*$' });
 const closed = { additionalProperties: false } as const;
 const Mac = Type.String({ pattern: '^[0-9a-f]{2}(:[0-9a-f]{2}){5}$' });
 
@@ -246,94 +246,6 @@ export const DesiredInstance = Type.Object(
   closed,
 );
 export type DesiredInstance = Static<typeof DesiredInstance>;
-
-const TransferDisks = Type.Array(Type.Object({ volumeKey: Key, sizeBytes: Type.Integer({ minimum: 1 }) }, closed), {
-  minItems: 1,
-  maxItems: 65,
-});
-
-const Peer = Type.Object(
-  {
-    name: Type.String({ maxLength: 253 }),
-    address: Type.String({ maxLength: 253 }),
-    port: Type.Integer({ minimum: 1, maximum: 65535 }),
-  },
-  closed,
-);
-
-/** What every sending end is told. */
-const send = {
-  id: Key,
-  role: Type.Literal('send'),
-  instanceKey: Key,
-  disks: TransferDisks,
-  /** Where the receiver listens, and the DNS name its certificate must carry. */
-  peer: Peer,
-  goal: Type.Union([Type.Literal('copy'), Type.Literal('finish'), Type.Literal('abort')]),
-  /** Epoch the sender releases at `finish`. */
-  epoch: Type.Integer({ minimum: 1 }),
-} as const;
-
-/** What every receiving end is told. */
-const receive = {
-  id: Key,
-  role: Type.Literal('receive'),
-  disks: TransferDisks,
-  /** DNS name that the sender's certificate must carry. */
-  peerName: Type.String({ maxLength: 253 }),
-  goal: Type.Union([Type.Literal('receive'), Type.Literal('abort')]),
-} as const;
-
-/** The sending end of a warm or cold move. Goals: `copy` until told, `finish` (stop the guest, last pass, release the permit), `abort` (guest runs on). */
-export const DesiredSend = Type.Object(
-  {
-    ...send,
-    mode: Type.Union([Type.Literal('warm'), Type.Literal('cold')]),
-    minPasses: Type.Integer({ minimum: 0, maximum: 100 }),
-  },
-  closed,
-);
-export type DesiredSend = Static<typeof DesiredSend>;
-
-export const DesiredReceive = Type.Object(
-  {
-    ...receive,
-    /**
-     * What has arrived is changed above the frozen copy, as a guest needs it that is to start on this machine, before it is used. Needs agent feature
-     * `guest-disks`.
-     */
-    prepare: Type.Optional(PrepareGuest),
-  },
-  closed,
-);
-export type DesiredReceive = Static<typeof DesiredReceive>;
-
-/**
- * The sending end of a live move: disks and memory go from one hypervisor to the other. Goals: `copy` mirrors the disks until told, `finish`
- * sends the memory, releases the permit and hands the release to the receiver, `abort` lets the guest run on, unless it was released.
- */
-export const DesiredLiveSend = Type.Object(
-  {
-    ...send,
-    mode: Type.Literal('live'),
-    /** The guest was seen to run at the receiver: what is left of it here may go, though the receiver could not say so itself. */
-    arrived: Type.Optional(Type.Boolean()),
-  },
-  closed,
-);
-export type DesiredLiveSend = Static<typeof DesiredLiveSend>;
-
-/** The receiving end: a process of the instance waits for the memory. */
-export const DesiredLiveReceive = Type.Object({ ...receive, mode: Type.Literal('live'), instanceKey: Key }, closed);
-export type DesiredLiveReceive = Static<typeof DesiredLiveReceive>;
-
-/** One move of an instance between two agents over mutual TLS. `disks` are in the same order at both ends. */
-export const DesiredTransfer = Type.Union([DesiredSend, DesiredReceive, DesiredLiveSend, DesiredLiveReceive]);
-export type DesiredTransfer = Static<typeof DesiredTransfer>;
-
-export function isLiveTransfer(transfer: DesiredTransfer): transfer is DesiredLiveSend | DesiredLiveReceive {
-  return 'mode' in transfer && transfer.mode === 'live';
-}
 
 /**
  * The content of volumes at one point in time, copied and sent to the control plane's artifact store. The volumes are those of one guest, or of

@@ -1,14 +1,7 @@
-import type {
-  DesiredBackup,
-  DesiredInstance,
-  DesiredNetwork,
-  DesiredSnapshot,
-  DesiredTransfer,
-  DesiredVolume,
-  HostObjectType,
-} from './desired.js';
+import type { DesiredBackup, DesiredInstance, DesiredNetwork, DesiredSnapshot, DesiredVolume, HostObjectType } from './desired.js';
 import type { DesiredFilter, ObservedFilter } from './filter.js';
 import type { ObservedBackup, ObservedInstance, ObservedNetwork, ObservedSnapshot, ObservedTransfer, ObservedVolume } from './observed.js';
+import type { DesiredTransfer } from './transfer.js';
 
 /** The desired shape of each type of object on a host. */
 export interface DesiredByType {

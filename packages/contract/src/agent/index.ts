@@ -11,4 +11,5 @@ export * from './permit.js';
 export * from './protocol.js';
 export * from './release.js';
 export * from './samples.js';
+export * from './transfer.js';
 export * from './transfer-units.js';

@@ -189,6 +189,10 @@ export const ObservedTransfer = Type.Object({
    * between the two hosts. Absent: too little to say.
    */
   carried: Type.Optional(Type.Object({ bytes: Type.Integer({ minimum: 1 }), seconds: Type.Number({ exclusiveMinimum: 0 }) })),
+  /** Receiver: what was taken of each disk's seed, null for a disk without, and why not all of it served. In the order of `disks`. */
+  seeds: Type.Optional(
+    Type.Array(Type.Union([Type.Object({ bytes: Type.Integer({ minimum: 0 }), problem: Type.Optional(Trouble) }), Type.Null()])),
+  ),
   /** Root digest per disk, in the order of `disks`, once finished. */
   roots: Type.Optional(Type.Array(Type.String())),
   /** Receiver that was told to prepare what arrives: how far that is. Absent: it has not begun. */

@@ -59,6 +59,7 @@ export const agentFeatures = [
   'pci-devices',
   'ledger',
   'guest-disks',
+  'seeds',
 ] as const;
 export type AgentFeature = (typeof agentFeatures)[number];
 

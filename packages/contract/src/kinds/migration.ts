@@ -78,6 +78,10 @@ export const migration = defineKind({
     bytes: Type.Optional(Type.Integer()),
     resentBytes: Type.Optional(Type.Integer()),
     passes: Type.Optional(Type.Integer()),
+    /** Of each disk: bytes that the target took from what it held already, and why it could not take more; what is missing was sent. */
+    seeds: Type.Optional(
+      Type.Array(Type.Object({ disk: Type.String(), bytes: Type.Integer({ minimum: 0 }), problem: Type.Optional(Type.String()) })),
+    ),
     digests: Type.Optional(
       Type.Array(Type.Object({ disk: Type.String(), source: Type.String(), target: Type.String(), equal: Type.Boolean() })),
     ),

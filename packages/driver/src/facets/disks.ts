@@ -20,9 +20,16 @@ export interface SendSpec {
   readonly arrived?: boolean;
 }
 
+/** What is at the receiving site already and may hold much of what arrives: a disk, or an image of the image store by content address. */
+export type Seed = { readonly volume: Handle } | { readonly image: { readonly sha256: string; readonly format: 'qcow2' | 'raw' } };
+
 export interface ReceiveSpec {
   readonly host?: string;
-  readonly disks: readonly { readonly volume: Handle; readonly sizeBytes: number }[];
+  /**
+   * `seed`: the arriving disk begins as its content, and only what differs is sent. A seed is only read; where it is gone, damaged, elsewhere or more
+   * than the site can use, everything is sent, and `TransferStatus.seeds` says so.
+   */
+  readonly disks: readonly { readonly volume: Handle; readonly sizeBytes: number; readonly seed?: Seed }[];
   readonly peerName: string;
   /** Live: the instance at this end whose memory comes. */
   readonly instance?: Handle;
@@ -46,6 +53,8 @@ export interface TransferStatus {
   readonly streams: number;
   readonly pauseMs?: number;
   readonly pausedAt?: string;
+  /** Receiver, in the order of its disks: bytes that came from the seed, and why not all of it served; null for a disk without. */
+  readonly seeds?: readonly ({ readonly bytes: number; readonly problem?: { readonly code: string; readonly message: string } } | null)[];
   readonly roots?: readonly string[];
   /** Receiving end that was told to prepare what arrives: how far that is. */
   readonly prepared?: GuestPreparation;

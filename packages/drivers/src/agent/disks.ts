@@ -1,5 +1,5 @@
-import { agentDnsName, type DesiredTransfer, type ObservedTransfer } from '@virt8ra/contract';
-import type { DisksFacet, Handle, TransferStatus } from '@virt8ra/driver';
+import { agentDnsName, type DesiredTransfer, type ObservedTransfer, type TransferSeed } from '@virt8ra/contract';
+import type { DisksFacet, Handle, Seed, TransferStatus } from '@virt8ra/driver';
 import { handleFromObject, objectFromHandle } from './handle.js';
 import { troubleOf } from './networks.js';
 import { keyOnHost, requireHost, type SiteFleet } from './object-facet.js';
@@ -60,10 +60,16 @@ export function createDisksFacet({ fleet, site, assertOpen }: SiteFleet): DisksF
           goal,
         });
       }
+      const takesSeeds = (await fleet.features(site, host)).has('seeds');
+      const disks = disksOn(host, spec.disks).map((disk, index) => {
+        const wanted = takesSeeds ? spec.disks[index]?.seed : undefined;
+        const seed = wanted === undefined ? undefined : seedOn(host, wanted);
+        return seed === undefined ? disk : { ...disk, seed };
+      });
       return await declare(host, {
         id: key,
         role: 'receive',
-        disks: disksOn(host, spec.disks),
+        disks,
         peerName,
         goal,
         ...(prepare === undefined ? {} : { prepare }),
@@ -87,8 +93,15 @@ export function createDisksFacet({ fleet, site, assertOpen }: SiteFleet): DisksF
   };
 }
 
+/** Undefined for a disk that is on another host. */
+function seedOn(host: string, seed: Seed): TransferSeed | undefined {
+  if ('image' in seed) return seed.image;
+  const object = objectFromHandle(seed.volume, 'volume');
+  return object.host === host ? { volumeKey: object.key } : undefined;
+}
+
 function statusFromObserved(observed: ObservedTransfer): TransferStatus {
-  const { state, address, port, passes, bytes, resentBytes, chunkBytes, streams, pauseMs, pausedAt, roots, prepared } = observed;
+  const { state, address, port, passes, bytes, resentBytes, chunkBytes, streams, pauseMs, pausedAt, seeds, roots, prepared } = observed;
   return {
     state,
     ...(address === undefined ? {} : { address }),
@@ -100,6 +113,7 @@ function statusFromObserved(observed: ObservedTransfer): TransferStatus {
     streams,
     ...(pauseMs === undefined ? {} : { pauseMs }),
     ...(pausedAt === undefined ? {} : { pausedAt }),
+    ...(seeds === undefined ? {} : { seeds }),
     ...(roots === undefined ? {} : { roots }),
     ...(prepared === undefined ? {} : { prepared }),
   };

@@ -5,4 +5,4 @@ export { bootOf, imageOf } from './boot.js';
 export { originOfVolume, type RealizedBlockStorage, realizeBlockStorage } from './realize-block-storage.js';
 export { blockStorageBoundTo } from './requested-site.js';
 export { blockStorageBytes } from './size.js';
-export type { BlockStorageStatus, ImageFacts } from './status.js';
+export { type BlockStorageStatus, type ImageFacts, imagePointer } from './status.js';

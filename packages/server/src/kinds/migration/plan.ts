@@ -1,5 +1,5 @@
 import type { Id, MigrationSpec, VolumeSource } from '@virt8ra/contract';
-import type { Handle } from '@virt8ra/driver';
+import type { Handle, Seed } from '@virt8ra/driver';
 import type { StoreReader } from '../../resources/store.js';
 
 /** What a run is started with. */
@@ -38,6 +38,8 @@ export interface PlannedVolume {
   readonly origin: VolumeSource;
   readonly source: SourceObject;
   readonly target: TargetObject;
+  /** What the target holds of it already, where that is known beforehand; absent: what is there is looked for. */
+  readonly seed?: Seed;
   /** Of its placement after the move. */
   readonly revision: number;
 }

@@ -48,6 +48,7 @@ export interface MigrationStatus {
   readonly bytes?: number;
   readonly resentBytes?: number;
   readonly passes?: number;
+  readonly seeds?: readonly { readonly disk: string; readonly bytes: number; readonly problem?: string }[];
   readonly digests?: readonly { readonly disk: string; readonly source: string; readonly target: string; readonly equal: boolean }[];
   readonly permitEpoch?: number;
   readonly bootedAnew?: true;

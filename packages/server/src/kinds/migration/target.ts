@@ -5,6 +5,7 @@ import type { KindContext } from '../context.js';
 import { currentPermit, grantPermit, promisePermit, recordSurrender } from '../instance/index.js';
 import type { MoveInput, MovePlan, PlannedVolume, Prepared } from './plan.js';
 import { prepareOf } from './prepare-guest.js';
+import { seedsOf } from './seeds.js';
 import { call, facetsAt, lastStatusOf, removeByKey, statusOf, write } from './site-facets.js';
 import { showPhase, specificationAt } from './subjects.js';
 
@@ -40,6 +41,7 @@ export async function prepareTarget(context: KindContext, step: StepContext, inp
     const made = instance;
     await write(context, step, async (tx) => await tx.ledger.confirm(plan.instance.target.id, made));
   }
+  const seeds = await call(step, async () => await seedsOf(context, plan));
   const receiver = await call(
     step,
     async () =>
@@ -47,7 +49,10 @@ export async function prepareTarget(context: KindContext, step: StepContext, inp
         {
           host: plan.to.host,
           ...(instance === undefined ? {} : { instance }),
-          disks: plan.volumes.map(({ sizeBytes }, index) => ({ volume: at(volumes, index), sizeBytes })),
+          disks: plan.volumes.map(({ sizeBytes }, index) => {
+            const seed = seeds[index];
+            return { volume: at(volumes, index), sizeBytes, ...(seed === undefined ? {} : { seed }) };
+          }),
           peerName: source.disks.peerName(plan.from.host),
           goal: 'receive',
           ...(plan.guestChanges === undefined ? {} : { prepare: prepareOf(plan.guestChanges, machine) }),

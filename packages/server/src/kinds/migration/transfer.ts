@@ -8,6 +8,9 @@ import { showCopying } from './progress.js';
 import { call, facetsAt, lastStatusOf, removed, statusOf, write } from './site-facets.js';
 import { showPhase } from './subjects.js';
 
+/** A slow disk copies so much. */
+const seedBytesPerSecond = 20 * 1024 * 1024;
+
 type Peer = Pick<SendSpec['peer'], 'address' | 'port'>;
 
 /** What one move learnt from both ends of its transfer. */
@@ -22,8 +25,19 @@ export interface Released {
   readonly passes: number;
 }
 
-/** Waits for the receiver to say where it listens. */
-export async function pollListening(context: KindContext, plan: MovePlan, prepared: Prepared): Promise<Poll<Peer>> {
+/** Seconds a receiver may take until it listens: it reads first what the target holds already. */
+export function listeningSeconds(plan: MovePlan): number {
+  return Math.ceil(300 + plan.volumes.reduce((sum, { sizeBytes }) => sum + sizeBytes, 0) / seedBytesPerSecond);
+}
+
+/** Waits for the receiver to say where it listens, and shows what it held already. */
+export async function pollListening(
+  context: KindContext,
+  step: StepContext,
+  input: MoveInput,
+  plan: MovePlan,
+  prepared: Prepared,
+): Promise<Poll<Peer>> {
   const { blockStorages, disks, instances } = await facetsAt(context, plan.to.site);
   // A disk that cannot be made, as on a full host, would have the receiver wait for ever.
   for (const [index, handle] of prepared.volumes.entries()) {
@@ -33,7 +47,17 @@ export async function pollListening(context: KindContext, plan: MovePlan, prepar
     statusOf(await instances.observe(prepared.instance), `instance ${plan.instance.name} at ${plan.to.host}`);
   const status = await endOf(disks, prepared.receiver, 'receiving');
   const peer = peerOf(status);
-  return peer === undefined ? { waitSeconds: 0.5 } : { done: peer };
+  if (peer === undefined) return { waitSeconds: 0.5 };
+  const seeds = plan.volumes.flatMap(({ name }, index) => {
+    const seed = status?.seeds?.[index] ?? undefined;
+    const { problem } = seed ?? {};
+    return seed === undefined ? [] : [{ disk: name, bytes: seed.bytes, ...(problem === undefined ? {} : { problem: problem.message }) }];
+  });
+  if (seeds.length > 0)
+    await write(context, step, async (tx) => {
+      if ((await tx.lock(input.migration)) !== undefined) await tx.setStatus(input.migration, { seeds });
+    });
+  return { done: peer };
 }
 
 /** Has the source copy to the receiver. Done again with another `goal` or `peer` it changes the same transfer. */

@@ -8,12 +8,20 @@ import { write } from './site-facets.js';
 import { pollSourceStopped, restoreSource, returnToSource, stopSource } from './source.js';
 import { showPhase } from './subjects.js';
 import { clearTarget, pollTargetUp, prepareTarget, promiseTarget, startTarget, withdrawTarget } from './target.js';
-import { orderFinish, pollConverged, pollListening, pollReleased, pollSourceEnded, removeSender, sendTo } from './transfer.js';
+import {
+  listeningSeconds,
+  orderFinish,
+  pollConverged,
+  pollListening,
+  pollReleased,
+  pollSourceEnded,
+  removeSender,
+  sendTo,
+} from './transfer.js';
 import { pollDigests, requestDigests, withdrawDigests } from './verify.js';
 
 /** Seconds until a wait counts as failed and the move is undone. */
 const timeouts = {
-  listening: 300,
   stopped: 300,
   copy: 7 * 24 * 3600,
   released: 1800,
@@ -47,8 +55,8 @@ export function createMigrationWorkflow(context: KindContext): Workflow<MoveInpu
         async (step) => await clearTarget(context, step, plan),
         patient,
       );
-      const peer = await run.wait('listening', async () => await pollListening(context, plan, prepared), {
-        timeoutSeconds: timeouts.listening,
+      const peer = await run.wait('listening', async (step) => await pollListening(context, step, input, plan, prepared), {
+        timeoutSeconds: listeningSeconds(plan),
       });
       let stoppedAt: string | undefined;
       if (plan.mode === 'cold') {
