@@ -1,6 +1,7 @@
 import { Problem, toProblem } from '@virt8ra/contract/plain';
 import type { BufferPool } from './buffer-pool.js';
 import { chunkBytes, chunkLength, digestOf } from './chunks.js';
+import type { Compression } from './compression.js';
 import type { SendLedger } from './send-ledger.js';
 import { need, type SendPlan, type SourceDisk } from './send-plan.js';
 import type { SendSession } from './send-session.js';
@@ -14,7 +15,10 @@ export interface ReadyChunk {
   readonly digest: Buffer;
   /** Room for the frame, with the content in its place. */
   readonly buffer: Buffer;
+  /** As it is sent. */
   readonly contentBytes: number;
+  /** As it is on the disk; 0: zeros. */
+  readonly diskBytes: number;
 }
 
 export interface FeedOptions {
@@ -24,6 +28,8 @@ export interface FeedOptions {
   readonly ledger: SendLedger;
   readonly session: SendSession;
   readonly pool: BufferPool;
+  /** Absent: chunks go as they are. */
+  readonly compression?: Compression;
   /** A chunk was dealt with without being sent. */
   readonly onSkip: (contentBytes: number) => void;
 }
@@ -103,7 +109,7 @@ export class ChunkFeed {
 
   #offerZero(disk: number, index: number, buffer: Buffer): void {
     const digest = this.#options.ledger.tables[disk]?.zero(index) ?? Buffer.alloc(0);
-    this.#offer({ disk, index, codec: codec.zero, digest, buffer, contentBytes: 0 });
+    this.#offer({ disk, index, codec: codec.zero, digest, buffer, contentBytes: 0, diskBytes: 0 });
   }
 
   async #read(disk: number, index: number, buffer: Buffer): Promise<void> {
@@ -122,8 +128,13 @@ export class ChunkFeed {
         sent[disk]?.fill(1, index, index + 1);
         pool.give(buffer);
         onSkip(contentBytes);
-      } else if (table.zero(index).equals(digest)) this.#offer({ disk, index, codec: codec.zero, digest, buffer, contentBytes: 0 });
-      else this.#offer({ disk, index, codec: codec.raw, digest, buffer, contentBytes });
+      } else if (table.zero(index).equals(digest))
+        this.#offer({ disk, index, codec: codec.zero, digest, buffer, contentBytes: 0, diskBytes: 0 });
+      else {
+        const packed = await this.#options.compression?.shrink(content);
+        const sent = packed === undefined ? { codec: codec.raw, contentBytes } : { codec: codec.brotli, contentBytes: packed };
+        this.#offer({ disk, index, digest, buffer, diskBytes: contentBytes, ...sent });
+      }
     } catch (error) {
       pool.give(buffer);
       // A guest whose QEMU is gone comes back; a disk that answers with an error does not.

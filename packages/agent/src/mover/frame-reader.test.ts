@@ -103,7 +103,7 @@ describe('the reader of frames', () => {
   });
 
   it.each([
-    ['an unknown type', Buffer.from([10, 0, 0, 0, 0, 0, 0, 0])],
+    ['an unknown type', Buffer.from([11, 0, 0, 0, 0, 0, 0, 0])],
     ['a hello of 64 KiB and a byte', Buffer.from([1, 0, 0, 0, 0, 1, 0, 1])],
     ['an acknowledgement of 13 bytes', Buffer.from([5, 0, 0, 0, 0, 0, 0, 13])],
     ['a chunk of 4 GiB', Buffer.from([4, 0, 0, 0, 255, 255, 255, 255])],
@@ -145,8 +145,10 @@ describe('the frames’ bodies', () => {
   const json = (content: object) => body(jsonFrame(frameType.hello, content));
 
   it('come back as they were written', () => {
-    expect(readHello(json(hello))).toEqual(hello);
-    const welcome = { version: 1, session: 's', pass: 4, complete: ['a'] };
+    expect(readHello(json(hello))).toEqual({ ...hello, takesZeros: false });
+    expect(readHello(json({ ...hello, takesZeros: true }))).toEqual({ ...hello, takesZeros: true });
+    const welcome = { version: 1, session: 's', pass: 4, codecs: ['brotli'], complete: ['a'] };
+    expect(readWelcome(body(jsonFrame(frameType.welcome, { version: 1, session: 's', pass: 4 })))).toMatchObject({ codecs: [] });
     expect(readWelcome(body(jsonFrame(frameType.welcome, welcome)))).toEqual(welcome);
     expect(readFinal(body(jsonFrame(frameType.final, { roots: ['a', 'b'] })))).toEqual({ roots: ['a', 'b'] });
     expect(readNumbers(body(ackFrame({ disk: 1, pass: 2, index: 3 })), 3)).toEqual([1, 2, 3]);

@@ -36,6 +36,8 @@ export function checkPeer(socket: TLSSocket, name: string): void {
 /** The Problem for a connection that did not come about or broke. */
 export function problemFromConnection(error: NodeJS.ErrnoException, where: string): Problem {
   const code = error.code ?? '';
+  if (/^ERR_SSL.*(RECORD|DECRYPT|DECODE|LENGTH|WRONG_VERSION|UNEXPECTED)/.test(code))
+    return new Problem('unavailable', `what came from ${where} was damaged on the way: ${error.message}`, { cause: error });
   if (code.startsWith('ERR_SSL') || code.startsWith('ERR_TLS') || /CERT|SELF_SIGNED|UNABLE_TO_/.test(code))
     return new Problem('forbidden', `${where} and this host do not accept each other’s certificates: ${error.message}`, { cause: error });
   return new Problem('unavailable', `the connection with ${where} failed: ${error.message}`, { cause: error });

@@ -2,6 +2,7 @@ import type { TLSSocket } from 'node:tls';
 import { Problem, toProblem } from '@virt8ra/contract/plain';
 import { diskFull, type Filling, isDiskFull, RoomGauge } from '../disk/room.js';
 import { chunkBytes, chunkLength, digestOf } from './chunks.js';
+import { inflateChunk } from './compression.js';
 import type { Frame } from './frame-reader.js';
 import type { NbdClient } from './nbd/client.js';
 import type { ReceiveJournal } from './receive-journal.js';
@@ -163,13 +164,14 @@ export class ReceiveSession {
       case frameType.hello:
       case frameType.welcome:
       case frameType.held:
+      case frameType.heldZeros:
       case frameType.ack:
         throw badFrame(`a frame of type ${type} out of turn`);
     }
   }
 
-  /** Everything about a chunk is checked before a byte of it is written. */
-  #check({ disk, pass, index, codec: how, digest }: ChunkHead, content: Buffer): number {
+  /** Everything about a chunk is checked before a byte of it is written; what it holds is checked when it is unpacked. Answers its length. */
+  #check({ disk, pass, index, codec: how }: ChunkHead, content: Buffer): number {
     const { journal } = this.#target;
     const table = journal.tables[disk];
     const seen = this.#seen[disk];
@@ -177,13 +179,12 @@ export class ReceiveSession {
     if (journal.complete) throw new Problem('conflict', 'this transfer is complete; what arrived is not changed any more');
     if (table === undefined || seen === undefined || index >= table.count) throw badFrame('a chunk outside of the disks', place);
     const length = chunkLength(table.sizeBytes, index);
-    const expected = how === codec.zero ? 0 : length;
-    if ((how !== codec.raw && how !== codec.zero) || content.length !== expected) throw badFrame('a chunk of wrong length or codec', place);
+    const isPacked = how === codec.brotli && content.length > 0 && content.length < length;
+    const isPlain = (how === codec.raw && content.length === length) || (how === codec.zero && content.length === 0);
+    if (!isPacked && !isPlain) throw badFrame('a chunk of wrong length or codec', place);
     if (pass < this.#pass || (pass > this.#pass && this.#inFlight.size > 0))
       throw badFrame(`a chunk of pass ${pass} within pass ${this.#pass}`, place);
     if (pass === this.#pass && seen[index] === 1) throw new Problem('conflict', 'a chunk came twice in one pass', { facts: place });
-    const actual = how === codec.zero ? table.zero(index) : digestOf(content);
-    if (!actual.equals(digest)) throw badFrame('a chunk that is not what its digest says', place);
     if (pass > this.#pass) {
       this.#pass = pass;
       for (const bits of this.#seen) bits.fill(0);
@@ -192,10 +193,15 @@ export class ReceiveSession {
     return length;
   }
 
-  async #takeChunk(socket: TLSSocket, head: ChunkHead, content: Buffer): Promise<void> {
-    const length = this.#check(head, content);
+  async #takeChunk(socket: TLSSocket, head: ChunkHead, packed: Buffer): Promise<void> {
+    const length = this.#check(head, packed);
     const { disk, pass, index } = head;
     const digest = Buffer.from(head.digest);
+    const content = head.codec === codec.brotli ? await inflateChunk(packed, length) : packed;
+    const actual = head.codec === codec.zero ? this.#target.journal.tables[disk]?.zero(index) : digestOf(content);
+    if (actual?.equals(digest) !== true) throw badFrame('a chunk that is not what its digest says', { disk, pass, chunk: index });
+    // Unpacking took its time.
+    if (this.#over) throw new Problem('conflict', 'a newer run of the sender took over');
     const { journal, disks } = this.#target;
     const target = disks[disk];
     if (target === undefined) throw badFrame('a chunk outside of the disks');

@@ -2,10 +2,22 @@ import { createServer, type Server, type TLSSocket } from 'node:tls';
 import { Problem, toProblem } from '@virt8ra/contract/plain';
 import type { Log } from '../log.js';
 import { chunkBytes } from './chunks.js';
+import { type DigestTable, pageChunks, pageKind } from './digest-table.js';
 import { FrameReader } from './frame-reader.js';
 import { checkPeer, type MoverTls, problemFromConnection, tlsOptions } from './peer.js';
 import { hangUp, ReceiveSession, type ReceiveTarget } from './receive-session.js';
-import { badFrame, frameType, type Hello, heldFrames, jsonFrame, maximumStreams, readHello, wireVersion } from './wire.js';
+import {
+  badFrame,
+  frameType,
+  type Hello,
+  heldFrames,
+  jsonFrame,
+  knownCodecs,
+  maximumStreams,
+  numbersFrame,
+  readHello,
+  wireVersion,
+} from './wire.js';
 
 export interface ReceiverOptions {
   readonly transferId: string;
@@ -147,11 +159,12 @@ export async function createReceiver(options: ReceiverOptions): Promise<Receiver
         const hello = readHello(frame.body);
         const mine = await join(socket, hello);
         const complete = journal.complete ? { complete: roots() } : {};
-        socket.write(jsonFrame(frameType.welcome, { version: wireVersion, session: mine.id, pass: journal.pass, ...complete }));
+        socket.write(
+          jsonFrame(frameType.welcome, { version: wireVersion, session: mine.id, pass: journal.pass, codecs: knownCodecs, ...complete }),
+        );
         if (hello.stream === 0)
           for (const [disk, table] of journal.tables.entries())
-            for (const [first, digests] of table.pages())
-              for (const piece of heldFrames(disk, digests, first)) if (!socket.write(piece)) await drained(socket);
+            for (const piece of tableFrames(disk, table, hello.takesZeros === true)) if (!socket.write(piece)) await drained(socket);
         joined = mine;
       },
       refuse,
@@ -206,6 +219,23 @@ function withResolvers() {
   });
   promise.catch(() => {});
   return { promise, resolve, reject };
+}
+
+/** What a table holds, in order; pages of nothing but zeros in one frame, however many there are. */
+function* tableFrames(disk: number, table: DigestTable, zerosInOne: boolean): Generator<Buffer> {
+  let zeros: { readonly first: number; count: number } | undefined;
+  for (const [first, digests] of table.pages()) {
+    const page = Math.floor(first / pageChunks);
+    if (zerosInOne && table.kinds[page] === pageKind.zeros) {
+      zeros ??= { first, count: 0 };
+      zeros.count += table.lengthOf(page);
+      continue;
+    }
+    if (zeros !== undefined) yield numbersFrame(frameType.heldZeros, [disk, zeros.first, zeros.count]);
+    zeros = undefined;
+    yield* heldFrames(disk, digests, first);
+  }
+  if (zeros !== undefined) yield numbersFrame(frameType.heldZeros, [disk, zeros.first, zeros.count]);
 }
 
 async function drained(socket: TLSSocket): Promise<void> {

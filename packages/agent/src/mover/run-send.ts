@@ -66,8 +66,9 @@ function openSender({ config, commands, log, notify, tuning }: SendRun, ledger: 
   const { streams, reconnectMs } = { ...defaults, ...tuning };
   const counters = () => {
     const { passes, bytes, resentBytes } = ledger;
+    const { wireBytes } = sender;
     const { carried } = sender.carrying;
-    notify({ type: 'counters', passes, bytes, resentBytes, chunkBytes, streams, ...(carried === undefined ? {} : { carried }) });
+    notify({ type: 'counters', passes, bytes, resentBytes, chunkBytes, streams, wireBytes, ...(carried === undefined ? {} : { carried }) });
   };
   const sender = new Sender({
     transferId: config.transferId,

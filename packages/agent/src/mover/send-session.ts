@@ -81,7 +81,16 @@ export class SendSession {
   static async connect(options: ConnectOptions): Promise<SendSession> {
     const { sizes, transferId, streams: count, patience } = options;
     const session = randomBytes(12).toString('hex');
-    const hello = (stream: number): Hello => ({ version: wireVersion, transferId, session, stream, streams: count, chunkBytes, sizes });
+    const hello = (stream: number): Hello => ({
+      version: wireVersion,
+      transferId,
+      session,
+      stream,
+      streams: count,
+      chunkBytes,
+      sizes,
+      takesZeros: true,
+    });
     const opened: Stream[] = [];
     let made: SendSession | undefined;
     const onLoss = (problem: Problem) => made?.fail(problem);
@@ -186,14 +195,30 @@ class HeldCollector {
   }
 
   take({ type, body }: Frame): void {
+    if (type === frameType.heldZeros) {
+      const [disk = 0, first = 0, count = 0] = readNumbers(body, 3);
+      const table = this.#at(disk, first, count);
+      table.setZeros(first, first + count);
+      this.#advance(table, count);
+      return;
+    }
     if (type !== frameType.held || body.length <= 8 || (body.length - 8) % digestBytes !== 0) unexpected({ type });
-    const table = this.#tables[this.#disk];
     const digests = body.subarray(8);
-    if (table === undefined || body.readUInt32BE(0) !== this.#disk || body.readUInt32BE(4) !== this.#index)
-      throw badFrame('digests out of order');
-    if (this.#index + digests.length / digestBytes > table.count) throw badFrame('digests of chunks that are not');
+    const count = digests.length / digestBytes;
+    const table = this.#at(body.readUInt32BE(0), body.readUInt32BE(4), count);
     table.load(digests, this.#index);
-    this.#index += digests.length / digestBytes;
+    this.#advance(table, count);
+  }
+
+  #at(disk: number, first: number, count: number): DigestTable {
+    const table = this.#tables[this.#disk];
+    if (table === undefined || disk !== this.#disk || first !== this.#index) throw badFrame('digests out of order');
+    if (count === 0 || first + count > table.count) throw badFrame('digests of chunks that are not');
+    return table;
+  }
+
+  #advance(table: DigestTable, count: number): void {
+    this.#index += count;
     if (this.#index < table.count) return;
     this.#disk += 1;
     this.#index = 0;

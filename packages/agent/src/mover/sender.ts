@@ -4,7 +4,9 @@ import { BufferPool } from './buffer-pool.js';
 import { CarryMeter } from './carry-meter.js';
 import { ChunkFeed } from './chunk-feed.js';
 import { chunkBytes, chunkLength } from './chunks.js';
+import { Compression } from './compression.js';
 import type { PageStore } from './digest-table.js';
+import { LinkGauge } from './link-gauge.js';
 import type { MoverTls } from './peer.js';
 import { scratchPages } from './scratch-pages.js';
 import type { SendLedger } from './send-ledger.js';
@@ -56,6 +58,10 @@ export class Sender {
   readonly #pages: readonly PageStore[];
   #session: SendSession | undefined;
   readonly carrying = new CarryMeter();
+  readonly #gauge = new LinkGauge();
+  readonly #compression = new Compression(this.#gauge);
+  /** Octets of content as they went over the wire, in this process. */
+  wireBytes = 0;
   #acknowledged = 0;
   #patience = patient;
   #closed = false;
@@ -160,20 +166,26 @@ export class Sender {
       progress.doneBytes += contentBytes;
       onProgress?.({ pass, ...progress });
     };
-    const feed = new ChunkFeed({ disks, plans, sent, ledger, session, pool: this.#pool, onSkip: report });
+    const packing = session.welcome.codecs?.includes('brotli') === true ? { compression: this.#compression } : {};
+    const feed = new ChunkFeed({ disks, plans, sent, ledger, session, pool: this.#pool, onSkip: report, ...packing });
     const work = async (stream: number) => {
       for (let chunk = await feed.next(); chunk !== undefined; chunk = await feed.next()) {
-        const { disk, index, digest, contentBytes } = chunk;
+        const { disk, index, digest, contentBytes, diskBytes } = chunk;
+        let arrived = 0;
+        this.#gauge.begin();
         try {
-          ledger.sending(disk, index, contentBytes);
+          ledger.sending(disk, index, diskBytes);
           const place = { disk, pass, index };
           await session.sendChunk(stream, chunkFrame(chunk.buffer, { ...place, codec: chunk.codec, digest }, contentBytes), place);
           this.#acknowledged += 1;
+          arrived = contentBytes;
+          this.wireBytes += contentBytes;
           this.carrying.add(contentBytes);
           ledger.held(disk, index, digest);
           session.held[disk]?.set(index, digest);
           sent[disk]?.fill(1, index, index + 1);
         } finally {
+          this.#gauge.end(arrived);
           feed.done(chunk);
         }
         const read = plans[disk]?.[index] === need.content;

@@ -10,7 +10,8 @@ import { chunkBytes, digestBytes } from './chunks.js';
  * | hello | sender | JSON `Hello`; the first frame of every connection |
  * | welcome | receiver | JSON `Welcome` |
  * | held | receiver | disk u32, first chunk u32, digests: after the welcome on stream 0, what the receiver holds, all disks in order |
- * | chunk | sender | disk u32, pass u32, chunk u32, codec u32, SHA-256 of the content, content unless the codec is zero |
+ * | heldZeros | receiver | disk u32, first chunk u32, count u32: the same of chunks that are zeros, to a sender that takes it |
+ * | chunk | sender | disk u32, pass u32, chunk u32, codec u32, SHA-256 of the content, content unless the codec is zero; brotli: shorter than it is |
  * | ack | receiver | disk u32, pass u32, chunk u32: written and journaled |
  * | passEnd | sender | pass u32; answered by the same when all of the pass is durable |
  * | final | sender | JSON `Final`; answered by the same when the digests are equal and all is durable |
@@ -21,10 +22,23 @@ import { chunkBytes, digestBytes } from './chunks.js';
  */
 export const wireVersion = 1;
 
-export const frameType = { hello: 1, welcome: 2, held: 3, chunk: 4, ack: 5, passEnd: 6, final: 7, bye: 8, error: 9 } as const;
+export const frameType = {
+  hello: 1,
+  welcome: 2,
+  held: 3,
+  chunk: 4,
+  ack: 5,
+  passEnd: 6,
+  final: 7,
+  bye: 8,
+  error: 9,
+  heldZeros: 10,
+} as const;
 export type FrameType = (typeof frameType)[keyof typeof frameType];
 
-export const codec = { raw: 0, zero: 1 } as const;
+/** Brotli is sent only to a receiver that says it among its codecs. */
+export const codec = { raw: 0, zero: 1, brotli: 2 } as const;
+export const knownCodecs = ['brotli'] as const;
 
 export const headBytes = 8;
 export const chunkHeadBytes = 16 + digestBytes;
@@ -45,6 +59,7 @@ const longestBody: Readonly<Record<FrameType, number>> = {
   [frameType.final]: jsonBytes,
   [frameType.bye]: 0,
   [frameType.error]: jsonBytes,
+  [frameType.heldZeros]: 12,
 };
 
 export interface Hello {
@@ -56,6 +71,8 @@ export interface Hello {
   readonly streams: number;
   readonly chunkBytes: number;
   readonly sizes: readonly number[];
+  /** It takes `heldZeros`. */
+  readonly takesZeros?: boolean;
 }
 
 export interface Welcome {
@@ -65,6 +82,8 @@ export interface Welcome {
   readonly pass: number;
   /** Root digests, when this transfer is complete here already. */
   readonly complete?: readonly string[];
+  /** What it can read beyond raw and zero; absent: nothing. */
+  readonly codecs?: readonly string[];
 }
 
 /** Root digest of each disk. */
@@ -88,7 +107,7 @@ export function badFrame(why: string, facts: object = {}): Problem {
 }
 
 function isFrameType(value: number): value is FrameType {
-  return value >= frameType.hello && value <= frameType.error;
+  return value >= frameType.hello && value <= frameType.heldZeros;
 }
 
 /** Raises Problem invalid-request for a type that does not exist or a body longer than its type allows. */
@@ -181,7 +200,7 @@ const areStrings = (value: unknown, most: number): value is string[] =>
   Array.isArray(value) && value.length <= most && value.every((entry) => typeof entry === 'string');
 
 export function readHello(body: Buffer): Hello {
-  const { version, transferId, session, stream, streams, chunkBytes: bytes, sizes } = readJson(body);
+  const { version, transferId, session, stream, streams, chunkBytes: bytes, sizes, takesZeros } = readJson(body);
   if (!isWhole(version)) throw badFrame('a hello without a version');
   if (version !== wireVersion)
     throw new Problem('unsupported', `the sender speaks version ${version} of the movers’ protocol, this host version ${wireVersion}`);
@@ -190,15 +209,14 @@ export function readHello(body: Buffer): Hello {
   if (streams < 1 || streams > maximumStreams || stream >= streams) throw badFrame('a hello for a stream that cannot be');
   if (!isWhole(bytes) || !Array.isArray(sizes) || sizes.length > maximumDisks || !sizes.every(isWhole))
     throw badFrame('an incomplete hello');
-  return { version, transferId, session, stream, streams, chunkBytes: bytes, sizes };
+  return { version, transferId, session, stream, streams, chunkBytes: bytes, sizes, takesZeros: takesZeros === true };
 }
 
 export function readWelcome(body: Buffer): Welcome {
-  const { version, session, pass, complete } = readJson(body);
+  const { version, session, pass, complete, codecs = [] } = readJson(body);
   if (version !== wireVersion || typeof session !== 'string' || !isWhole(pass)) throw badFrame('an incomplete welcome');
-  if (complete === undefined) return { version, session, pass };
-  if (!areStrings(complete, maximumDisks)) throw badFrame('an incomplete welcome');
-  return { version, session, pass, complete };
+  if (!areStrings(codecs, 16) || (complete !== undefined && !areStrings(complete, maximumDisks))) throw badFrame('an incomplete welcome');
+  return { version, session, pass, codecs, ...(complete === undefined ? {} : { complete }) };
 }
 
 export function readFinal(body: Buffer): Final {

@@ -58,6 +58,8 @@ export interface MoverCounters {
   readonly resentBytes: number;
   readonly chunkBytes: number;
   readonly streams: number;
+  /** Sender: content as it went over the wire, compressed or not, since its process started. */
+  readonly wireBytes?: number;
   /** Sender: content on the wire, and the seconds of carrying it; absent while it is too little to say anything. */
   readonly carried?: Carried;
 }

@@ -180,6 +180,8 @@ export const ObservedTransfer = Type.Object({
   resentBytes: Type.Integer(),
   chunkBytes: Type.Integer(),
   streams: Type.Integer(),
+  /** Sender: content as it went over the wire, compressed or not, since its process started. */
+  wireBytes: Type.Optional(Type.Integer({ minimum: 0 })),
   /** Sender: guest stopped → last byte durable at the receiver; in a live move → guest running at the receiver. */
   pauseMs: Type.Optional(Type.Number()),
   /** Sender: when the guest was stopped. */
