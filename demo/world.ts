@@ -145,15 +145,18 @@ export async function deleteGuest(client: Client, waiting: Waiting): Promise<voi
   await away(workspace, { tenant, name: workspaceName });
 }
 
-/** A move that goes on is brought back, or awaited when it is too late for that: until then its guest has two places. */
+const overPhases: ReadonlySet<string> = new Set(['done', 'brought-back', 'failed', 'returned']);
+
+/** A move that goes on is brought back, or awaited when it is too late for that, and one that keeps a way back gives it up: until then its guest has two places. */
 async function overWith(client: Client, address: Address, { signal, withinSeconds = 90 }: Waiting): Promise<void> {
   const deadline = performance.now() + withinSeconds * 1000;
-  let asked = false;
+  let asked: string | undefined;
   for (;;) {
     const phase = (await client.find(migration, address, signal))?.status?.phase;
-    if (phase === 'done' || phase === 'failed' || phase === 'returned' || performance.now() > deadline) return;
-    if (!asked) await client.act(migration, address, 'cancel').catch(() => undefined);
-    asked = true;
+    if (phase === undefined || overPhases.has(phase) || performance.now() > deadline) return;
+    const wanted = phase === 'kept' ? 'release' : 'cancel';
+    if (asked !== wanted) await client.act(migration, address, wanted).catch(() => undefined);
+    asked = wanted;
     await rest(200, signal);
   }
 }

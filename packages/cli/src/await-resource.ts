@@ -48,7 +48,7 @@ const fields: Readonly<Record<string, (status: StatusFields) => unknown>> = {
 };
 
 /** Phases from which work of the named kind does not come back. */
-const finalPhases = new Set(['failed', 'returned', 'refused', 'done']);
+const finalPhases = new Set(['failed', 'returned', 'refused', 'done', 'brought-back']);
 
 /**
  * A goal as people write it: `deleted`, `exists`, `state=active`, `power=on`, `activity=running`, `phase=done`, `site=NAME`, or

@@ -14,6 +14,7 @@ import type { WaitFlags } from './commands/resource-wait.js';
 import type { WatchFlags } from './commands/resource-watch.js';
 import type { CommandWords } from './completion/complete-words.js';
 import { addContextCommands } from './context-commands.js';
+import { addMigrationCommands } from './migration-commands.js';
 import { formats } from './output/format.js';
 import type { GlobalFlags, Session } from './session.js';
 import { addStreamCommands } from './stream-commands.js';
@@ -102,6 +103,7 @@ function buildProgram(terminal: Terminal, surroundings: Surroundings): Command {
   };
   addStreamCommands(program, withSession, exitWith);
   addAuditCommands(program, withSession, exitWith);
+  addMigrationCommands(program, withSession);
   addVolumeCommands(program, withSession);
   addTransferCommands(program, withSession);
   addTopologyCommands(program, withSession);
@@ -238,6 +240,7 @@ function addWorkCommands(program: Command, withSession: WithSession): void {
     )
     .option('--no-guest-changes', 'look inside the guest first, and refuse where it would have to be changed')
     .option('--lose-public-ips', 'move it although public IPs of its site will not lead to it any more')
+    .option('--keep <hours>', 'keep the source’s disks for so long, such as 24h or 7d, for a way back')
     .option('--detach', 'do not follow it')
     .option('--plan', 'change nothing: say where it would go, how, what stands in the way, and what it would take')
     .option('--inspect', 'with --plan: look inside the guest, while it runs on')

@@ -25,7 +25,7 @@ import { createInstanceImportBehaviour, createMakeWorkflow, type MakingBehaviour
 import { internetGatewayBehaviour } from './kinds/internet-gateway/index.js';
 import { createInternetNatGatewayInstanceBehaviour } from './kinds/internet-nat-gateway-instance/index.js';
 import { createKubernetesBehaviours } from './kinds/kubernetes/index.js';
-import { createMigrationBehaviour, createMigrationWorkflow, createMoveMeasures } from './kinds/migration/index.js';
+import { createMigrationBehaviour, createMigrationWorkflow, createMoveMeasures, createWayBackWorkflows } from './kinds/migration/index.js';
 import { createNetworkBehaviour } from './kinds/network/index.js';
 import { createNetworkLoadBalancerBehaviour } from './kinds/network-load-balancer/index.js';
 import { createNicBehaviour } from './kinds/nic/index.js';
@@ -90,6 +90,7 @@ export function composeKinds(parts: {
   };
   const acceptWorkflow = createAcceptWorkflow(context, artifacts);
   const migrationWorkflow = createMigrationWorkflow(context);
+  const wayBack = createWayBackWorkflows(context);
   const drainWorkflow = createDrainWorkflow(context);
   const backupWorkflow = createBackupWorkflow(context, artifacts);
   const exportWorkflow = createExportWorkflow(context, artifacts);
@@ -120,7 +121,7 @@ export function composeKinds(parts: {
     making.nic,
     making.blockStorage,
     making.instance,
-    createMigrationBehaviour(context, migrationWorkflow) as KindBehaviour,
+    createMigrationBehaviour(context, migrationWorkflow, wayBack) as KindBehaviour,
     createBackupBehaviour(context, backupWorkflow) as KindBehaviour,
     createBackupScheduleBehaviour(context) as KindBehaviour,
     createBackupExportBehaviour(context, artifacts, exportWorkflow) as KindBehaviour,
@@ -138,6 +139,8 @@ export function composeKinds(parts: {
     workflows: [
       acceptWorkflow as Workflow,
       migrationWorkflow as Workflow,
+      wayBack.flow as Workflow,
+      wayBack.release as Workflow,
       drainWorkflow as Workflow,
       backupWorkflow as Workflow,
       exportWorkflow as Workflow,

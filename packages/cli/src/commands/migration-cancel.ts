@@ -17,9 +17,12 @@ export async function migrationCancel(session: Session, word: string, flags: { r
     text: 'end',
     reached: (resource) =>
       resource === undefined ||
-      ['returned', 'failed', 'done', 'refused', 'cancelled', 'drained', 'incomplete'].includes(phaseOf(resource) ?? ''),
+      ['returned', 'kept', 'brought-back', 'failed', 'done', 'refused', 'cancelled', 'drained', 'incomplete'].includes(
+        phaseOf(resource) ?? '',
+      ),
   });
   const phase = phaseOf(ended) ?? 'gone';
   session.terminal.out(`${titleOf(target)} ${phase}\n`);
-  if (phase === 'done' || phase === 'drained') throw new Problem('conflict', `${titleOf(target)} was done before it could be cancelled`);
+  if (phase === 'done' || phase === 'brought-back' || phase === 'drained')
+    throw new Problem('conflict', `${titleOf(target)} was done before it could be cancelled`);
 }

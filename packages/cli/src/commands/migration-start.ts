@@ -1,12 +1,13 @@
 import { isDeepStrictEqual } from 'node:util';
 import type { ResourceOf } from '@virt8ra/client';
-import { instance, type MigrationSpec, migration, Problem, type Progress } from '@virt8ra/contract';
+import { instance, longestWayBackHours, type MigrationSpec, migration, Problem } from '@virt8ra/contract';
 import { kindOfEnd, reasonOf } from '../await-resource.js';
-import { countOfFlag } from '../duration-flag.js';
-import { createLiveLine } from '../output/live-line.js';
+import { countOfFlag, secondsOfFlag } from '../duration-flag.js';
+import { followMove } from '../follow-move.js';
+import { measuredLines } from '../output/move-text.js';
 import { printResources } from '../output/print-resources.js';
 import { plain } from '../output/table.js';
-import { bytesText, durationText, pauseText } from '../output/units.js';
+import { bytesText, durationText } from '../output/units.js';
 import { addressOf, type Session, type Target, titleOf } from '../session.js';
 
 export interface MigrateFlags {
@@ -18,6 +19,7 @@ export interface MigrateFlags {
   readonly minPasses?: string;
   readonly guestChanges?: 'none' | 'needed' | false;
   readonly losePublicIps?: boolean;
+  readonly keep?: string;
   readonly detach?: boolean;
 }
 
@@ -45,9 +47,9 @@ export async function migrationStart(session: Session, instanceName: string, fla
     return;
   }
   const startedAt = terminal.now();
-  const ended = await followToEnd(session, target);
+  const ended = await followMove(session, target, ({ status: now }) => isOver(now?.phase), followHint(target));
   const status = ended.status ?? { conditions: [] };
-  if (status.phase !== 'done') throw failure(target, ended);
+  if (status.phase !== 'done' && status.phase !== 'kept') throw failure(target, ended);
   const unequal = (status.digests ?? []).filter((digest) => !digest.equal);
   if (session.format === 'table' || session.format === 'wide')
     terminal.out(summaryText(target, name, ended, (terminal.now() - startedAt) / 1000));
@@ -63,6 +65,7 @@ export function specOfMove(
   flags: Omit<MigrateFlags, 'name' | 'detach'>,
 ): { readonly name: string; readonly spec: MigrationSpec } {
   const minPasses = countOfFlag('--min-passes', flags.minPasses);
+  const hours = hoursOfFlag(flags.keep);
   const name = instanceName.replace(/^instances?\//, '');
   return {
     name,
@@ -75,45 +78,27 @@ export function specOfMove(
       ...(flags.losePublicIps === true ? { losePublicIps: true } : {}),
       ...(flags.fallback === undefined ? {} : { fallback: flags.fallback }),
       ...(flags.guestChanges === undefined ? {} : { guestChanges: flags.guestChanges === false ? 'none' : flags.guestChanges }),
+      ...(hours === undefined ? {} : { wayBack: { hours } }),
     },
   };
 }
 
-async function followToEnd(session: Session, target: Target): Promise<Migration> {
-  const { terminal } = session;
-  const line = createLiveLine(terminal);
-  let shown: Progress | undefined;
-  let phase: string | undefined;
-  try {
-    const follow = session.patientClient.follow(migration, target.address, {
-      signal: terminal.signal,
-      onCut: (problem) => line.note(`${problem.message}; the move goes on, connecting again`),
-    });
-    for await (const sighting of follow) {
-      const resource = sighting.resource;
-      if (resource === undefined) throw new Problem('not-found', `${titleOf(target)} was deleted`);
-      const now = resource.status?.phase;
-      if (sighting.progress !== undefined && sighting.progress !== shown) line.show(sighting.progress);
-      else if (now !== undefined && now !== phase && now !== shown?.phase) line.show(emptyProgress(now));
-      shown = sighting.progress;
-      phase = now ?? phase;
-      if (now === 'done' || now === 'failed' || now === 'returned') return resource;
-    }
-    throw new Problem('cancelled', 'interrupted');
-  } catch (error) {
-    if (terminal.signal.aborted) line.note(`${titleOf(target)} goes on\n${followHint(target).trimEnd()}`);
-    throw error;
-  } finally {
-    line.end();
-  }
-}
-
-function emptyProgress(phase: string): Progress {
-  return { phase, bytes: 0, totalBytes: 0, bytesPerSecond: 0, etaSeconds: null, updatedAt: '' };
-}
-
 function followHint({ address }: Target): string {
   return `  follow: virt8ra wait migration ${address.name} --for phase=done\n  cancel: virt8ra cancel ${address.name}\n`;
+}
+
+/** Whole hours of `--keep`. Raises `invalid-request` for anything else. */
+function hoursOfFlag(text: string | undefined): number | undefined {
+  const seconds = secondsOfFlag('--keep', text);
+  if (seconds === undefined) return undefined;
+  const hours = seconds / 3600;
+  if (!Number.isInteger(hours) || hours > longestWayBackHours)
+    throw new Problem('invalid-request', `--keep ${text}: write whole hours, at most ${longestWayBackHours / 24} days, such as 24h or 7d`);
+  return hours;
+}
+
+function isOver(phase: string | undefined): boolean {
+  return phase === 'done' || phase === 'kept' || phase === 'failed' || phase === 'returned';
 }
 
 /** Names sort by time and never meet: instance, site and the second in base 36. */
@@ -135,7 +120,7 @@ function failure(target: Target, ended: Migration): Problem {
 
 function summaryText(target: Target, instanceName: string, ended: Migration, watchedSeconds: number): string {
   const { status, spec } = ended;
-  const { startedAt, finishedAt, digests = [] } = status ?? {};
+  const { startedAt, finishedAt } = status ?? {};
   const seconds =
     startedAt === undefined || finishedAt === undefined ? watchedSeconds : (Date.parse(finishedAt) - Date.parse(startedAt)) / 1000;
   const host = status?.to?.host === undefined ? '' : ` on ${status.to.host}`;
@@ -143,22 +128,16 @@ function summaryText(target: Target, instanceName: string, ended: Migration, wat
     `${instanceName} runs at ${status?.to?.site ?? spec.toSite}${host} after ${durationText(seconds)} (${titleOf(target)}, ${status?.mode ?? spec.mode})`,
   ];
   if (status?.fallbackReason !== undefined) lines.push(`  warm      not live, because ${status.fallbackReason}`);
-  if (status?.pauseMs !== undefined) lines.push(`  pause     ${pauseText(status.pauseMs)}`);
-  if (status?.handoverMs !== undefined) lines.push(`  handover  ${pauseText(status.handoverMs)}`);
-  if (status?.bytes !== undefined) {
-    const passes =
-      status.passes === undefined || status.mode === 'live' ? '' : ` in ${status.passes} pass${status.passes === 1 ? '' : 'es'}`;
-    const resent = status.resentBytes === undefined || status.resentBytes === 0 ? '' : `, ${bytesText(status.resentBytes)} sent again`;
-    lines.push(`  bytes     ${bytesText(status.bytes)}${passes}${resent}`);
-  }
+  lines.push(...measuredLines({ ...status, mode: status?.mode ?? spec.mode }));
   if (status?.guestChanges !== undefined) {
     lines.push(`  guest     ${status.guestChanges.length === 0 ? 'nothing inside had to be changed' : 'changed in the copy:'}`);
     for (const { code, file, why } of status.guestChanges) lines.push(`            ${plain(`${file} (${code}): ${why}`)}`);
   }
-  for (const digest of digests) {
+  if (status?.wayBack !== undefined) {
     lines.push(
-      `  digest    ${digest.disk}: ${digest.equal ? `equal (${digest.source.slice(0, 16)}…)` : `DIFFERS ${digest.source} ≠ ${digest.target}`}`,
+      `  way back  to ${status.wayBack.at.host} until ${status.wayBack.until}, ${bytesText(status.wayBack.retainedBytes)} kept there`,
     );
+    lines.push(`            virt8ra migration return ${target.address.name}, or release it`);
   }
   return `${lines.join('\n')}\n`;
 }

@@ -37,6 +37,7 @@ const kindOfCommand: Readonly<Record<string, string>> = {
   revert: 'snapshot',
   detach: 'instance',
   cancel: 'migration',
+  migration: 'migration',
   cordon: 'host',
   uncordon: 'host',
   rekey: 'host',

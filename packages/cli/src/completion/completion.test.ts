@@ -65,7 +65,7 @@ describe('completion', () => {
       const env = { PATH: `${bin}${delimiter}${process.env['PATH']}`, HOME: home.folder, ...variables() };
       return linesOfBash(text, env);
     };
-    expect(await ask(['virt8ra', 'mig'])).toEqual(['migrate']);
+    expect(await ask(['virt8ra', 'migrat'])).toEqual(['migrate', 'migration']);
     expect(await ask(['virt8ra', 'get', 'block'])).toEqual(['block-storage', 'block-storages']);
     expect(await ask(['virt8ra', 'get', 'instance', 'w'])).toEqual(['web', 'worker']);
   });

@@ -2902,6 +2902,48 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/providers/virt8ra.migration/v1beta1/tenants/{tenant}/workspaces/{workspace}/migrations/{name}/release": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                name: string;
+                tenant: string;
+                workspace: string;
+            };
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** a move of an instance with its disks to another site */
+        post: operations["release-migration"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/providers/virt8ra.migration/v1beta1/tenants/{tenant}/workspaces/{workspace}/migrations/{name}/return": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                name: string;
+                tenant: string;
+                workspace: string;
+            };
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** a move of an instance with its disks to another site */
+        post: operations["return-migration"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/providers/virt8ra.quota/v1beta1/tenants/{tenant}/quotas": {
         parameters: {
             query?: never;
@@ -5135,6 +5177,9 @@ export interface components {
                 mode: "live" | "warm" | "cold";
                 toHost?: string;
                 toSite: string;
+                wayBack?: {
+                    hours: number;
+                };
             };
             readonly status?: {
                 actual?: {
@@ -5242,10 +5287,35 @@ export interface components {
                 pauseMs?: number;
                 permitEpoch?: number;
                 /** @enum {unknown} */
-                phase?: "plan" | "prepare" | "copy" | "passes" | "cutover" | "prepare-guest" | "start" | "verify" | "settle" | "clean" | "done" | "returning" | "returned" | "failed";
+                phase?: "plan" | "prepare" | "copy" | "passes" | "cutover" | "prepare-guest" | "start" | "verify" | "settle" | "clean" | "kept" | "done" | "brought-back" | "returning" | "returned" | "failed";
                 problem?: string;
                 problemCode?: string;
                 resentBytes?: number;
+                return?: {
+                    askedAt: string;
+                    askedBy: string;
+                    /** @constant */
+                    bootedAnew?: true;
+                    bytes?: number;
+                    digests?: {
+                        disk: string;
+                        equal: boolean;
+                        source: string;
+                        target: string;
+                    }[];
+                    finishedAt?: string;
+                    handoverMs?: number;
+                    /** @enum {unknown} */
+                    mode: "live" | "warm" | "cold";
+                    passes?: number;
+                    pauseMs?: number;
+                    permitEpoch?: number;
+                    problem?: string;
+                    problemCode?: string;
+                    resentBytes?: number;
+                    run?: string;
+                    startedAt?: string;
+                };
                 run?: string;
                 seeds?: {
                     bytes: number;
@@ -5258,6 +5328,36 @@ export interface components {
                 to?: {
                     host?: string;
                     site: string;
+                };
+                wayBack?: {
+                    /** @enum {unknown} */
+                    asked?: "return" | "release";
+                    at: {
+                        host: string;
+                        site: string;
+                    };
+                    attempt: number;
+                    cost?: {
+                        bytes: number;
+                        seconds?: number;
+                    };
+                    /** @enum {unknown} */
+                    ended?: "returned" | "released" | "expired";
+                    endedAt?: string;
+                    openedAt: string;
+                    retainedBytes: number;
+                    reverse: {
+                        at: string;
+                        bytes: number;
+                        passes: number;
+                        reason?: string;
+                        retryAt?: string;
+                        /** @enum {unknown} */
+                        state: "starting" | "copying" | "current" | "stopped";
+                    };
+                    run?: string;
+                    until: string;
+                    warning?: string;
                 };
             };
         };
@@ -5373,6 +5473,9 @@ export interface components {
                 mode: "live" | "warm" | "cold";
                 toHost?: string;
                 toSite: string;
+                wayBack?: {
+                    hours: number;
+                };
             };
         };
         /** @description an address space of one workspace, the same at every site */
@@ -12675,6 +12778,63 @@ export interface operations {
                 content: {
                     "application/json": components["schemas"]["Progress"];
                 };
+            };
+        };
+    };
+    "release-migration": {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description resourceVersion that was read; 0: must not exist yet */
+                "if-unmodified-since"?: number;
+            };
+            path: {
+                name: string;
+                tenant: string;
+                workspace: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Accepted */
+            202: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+        };
+    };
+    "return-migration": {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description resourceVersion that was read; 0: must not exist yet */
+                "if-unmodified-since"?: number;
+            };
+            path: {
+                name: string;
+                tenant: string;
+                workspace: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: {
+            content: {
+                "application/json": {
+                    /** @enum {unknown} */
+                    mode?: "live" | "warm" | "cold";
+                };
+            };
+        };
+        responses: {
+            /** @description Accepted */
+            202: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
             };
         };
     };

@@ -16,17 +16,96 @@ export const migrationPhases = [
   'verify',
   'settle',
   'clean',
+  /** Done, and its source’s disks are kept for a way back. */
+  'kept',
   'done',
+  /** Done, and then undone by its way back: the instance is at the source again. */
+  'brought-back',
   'returning',
   'returned',
   'failed',
 ] as const;
 export type MigrationPhase = (typeof migrationPhases)[number];
 
+/** The longest a way back may be kept: 31 days. */
+export const longestWayBackHours = 744;
+
+/** Sent with `return`. */
+export const ReturnRequest = Type.Object(
+  {
+    /** Absent: warm when the instance runs, else cold. */
+    mode: Type.Optional(oneOf(['live', 'warm', 'cold'])),
+  },
+  { additionalProperties: false },
+);
+export type ReturnRequest = Static<typeof ReturnRequest>;
+
+const Digests = Type.Array(Type.Object({ disk: Type.String(), source: Type.String(), target: Type.String(), equal: Type.Boolean() }));
+
+/** How far what was written at the target has come back. */
+const ReverseFlow = Type.Object({
+  /** `starting`: the retained disks are read; `copying`: far behind; `current`: behind by little; `stopped`: nothing flows, `reason` says why. */
+  state: oneOf(['starting', 'copying', 'current', 'stopped']),
+  passes: Type.Integer({ minimum: 0 }),
+  /** Bytes sent back so far, on this attempt. */
+  bytes: Type.Integer({ minimum: 0 }),
+  /** When this was seen. */
+  at: Type.String(),
+  reason: Type.Optional(Type.String()),
+  /** When it is tried again. */
+  retryAt: Type.Optional(Type.String()),
+});
+
+/** A window in which the instance can go back, with everything that was written since. */
+export const WayBack = Type.Object({
+  /** Where the retained disks are. */
+  at: Type.Object({ site: Zone, host: Type.String() }),
+  openedAt: Type.String(),
+  /** When it ends by itself. */
+  until: Type.String(),
+  /** Room that the retained disks take at their host. */
+  retainedBytes: Type.Integer({ minimum: 0 }),
+  reverse: ReverseFlow,
+  /** What a return would still have to send now, and how long that takes at the rate last seen; absent: not known. */
+  cost: Type.Optional(Type.Object({ bytes: Type.Integer({ minimum: 0 }), seconds: Type.Optional(Type.Number({ minimum: 0 })) })),
+  /** Room is about to run out at one end. */
+  warning: Type.Optional(Type.String()),
+  asked: Type.Optional(oneOf(['return', 'release'])),
+  /** Counts what was tried in this window. */
+  attempt: Type.Integer({ minimum: 0 }),
+  /** The run that keeps it, or ends it. */
+  run: Type.Optional(Type.String()),
+  endedAt: Type.Optional(Type.String()),
+  ended: Type.Optional(oneOf(['returned', 'released', 'expired'])),
+});
+export type WayBack = Static<typeof WayBack>;
+
+/** The journey back; members as those of the journey there. */
+export const ReturnJourney = Type.Object({
+  mode: oneOf(['live', 'warm', 'cold']),
+  askedAt: Type.String(),
+  askedBy: Type.String(),
+  startedAt: Type.Optional(Type.String()),
+  finishedAt: Type.Optional(Type.String()),
+  pauseMs: Type.Optional(Type.Number()),
+  handoverMs: Type.Optional(Type.Number()),
+  bytes: Type.Optional(Type.Integer()),
+  resentBytes: Type.Optional(Type.Integer()),
+  passes: Type.Optional(Type.Integer()),
+  digests: Type.Optional(Digests),
+  permitEpoch: Type.Optional(Type.Integer()),
+  bootedAnew: Type.Optional(Type.Literal(true)),
+  run: Type.Optional(Type.String()),
+  problem: Type.Optional(Type.String()),
+  problemCode: Type.Optional(Type.String()),
+});
+export type ReturnJourney = Static<typeof ReturnJourney>;
+
 /**
  * Moves an instance with its disks to another site, or with `toHost` to another host of its own. `live` takes its memory along, so that it never
  * stops for longer than a pause; `warm` copies while it runs and starts it anew at the target; `cold` stops it first.
- * POST `cancel` returns it to the source at any phase before the target is proven.
+ * POST `cancel` returns it to the source at any phase before the target is proven. With `wayBack` the source’s disks are kept for so long: POST `return`
+ * brings it back with what was written since, POST `release` gives the way back up.
  */
 export const migration = defineKind({
   kind: 'migration',
@@ -35,8 +114,9 @@ export const migration = defineKind({
   collection: 'migrations',
   scope: 'workspace',
   aliases: ['move', 'moves'],
-  immutable: ['/instanceRef', '/toSite', '/toHost', '/mode', '/minPasses', '/losePublicIps', '/fallback', '/guestChanges'],
-  actions: ['cancel'],
+  immutable: ['/instanceRef', '/toSite', '/toHost', '/mode', '/minPasses', '/losePublicIps', '/fallback', '/guestChanges', '/wayBack'],
+  actions: ['cancel', 'return', 'release'],
+  actionBodies: { return: ReturnRequest },
   summary: 'a move of an instance with its disks to another site',
   spec: Type.Object(
     {
@@ -56,6 +136,10 @@ export const migration = defineKind({
        * the move returns where it would have to be changed. Absent: nobody looks inside.
        */
       guestChanges: Type.Optional(oneOf(['none', 'needed'])),
+      /** For so long the source’s disks are kept and what is written at the target flows back to their host. Absent: they are removed at once. */
+      wayBack: Type.Optional(
+        Type.Object({ hours: Type.Integer({ minimum: 1, maximum: longestWayBackHours }) }, { additionalProperties: false }),
+      ),
     },
     { additionalProperties: false },
   ),
@@ -82,9 +166,7 @@ export const migration = defineKind({
     seeds: Type.Optional(
       Type.Array(Type.Object({ disk: Type.String(), bytes: Type.Integer({ minimum: 0 }), problem: Type.Optional(Type.String()) })),
     ),
-    digests: Type.Optional(
-      Type.Array(Type.Object({ disk: Type.String(), source: Type.String(), target: Type.String(), equal: Type.Boolean() })),
-    ),
+    digests: Type.Optional(Digests),
     permitEpoch: Type.Optional(Type.Integer()),
     /** Live: the memory arrived, the guest's process ended at the target before the move was over, and it booted there from its disks. */
     bootedAnew: Type.Optional(Type.Literal(true)),
@@ -94,6 +176,8 @@ export const migration = defineKind({
     findings: Type.Optional(Type.Array(MoveFinding)),
     /** What it took, to be held against the forecast. */
     actual: Type.Optional(MoveActual),
+    wayBack: Type.Optional(WayBack),
+    return: Type.Optional(ReturnJourney),
     /** The run that does it. */
     run: Type.Optional(Type.String()),
     problem: Type.Optional(Type.String()),

@@ -7,8 +7,8 @@ import { type Capacity, type Claimed, capacityFields, type HostCapacity } from '
 
 export interface Claim extends Capacity {
   readonly resourceUid: Id<'resource'>;
-  /** A move claims at the target as `incoming` beside the `primary` at the source. */
-  readonly role: 'primary' | 'incoming';
+  /** A move claims at the target as `incoming` beside the `primary` at the source, which stays as `retained` where a way back is kept. */
+  readonly role: 'primary' | 'incoming' | 'retained';
   readonly site: string;
   readonly host: string;
   /** PCI devices of the host. Absent: none. */
@@ -40,6 +40,12 @@ export const capacityMigrations: readonly { readonly name: string; readonly sql:
         add column huge_1gi integer not null default 0 check (huge_1gi >= 0);`,
   },
   { name: 'capacity-0003-devices', sql: `alter table claim add column devices jsonb not null default '[]';` },
+  {
+    name: 'capacity-0004-retained',
+    sql: `
+      alter table claim drop constraint claim_role_check;
+      alter table claim add constraint claim_role_check check (role in ('primary', 'incoming', 'retained'));`,
+  },
 ];
 
 /** A row's amounts, as they come from the database. */
@@ -148,19 +154,22 @@ async function heldDevices(client: PoolClient, claims: readonly Claim[]): Promis
   return countDevices(held);
 }
 
+/** A claim with all that it may say. */
+type HeldClaim = Claim & Required<Capacity> & Required<Pick<Claim, 'devices'>>;
+
 /** What a resource holds where it is. It is locked, so that it stays so until the end of the transaction. */
-export async function claimOfResource(
-  client: PoolClient,
-  resourceUid: Id<'resource'>,
-): Promise<(Claim & Required<Capacity> & Required<Pick<Claim, 'devices'>>) | undefined> {
+export async function claimOfResource(client: PoolClient, resourceUid: Id<'resource'>): Promise<HeldClaim | undefined> {
+  return await claimOfRole(client, resourceUid, 'primary');
+}
+
+/** The same of what it holds in another role. */
+export async function claimOfRole(client: PoolClient, resourceUid: Id<'resource'>, role: Claim['role']): Promise<HeldClaim | undefined> {
   const { rows } = await client.query<Amounts & { site: string; host: string; devices: readonly DeviceClaim[] }>(
-    `select site, host, devices, ${amountColumns.join(', ')} from claim where resource_uid = $1 and role = 'primary' for update`,
-    [resourceUid],
+    `select site, host, devices, ${amountColumns.join(', ')} from claim where resource_uid = $1 and role = $2 for update`,
+    [resourceUid, role],
   );
   const row = rows[0];
-  return row === undefined
-    ? undefined
-    : { resourceUid, role: 'primary', site: row.site, host: row.host, devices: row.devices, ...capacityFrom(row) };
+  return row === undefined ? undefined : { resourceUid, role, site: row.site, host: row.host, devices: row.devices, ...capacityFrom(row) };
 }
 
 /** The PCI devices that are claimed for a resource on a host, as where it is or as where it goes. */
@@ -207,10 +216,20 @@ export async function releaseClaim(client: PoolClient, resourceUid: Id<'resource
   await client.query('delete from claim where resource_uid = $1 and role = $2', [resourceUid, role]);
 }
 
+/** Has what a resource holds in one role count as another, where it holds something; what it had as that is given back. */
+export async function changeClaimRole(
+  client: Pick<PoolClient, 'query'>,
+  resourceUid: Id<'resource'>,
+  from: Claim['role'],
+  to: Claim['role'],
+): Promise<void> {
+  const held = await client.query('select 1 from claim where resource_uid = $1 and role = $2', [resourceUid, from]);
+  if (held.rowCount === 0) return;
+  await client.query('delete from claim where resource_uid = $1 and role = $2', [resourceUid, to]);
+  await client.query('update claim set role = $3 where resource_uid = $1 and role = $2', [resourceUid, from, to]);
+}
+
 /** After a move: the incoming claim becomes the primary one. */
 export async function promoteClaim(client: PoolClient, resourceUid: Id<'resource'>): Promise<void> {
-  const incoming = await client.query(`select 1 from claim where resource_uid = $1 and role = 'incoming'`, [resourceUid]);
-  if (incoming.rowCount === 0) return;
-  await client.query(`delete from claim where resource_uid = $1 and role = 'primary'`, [resourceUid]);
-  await client.query(`update claim set role = 'primary' where resource_uid = $1 and role = 'incoming'`, [resourceUid]);
+  await changeClaimRole(client, resourceUid, 'incoming', 'primary');
 }

@@ -234,5 +234,9 @@ const testBehaviours: readonly KindBehaviour[] = [
       update: async () => undefined,
     },
   },
-  { kind: migration, actions: { cancel: async () => undefined }, reconcile: done },
+  {
+    kind: migration,
+    actions: { cancel: async () => undefined, return: async () => undefined, release: async () => undefined },
+    reconcile: done,
+  },
 ];

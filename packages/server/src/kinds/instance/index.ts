@@ -1,6 +1,7 @@
 /** Instance: placed once, then kept as its owner wants it where it is. Moving it is the migration kind's work. */
 import { type InstanceSpec, instance, Problem, type RescueRequest, routeTable } from '@virt8ra/contract';
 import type { KindBehaviour } from '../behaviour.js';
+import { assertNoWayBack } from '../moving.js';
 import { namesOfUsers } from '../users.js';
 import { actOnPower, admitInstance, initialPower } from './admit.js';
 import { antiAffinityMigrations } from './anti-affinity.js';
@@ -50,6 +51,7 @@ export function createInstanceBehaviour(context: InstanceContext): KindBehaviour
         );
       const runs = await context.runner.list({ subject: `${resource.kind}/${resource.uid}`, live: true });
       if (runs.length > 0) throw new Problem('conflict', `instance ${resource.address.name} is being moved; cancel the migration first`);
+      await assertNoWayBack(tx, resource.uid, 'delete the instance');
     },
     actions: {
       rescue: async (tx, resource, _subject, body) => await askForRescue(context, tx, resource, body as RescueRequest),

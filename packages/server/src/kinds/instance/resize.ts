@@ -5,6 +5,7 @@ import { chooseDevices, devicesFor, joinDevices, sayNeed } from '../../placement
 import type { StoreTransaction } from '../../resources/store.js';
 import type { StoredResource } from '../../resources/stored-resource.js';
 import type { KindContext } from '../context.js';
+import { assertNoWayBack } from '../moving.js';
 import { capacityOf } from './candidates.js';
 import { type InstanceSize, roomOf } from './size.js';
 import type { InstanceStatus } from './status.js';
@@ -23,6 +24,7 @@ export async function admitResize(
   const name = resource.address.name;
   const runs = await context.runner.list({ subject: `${resource.kind}/${resource.uid}`, live: true });
   if (runs.length > 0) throw new Problem('conflict', `instance ${name} is being moved; change its SKU afterwards`);
+  await assertNoWayBack(tx, resource.uid, 'change its SKU');
   const held = await claimOfResource(tx.client, resource.uid);
   if (held === undefined) return;
   const { site, host } = held;

@@ -1,12 +1,13 @@
 import type { MigrationSpec, MoveActual, Placement } from '@virt8ra/contract';
 import type { Poll, StepContext } from '@virt8ra/engine';
-import { promoteClaim } from '../../capacity/claims.js';
+import { changeClaimRole, promoteClaim } from '../../capacity/claims.js';
 import type { KindContext } from '../context.js';
 import { releaseNetworks } from './networks.js';
-import type { MoveInput, MovePlan, Prepared } from './plan.js';
+import type { MoveInput, MovePlan, Prepared, SourceObject } from './plan.js';
 import { call, facetsAt, removed, statusOf, write } from './site-facets.js';
-import { type MigrationStatus, showPhase } from './subjects.js';
+import { type Measured, type MigrationStatus, showPhase } from './subjects.js';
 import { incomingSpec } from './target.js';
+import { endJourneyBack, openWindow } from './way-back/window.js';
 
 /** After the commit point: everything here must work sooner or later. */
 
@@ -25,6 +26,7 @@ export async function switchPlacement(context: KindContext, step: StepContext, i
     for (const { uid, source, target, revision } of [plan.instance, ...plan.volumes]) {
       await tx.ledger.setRole(target.id, 'primary');
       await tx.ledger.setRole(source.id, 'retained');
+      if (plan.keepHours !== undefined) await changeClaimRole(tx.client, uid, 'primary', 'retained');
       await promoteClaim(tx.client, uid);
       if ((await tx.lock(uid)) !== undefined) await tx.setStatus(uid, placementOf(revision));
     }
@@ -55,11 +57,18 @@ export async function pollSettled(context: KindContext, plan: MovePlan, prepared
   return { done: null };
 }
 
+/** What goes at the source: all of it, or, where its disks are kept for a way back, all but them. */
+function goingAtSource({ instance, volumes, keepHours }: MovePlan): readonly SourceObject[] {
+  return keepHours === undefined ? [instance.source, ...volumes.map(({ source }) => source)] : [instance.source];
+}
+
 /** Marks everything at the source as going, before the first of it goes. */
 export async function beginCleaning(context: KindContext, step: StepContext, input: MoveInput, plan: MovePlan): Promise<void> {
   await write(context, step, async (tx) => {
     await showPhase(tx, input.migration, 'clean');
-    for (const { source } of [plan.instance, ...plan.volumes]) await tx.ledger.setRemoving(source.id);
+    for (const { id } of goingAtSource(plan)) await tx.ledger.setRemoving(id);
+    if (plan.keepHours !== undefined)
+      for (const { source } of plan.volumes) await tx.ledger.setFacts(source.id, { keptBy: input.migration });
   });
 }
 
@@ -74,12 +83,11 @@ export async function pollCleaned(context: KindContext, step: StepContext, plan:
   const isSenderGone = sender === undefined || (await removed(step, source.disks, sender));
   const isReceiverGone = await removed(step, target.disks, prepared.receiver);
   if (!(isSenderGone && isReceiverGone)) return again;
-  if (!(await removed(step, source.instances, plan.instance.source.handle))) return again;
-  for (const volume of plan.volumes) {
-    if (!(await removed(step, source.blockStorages, volume.source.handle))) return again;
-  }
+  const [guest, ...disks] = goingAtSource(plan);
+  if (guest !== undefined && !(await removed(step, source.instances, guest.handle))) return again;
+  for (const { handle } of disks) if (!(await removed(step, source.blockStorages, handle))) return again;
   await write(context, step, async (tx) => {
-    for (const { id } of [plan.transfer, plan.instance.source, ...plan.volumes.map((volume) => volume.source)]) await tx.ledger.forget(id);
+    for (const { id } of [plan.transfer, ...goingAtSource(plan)]) await tx.ledger.forget(id);
   });
   await releaseNetworks(context, step, plan, plan.from);
   return { done: null };
@@ -101,12 +109,9 @@ function actualOf(
 }
 
 /** Says how it went. */
-export async function finish(
-  context: KindContext,
-  step: StepContext,
-  input: MoveInput,
-  measured: Omit<MigrationStatus, 'phase' | 'finishedAt' | 'startedAt' | 'from' | 'to'>,
-): Promise<void> {
+export async function finish(context: KindContext, step: StepContext, input: MoveInput, plan: MovePlan, measured: Measured): Promise<void> {
+  if (plan.way === 'back') return await endJourneyBack(context, step, input, measured);
+  if (plan.keepHours !== undefined) return await openWindow(context, step, input, { ...plan, keepHours: plan.keepHours }, measured);
   await write(context, step, async (tx) => {
     const moved = await tx.lock<MigrationSpec, MigrationStatus>(input.migration);
     await tx.setProgress(input.migration, undefined);

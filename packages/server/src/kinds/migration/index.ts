@@ -1,13 +1,19 @@
 /** Migration: a move of an instance with its disks to another site or host, done by one run. */
-import { instance, type MigrationSpec, migration, Problem, type ProblemKind, problemKinds, urnFromAddress } from '@virt8ra/contract';
+import { type Id, instance, type MigrationSpec, migration, Problem, type ReturnRequest, urnFromAddress } from '@virt8ra/contract';
 import type { RunHistory, Workflow } from '@virt8ra/engine';
 import type { StoreTransaction } from '../../resources/store.js';
 import type { StoredResource } from '../../resources/stored-resource.js';
 import type { Admission, KindBehaviour, PutRequest, Subject } from '../behaviour.js';
 import type { KindContext } from '../context.js';
+import { assertWindowClosed } from '../moving.js';
+import { type EndReason, reasonOf } from './end-reason.js';
 import { examine } from './objections.js';
 import type { MoveInput } from './plan.js';
 import { isOver, type MigrationStatus } from './subjects.js';
+import { askForRelease, askForReturn, callReturnOff } from './way-back/ask.js';
+import { createFlowWorkflow } from './way-back/flow-workflow.js';
+import { createReleaseWorkflow } from './way-back/release-workflow.js';
+import { hasWindow, tendWindow, type WayBackWorkflows } from './way-back/tend-window.js';
 import { createMigrationWorkflow } from './workflow.js';
 
 export { createMoveMeasures } from './create-measures.js';
@@ -21,6 +27,11 @@ export { createMigrationWorkflow } from './workflow.js';
 
 type Migration = StoredResource<MigrationSpec, MigrationStatus>;
 
+/** What keeps a way back ready and what ends it, for the runner. */
+export function createWayBackWorkflows(context: KindContext): Omit<WayBackWorkflows, 'move'> {
+  return { flow: createFlowWorkflow(context), release: createReleaseWorkflow(context) };
+}
+
 /** Seconds between looks at a run that goes on; observations of its transfer come sooner. */
 const lookSeconds = 2;
 
@@ -28,7 +39,14 @@ const lookSeconds = 2;
 export function createMigrationBehaviour(
   context: KindContext,
   workflow: Workflow<MoveInput, null> = createMigrationWorkflow(context),
+  wayBack: Omit<WayBackWorkflows, 'move'> = createWayBackWorkflows(context),
 ): KindBehaviour<MigrationSpec, MigrationStatus> {
+  async function instanceOf({ uid, address }: Migration): Promise<Id<'resource'>> {
+    const reference = (await context.store.referencesOf(uid)).find(({ pointer }) => pointer === '/spec/instanceRef');
+    if (reference === undefined) throw new Problem('internal', `migration ${address.name} has lost its instance`);
+    return reference.uid;
+  }
+
   /**
    * Starts the run of a migration, or finds it: there is one for each, live or ended, and `note` keeps which. Raises `not-found` when
    * it ended so long ago that it is not kept any more.
@@ -37,15 +55,14 @@ export function createMigrationBehaviour(
     resource: Migration,
     note: (run: string) => Promise<void>,
   ): Promise<{ readonly run: RunHistory; readonly subject: string }> {
-    const reference = (await context.store.referencesOf(resource.uid)).find(({ pointer }) => pointer === '/spec/instanceRef');
-    if (reference === undefined) throw new Problem('internal', `migration ${resource.address.name} has lost its instance`);
-    const subject = subjectOf(reference.uid);
+    const moved = await instanceOf(resource);
+    const subject = subjectOf(moved);
     const known = resource.status.run;
     const runId =
       known ??
       (await context.runner.start(workflow, {
         subject,
-        input: { migration: resource.uid, instance: reference.uid },
+        input: { migration: resource.uid, instance: moved },
         idempotencyKey: resource.uid,
         ...(resource.address.tenant === undefined ? {} : { lane: resource.address.tenant }),
       }));
@@ -56,7 +73,7 @@ export function createMigrationBehaviour(
     return { run, subject };
   }
 
-  async function end(resource: Migration, phase: 'returned' | 'failed', { message, code }: Reason): Promise<void> {
+  async function end(resource: Migration, phase: 'returned' | 'failed', { message, code }: EndReason): Promise<void> {
     await context.store.transaction(async (tx) => {
       if ((await tx.lock(resource.uid)) === undefined) return;
       await tx.setProgress(resource.uid, undefined);
@@ -69,7 +86,7 @@ export function createMigrationBehaviour(
   }
 
   /** The live copy failed and is undone: another run moves it warm, as its owner consented. */
-  async function goWarm({ uid, address }: Migration, subject: string, { message }: Reason): Promise<void> {
+  async function goWarm({ uid, address }: Migration, subject: string, { message }: EndReason): Promise<void> {
     await context.store.transaction(async (tx) => {
       const held = await tx.lock<MigrationSpec, MigrationStatus>(uid);
       if (held?.status.mode !== 'live') return;
@@ -95,6 +112,7 @@ export function createMigrationBehaviour(
 
     async admitDelete(_tx, resource) {
       if (isOver(resource)) return;
+      assertWindowClosed(resource, 'delete it');
       throw new Problem(
         'conflict',
         `migration ${resource.address.name} is under way; cancel it first: virt8ra cancel ${resource.address.name}`,
@@ -106,9 +124,17 @@ export function createMigrationBehaviour(
         const { name } = resource.address;
         // Its run may not be kept any more, and must not begin again.
         if (isOver(resource)) throw new Problem('conflict', `migration ${name} is ${resource.status.phase}; there is nothing to cancel`);
+        if (hasWindow(resource)) {
+          const returning = await callReturnOff(tx, resource);
+          if (returning !== undefined) await context.runner.cancel(returning, `cancelled by ${subject.name}`);
+          return;
+        }
         const { run } = await runOf(resource, async (id) => await tx.setStatus(resource.uid, { run: id }));
         await context.runner.cancel(run.id, `cancelled by ${subject.name}`);
       },
+      return: async (tx, resource, subject, body) =>
+        await askForReturn(context, tx, resource, await instanceOf(resource), subject, body as ReturnRequest),
+      release: async (tx, resource, subject) => await askForRelease(tx, resource, subject),
     },
 
     async reconcile(resource) {
@@ -119,6 +145,7 @@ export function createMigrationBehaviour(
         return { gone: true };
       }
       if (isOver(resource)) return { done: true };
+      if (hasWindow(resource)) return await tendWindow(context, { ...wayBack, move: workflow }, resource, await instanceOf(resource));
       let found: Awaited<ReturnType<typeof runOf>>;
       try {
         found = await runOf(resource, async (run) => {
@@ -161,17 +188,6 @@ export function createMigrationBehaviour(
       }
     },
   };
-}
-
-/** Why a move ended, for its status. */
-interface Reason {
-  readonly message: string;
-  readonly code: ProblemKind;
-}
-
-/** A site's own words for what broke there say more than what it meant for the move. */
-function reasonOf({ kind, message, facts }: Pick<Problem, 'kind' | 'message' | 'facts'>): Reason {
-  return { message, code: problemKinds.find((known) => known === facts['code']) ?? kind };
 }
 
 /** A live move that nobody called off and that failed before the source let go, of an owner who consented to a pause and a boot instead. */

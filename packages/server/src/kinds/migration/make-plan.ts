@@ -1,6 +1,6 @@
 import { type Id, type InstanceSpec, type Placement, Problem } from '@virt8ra/contract';
 import type { StepContext } from '@virt8ra/engine';
-import { claimOnHost, releaseClaim } from '../../capacity/claims.js';
+import { changeClaimRole, claimOnHost, releaseClaim } from '../../capacity/claims.js';
 import { explainRefusals, type Verdict } from '../../placement/placement.js';
 import type { StoreTransaction } from '../../resources/store.js';
 import { blockStorageBytes } from '../block-storage/index.js';
@@ -18,7 +18,7 @@ import {
 import { chooseMode } from './choose-rung.js';
 import { releaseNetworks } from './networks.js';
 import { outlookOn } from './outlook.js';
-import { type MoveInput, type MovePlan, type Place, plannedMove, usualPasses } from './plan.js';
+import { type MoveInput, type MovePlan, type Place, plannedMove, type SourceObject, usualPasses } from './plan.js';
 import { assertNoGuestChanges } from './prepare-guest.js';
 import { write } from './site-facets.js';
 import { showPhase, subjectsOf } from './subjects.js';
@@ -68,6 +68,7 @@ export async function makePlan(context: KindContext, step: StepContext, input: M
       minPasses,
       ...(spec.guestChanges === undefined || mode === 'live' ? {} : { guestChanges: spec.guestChanges }),
       placement,
+      ...(spec.wayBack === undefined ? {} : { keepHours: spec.wayBack.hours }),
     });
     const shown = { phase: 'plan', from, to, mode, startedAt: context.now().toISOString(), ...outlook } as const;
     await tx.setStatus(input.migration, fallbackReason === undefined ? shown : { ...shown, fallbackReason });
@@ -93,7 +94,8 @@ function incomingClaims(
   ];
 }
 
-async function intendMove(
+/** Writes the intents of a move, and the plan that they make. Raises `conflict` when the source holds no run permit. */
+export async function intendMove(
   tx: StoreTransaction,
   decided: {
     readonly input: MoveInput;
@@ -105,9 +107,12 @@ async function intendMove(
     readonly minPasses: number;
     readonly guestChanges?: NonNullable<MovePlan['guestChanges']>;
     readonly placement: Placement;
+    readonly keepHours?: number;
+    /** What the disks begin as, by their block storages. */
+    readonly seeds?: ReadonlyMap<Id<'resource'>, SourceObject['handle']>;
   },
 ): Promise<MovePlan> {
-  const { input, name, survey, from, to, mode, minPasses, guestChanges, placement } = decided;
+  const { input, name, survey, from, to, mode, minPasses, guestChanges, placement, keepHours, seeds } = decided;
   const permit = await currentPermit(tx.client, input.instance);
   if (permit === undefined || permit.holder !== from.host || permit.surrendered !== undefined)
     throw new Problem('conflict', `host ${from.host} holds no run permit of instance ${name}`);
@@ -121,6 +126,7 @@ async function intendMove(
     if (volume === undefined) throw new Problem('internal', 'a disk without its block storage');
     const facts = { origin: { type: 'incoming', transferId: transfer.key }, settle: false };
     const made = await tx.ledger.intend({ resourceUid: volume.uid, role, facet: 'blockStorages', ...to, facts });
+    const seed = seeds?.get(volume.uid);
     volumes.push({
       uid: volume.uid,
       name: volume.address.name,
@@ -129,6 +135,7 @@ async function intendMove(
       source: { id: found.id, handle: found.handle },
       target: { id: made.id, key: made.key },
       revision: ((volume.status as { placement?: Placement }).placement?.revision ?? 0) + 1,
+      ...(seed === undefined ? {} : { seed: { volume: seed } }),
     });
   }
   const facts = { ...(machine === undefined ? {} : { machine }), ...(cpuModel === undefined ? {} : { cpuModel }) };
@@ -152,6 +159,8 @@ async function intendMove(
     volumes,
     transfer: { id: transfer.id, key: transfer.key },
     epoch: permit.epoch,
+    ...(keepHours === undefined ? {} : { keepHours }),
+    ...(input.way === undefined ? {} : { way: input.way }),
   };
   await tx.ledger.setFacts(transfer.id, { plan });
   return plan;
@@ -162,6 +171,7 @@ export async function dropPlan(context: KindContext, step: StepContext, input: M
   const plan = await plannedMove(context.store, input.migration);
   if (plan !== undefined) {
     await write(context, step, async (tx) => {
+      if (plan.way === 'back') await changeClaimRole(tx.client, plan.instance.uid, 'incoming', 'retained');
       for (const uid of [plan.instance.uid, ...plan.volumes.map((volume) => volume.uid)]) await releaseClaim(tx.client, uid, 'incoming');
       for (const { target } of [plan.instance, ...plan.volumes]) await tx.ledger.forget(target.id);
     });

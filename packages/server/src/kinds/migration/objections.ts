@@ -4,6 +4,7 @@ import type { ResolvedReference, StoredResource } from '../../resources/stored-r
 import { assertNotBackedUp } from '../backing-up.js';
 import type { KindContext } from '../context.js';
 import { assertDisksSettled, assertNotInRescue, type InstanceStatus, sharesHost } from '../instance/index.js';
+import { wordOnWindow } from '../moving.js';
 import { assertNoSnapshots } from '../snapshotted.js';
 import { publicIpsLostBy } from './public-ips.js';
 import { isOver, type MigrationStatus } from './subjects.js';
@@ -85,9 +86,11 @@ export async function examine(
     refuse(
       'being-moved',
       `migration/${other.address.name}`,
-      `wait until that is over, or call it off: virt8ra cancel ${other.address.name}`,
+      other.status.phase === 'kept'
+        ? `give its way back up: virt8ra migration release ${other.address.name}`
+        : `wait until that is over, or call it off: virt8ra cancel ${other.address.name}`,
       'conflict',
-      `instance ${name} is being moved by migration ${other.address.name}`,
+      wordOnWindow(other, 'move it') ?? `instance ${name} is being moved by migration ${other.address.name}`,
     );
   // A move that is done ends its run a moment later: the next one begins then. A stuck run never ends by itself.
   const [live] = await context.runner.list({ subject: `${instance.kind}/${target.uid}`, live: true, limit: 1 });

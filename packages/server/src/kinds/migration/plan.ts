@@ -6,8 +6,10 @@ import type { StoreReader } from '../../resources/store.js';
 export interface MoveInput {
   readonly migration: Id<'resource'>;
   readonly instance: Id<'resource'>;
-  /** In place of what the migration asks for: its copy could not be made live, and its owner consented. */
-  readonly mode?: 'warm';
+  /** In place of what the migration asks for: its copy could not be made live, and its owner consented; or how it goes back. */
+  readonly mode?: MigrationSpec['mode'];
+  /** The way back of the migration, from its target to where its disks are retained. */
+  readonly way?: 'back';
 }
 
 /** Change-tracked passes where the migration does not say how many. */
@@ -70,6 +72,10 @@ export interface MovePlan {
   readonly transfer: TargetObject;
   /** Epoch of the source's permit; the target gets the next. */
   readonly epoch: number;
+  /** Hours for which the source's disks are kept once it is proven. */
+  readonly keepHours?: number;
+  /** It goes back to where its disks are retained. */
+  readonly way?: 'back';
 }
 
 /** What the target was given before anything was copied, in the order of the plan. */

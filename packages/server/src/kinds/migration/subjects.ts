@@ -8,6 +8,8 @@ import {
   type MoveFinding,
   type MoveForecast,
   Problem,
+  type ReturnJourney,
+  type WayBack,
 } from '@virt8ra/contract';
 import type { InstanceRealizationSpec } from '@virt8ra/driver';
 import type { StoreReader, StoreTransaction } from '../../resources/store.js';
@@ -55,6 +57,8 @@ export interface MigrationStatus {
   readonly forecast?: MoveForecast;
   readonly findings?: readonly MoveFinding[];
   readonly actual?: MoveActual;
+  readonly wayBack?: WayBack;
+  readonly return?: ReturnJourney;
   readonly run?: string;
   readonly problem?: string;
   readonly problemCode?: string;
@@ -62,13 +66,21 @@ export interface MigrationStatus {
 
 /** Whether nothing more will come of a migration. */
 export function isOver({ status }: { readonly status: Pick<MigrationStatus, 'phase'> }): boolean {
-  return status.phase === 'done' || status.phase === 'returned' || status.phase === 'failed';
+  return status.phase === 'done' || status.phase === 'brought-back' || status.phase === 'returned' || status.phase === 'failed';
 }
 
-/** Shows where the move is; writes nothing when it is shown already. */
+/** What was measured of a move. */
+export type Measured = Pick<
+  MigrationStatus,
+  'pauseMs' | 'handoverMs' | 'bytes' | 'resentBytes' | 'passes' | 'digests' | 'permitEpoch' | 'bootedAnew'
+>;
+
+/** Shows where the move is; writes nothing when it is shown already. What only keeps a way back ready is no phase of its own. */
 export async function showPhase(tx: StoreTransaction, migration: Id<'resource'>, phase: MigrationPhase): Promise<void> {
   const shown = await tx.lock<MigrationSpec, MigrationStatus>(migration);
-  if (shown !== undefined && shown.status.phase !== phase) await tx.setStatus(migration, { phase });
+  if (shown === undefined || shown.status.phase === phase) return;
+  if (shown.status.phase === 'kept' && phase !== 'clean' && shown.status.wayBack?.asked !== 'return') return;
+  await tx.setStatus(migration, { phase });
 }
 
 /** The instance as a site is asked for it, with what the plan knows of its machine. Raises `unavailable` while its networks are not ready there. */

@@ -53,7 +53,7 @@ export async function pollListening(
     const { problem } = seed ?? {};
     return seed === undefined ? [] : [{ disk: name, bytes: seed.bytes, ...(problem === undefined ? {} : { problem: problem.message }) }];
   });
-  if (seeds.length > 0)
+  if (seeds.length > 0 && plan.way !== 'back')
     await write(context, step, async (tx) => {
       if ((await tx.lock(input.migration)) !== undefined) await tx.setStatus(input.migration, { seeds });
     });
@@ -186,7 +186,7 @@ export async function removeSender(context: KindContext, step: StepContext, plan
 }
 
 /** Both ends as they are now. A receiver that listens elsewhere than before, as after a restart of its agent, is made known to the sender. */
-async function bothEnds(
+export async function bothEnds(
   context: KindContext,
   step: StepContext,
   plan: MovePlan,

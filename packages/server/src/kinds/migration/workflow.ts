@@ -19,6 +19,8 @@ import {
   sendTo,
 } from './transfer.js';
 import { pollDigests, requestDigests, withdrawDigests } from './verify.js';
+import { dropPlanBack, makePlanBack } from './way-back/plan-back.js';
+import { beginGivingUp, pollGivenUp } from './way-back/retained.js';
 
 /** Seconds until a wait counts as failed and the move is undone. */
 const timeouts = {
@@ -44,10 +46,11 @@ export function createMigrationWorkflow(context: KindContext): Workflow<MoveInpu
     name: 'migration.move',
     version: 1,
     async run(run, input) {
+      const isBack = input.way === 'back';
       const plan = await run.step(
         'plan',
-        async (step) => await makePlan(context, step, input),
-        async (step) => await dropPlan(context, step, input),
+        async (step) => (isBack ? await makePlanBack(context, step, input) : await makePlan(context, step, input)),
+        async (step) => (isBack ? await dropPlanBack(context, step, input) : await dropPlan(context, step, input)),
       );
       const prepared = await run.step(
         'prepare-target',
@@ -127,10 +130,16 @@ export function createMigrationWorkflow(context: KindContext): Workflow<MoveInpu
       await run.wait('settled', async () => await pollSettled(context, plan, prepared), { timeoutSeconds: timeouts.settled });
       await run.step('clean-source', async (step) => await beginCleaning(context, step, input, plan));
       await run.wait('cleaned', async (step) => await pollCleaned(context, step, plan, prepared), { timeoutSeconds: timeouts.cleaned });
+      if (isBack) {
+        const retained = await run.step('give-up-retained', async (step) => await beginGivingUp(context, step, input));
+        await run.wait('retained-gone', async (step) => await pollGivenUp(context, step, input, retained), {
+          timeoutSeconds: timeouts.cleaned,
+        });
+      }
       const { pauseMs, bytes, resentBytes, passes } = released;
       const handoverMs = millisecondsBetween(released.pausedAt ?? stoppedAt, up.startedAt);
       await run.step('finish', async (step) => {
-        await finish(context, step, input, {
+        await finish(context, step, input, plan, {
           bytes,
           resentBytes,
           passes,

@@ -16,6 +16,7 @@ import type { StoredResource } from '../../resources/stored-resource.js';
 import { findAgentRelease } from '../agent-release/index.js';
 import type { KindBehaviour } from '../behaviour.js';
 import type { KindContext } from '../context.js';
+import { assertWindowClosed, waysBackTo } from '../moving.js';
 import { type DrainInput, drainPlanOf, forgetMoves, isDraining, movesOfRun, surveyHost, wishOf } from './drain/index.js';
 import type { HostResourceStatus } from './host-status.js';
 
@@ -121,6 +122,7 @@ export function createHostActions(
           'conflict',
           `${instances.size} instances are still on host ${address.name}; drain it first: virt8ra drain ${address.name}`,
         );
+      for (const move of await waysBackTo(tx, address.name)) assertWindowClosed(move, 'put the host into maintenance');
       await fleet.setMaintenance(address.name, true, tx.client);
       await tx.setStatus(uid, { cordoned: true, cordonReason: status.cordonReason ?? 'for maintenance' });
     },

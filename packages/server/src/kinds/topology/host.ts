@@ -5,6 +5,7 @@ import type { StoreReader } from '../../resources/store.js';
 import type { StoredResource } from '../../resources/stored-resource.js';
 import type { KindBehaviour } from '../behaviour.js';
 import type { KindContext } from '../context.js';
+import { assertWindowClosed, waysBackTo } from '../moving.js';
 import type { DrainInput } from './drain/index.js';
 import { assertNotDraining, createHostActions } from './host-actions.js';
 import { findingsOf } from './host-findings.js';
@@ -26,6 +27,7 @@ export function createHostBehaviour(
     async admitDelete(tx, resource) {
       const { name } = resource.address;
       assertNotDraining(resource);
+      for (const move of await waysBackTo(tx, name)) assertWindowClosed(move, 'delete the host');
       const here = await tx.ledger.onHost(name);
       if (here.length > 0)
         throw new Problem('conflict', `${here.length} objects are still realized on host ${name}; move or delete them first`);
@@ -47,7 +49,13 @@ async function presentHosts(
   const realized = (await Promise.all([...sites].map(async (name) => await reader.ledger.atSite(name)))).flat();
   return resources.map(({ address }) => {
     const instances = new Set(
-      realized.filter(({ facet, host: on }) => facet === 'instances' && on === address.name).map(({ resourceUid }) => resourceUid),
+      realized
+        // What a move, or a way back, only intends there is not there.
+        .filter(
+          ({ facet, host: on, role, state }) =>
+            facet === 'instances' && on === address.name && !(role === 'incoming' && state === 'intended'),
+        )
+        .map(({ resourceUid }) => resourceUid),
     ).size;
     const status = seen.get(address.name);
     if (status === undefined) return { instances };

@@ -1,4 +1,4 @@
-import { blockStorage, type Id, instance, instanceSku, type MigrationSpec, migration, Problem } from '@virt8ra/contract';
+import { blockStorage, type Id, instance, instanceSku, type MigrationSpec, migration, type Permit, Problem } from '@virt8ra/contract';
 import type { Runner } from '@virt8ra/engine';
 import type { TortureWorld } from '@virt8ra/engine/testing';
 import type { Pool } from 'pg';
@@ -8,7 +8,7 @@ import type { Store, StoreTransaction } from '../../../resources/store.js';
 import type { StoredResource } from '../../../resources/stored-resource.js';
 import { emptyTables } from '../../../testing/empty-tables.js';
 import type { KindContext } from '../../context.js';
-import { currentPermit, grantPermit, setInstancePower } from '../../instance/index.js';
+import { currentPermit, grantPermit, recordSurrender, setInstancePower } from '../../instance/index.js';
 import type { MoveInput } from '../plan.js';
 import type { MigrationStatus } from '../subjects.js';
 import { createMigrationWorkflow } from '../workflow.js';
@@ -24,11 +24,13 @@ export interface MigrationWorld extends TortureWorld<MoveInput, null> {
 }
 
 const place = { tenant: 'acme', workspace: 'prod' };
-const source = { site: 'alpha', host: 'alpha-1' };
+const source: { readonly site: string; readonly host: string } = { site: 'alpha', host: 'alpha-1' };
 const settlingTicks = 6;
 
-export interface MoveOptions extends Pick<MigrationSpec, 'mode' | 'fallback' | 'guestChanges'> {
+export interface MoveOptions extends Pick<MigrationSpec, 'mode' | 'fallback' | 'guestChanges' | 'wayBack'> {
   readonly power: 'on' | 'off';
+  /** Where the instance is; elsewhere than at `alpha-1` it came by a move from there. */
+  readonly standsAt?: typeof source;
 }
 
 export async function createMigrationWorld(pool: Pool, options: MoveOptions): Promise<MigrationWorld> {
@@ -43,7 +45,7 @@ export async function createMigrationWorld(pool: Pool, options: MoveOptions): Pr
     log: { debug: () => undefined, info: () => undefined, warn: () => undefined, error: () => undefined },
   };
   const uids = await store.transaction(async (tx) => await declare(tx, options));
-  await realize(context, uids, options.power);
+  await realize(context, uids, options.power, options.standsAt ?? source);
   settle(sites);
 
   const names = new Map<string, string>([
@@ -79,7 +81,7 @@ export async function createMigrationWorld(pool: Pool, options: MoveOptions): Pr
         claims: claims.rows.map(({ resource_uid, role, host }) => `${nameOf(resource_uid)} ${role} ${host}`).toSorted(),
         placements: found.map((each) => each?.status.placement),
         progress: await store.progressOf(uids.migration),
-        ...(moved?.status.phase === 'done' ? { done: outcome(moved, permit?.epoch) } : {}),
+        ...(isOver(moved?.status) ? { done: outcome(moved, permit?.epoch) } : {}),
       };
       // Keys are made of ids, which no two worlds share.
       return JSON.parse(JSON.stringify(seen).replaceAll(/res_[0-9a-z]{26}/g, nameOf)) as unknown;
@@ -92,20 +94,32 @@ interface Placed {
   readonly placement?: { readonly site: string; readonly host?: string; readonly revision: number };
 }
 
-function outcome({ state, status }: StoredResource<unknown, MigrationStatus>, epoch: number | undefined): unknown {
-  // Times, and what is made of them, differ between worlds.
-  const { startedAt: _, finishedAt, forecast: __, actual: ___, ...measured } = status;
-  return { state, epoch, finished: finishedAt !== undefined, ...measured };
+/** A window in which nothing was tried yet counts as the end of the move. */
+function isOver({ phase, wayBack }: MigrationStatus = {}): boolean {
+  return phase === 'done' || phase === 'brought-back' || (phase === 'kept' && wayBack?.attempt === 0);
+}
+
+/** Without instants and ids of runs, which no two worlds share. */
+function outcome(moved: StoredResource<unknown, MigrationStatus> | undefined, epoch: number | undefined): unknown {
+  if (moved === undefined) return undefined;
+  const { startedAt: _, finishedAt, forecast: __, actual: ___, ...measured } = moved.status;
+  const isInstant = (member: string): boolean => /At$|^until$|^at$|^run$/.test(member);
+  const { state } = moved;
+  const shown = { state, epoch, finished: finishedAt !== undefined, ...measured };
+  return JSON.parse(JSON.stringify(shown, (member, value: unknown) => (isInstant(member) && typeof value === 'string' ? '' : value)));
 }
 
 function settle(sites: MemorySites): void {
   for (let tick = 0; tick < settlingTicks; tick += 1) sites.tick();
 }
 
-async function declare(tx: StoreTransaction, { mode, fallback, guestChanges }: MoveOptions): Promise<MigrationWorld['uids']> {
+async function declare(
+  tx: StoreTransaction,
+  { mode, fallback, guestChanges, wayBack, standsAt = source }: MoveOptions,
+): Promise<MigrationWorld['uids']> {
   const active = { state: 'active', conditions: [{ state: 'active' }] } as const;
   const sku = await tx.put({ kind: instanceSku, address: { tenant: 'acme', name: 'S' }, spec: { vCPU: 1, ram: 1 }, ...active });
-  const placed = { placement: { ...source, cause: 'placement', reason: 'fits', revision: 1 } };
+  const placed = { placement: { ...standsAt, cause: 'placement', reason: 'fits', revision: 1 } };
   const volumes: StoredResource[] = [];
   for (const name of ['boot', 'data']) {
     volumes.push(
@@ -141,6 +155,7 @@ async function declare(tx: StoreTransaction, { mode, fallback, guestChanges }: M
       mode,
       ...(fallback === undefined ? {} : { fallback }),
       ...(guestChanges === undefined ? {} : { guestChanges }),
+      ...(wayBack === undefined ? {} : { wayBack }),
     },
     references: [{ pointer: '/spec/instanceRef', given: 'instances/guest', uid: guest.uid }],
     state: 'creating',
@@ -149,33 +164,33 @@ async function declare(tx: StoreTransaction, { mode, fallback, guestChanges }: M
   return { instance: guest.uid, migration: move.uid, volumes: [boot.uid, data.uid] };
 }
 
-async function realize(context: KindContext, uids: MigrationWorld['uids'], power: 'on' | 'off'): Promise<void> {
-  const { instances, blockStorages } = await context.sites.connectionOf(source.site);
+async function realize(context: KindContext, uids: MigrationWorld['uids'], power: 'on' | 'off', place: typeof source): Promise<void> {
+  const { instances, blockStorages } = await context.sites.connectionOf(place.site);
   if (instances === undefined || blockStorages === undefined) throw new Problem('internal', 'a site without facets');
   await context.store.transaction(async (tx) => {
-    const at = { role: 'primary', ...source } as const;
+    const at = { role: 'primary', ...place } as const;
     const capacity = { vCPU: 8, memoryMiB: 16_384, storageBytes: 1e12 };
     const nothing = { vCPU: 0, memoryMiB: 0, storageBytes: 0 };
-    await claimOnHost(tx.client, source.host, capacity, [
+    await claimOnHost(tx.client, place.host, capacity, [
       { ...at, ...nothing, resourceUid: uids.instance, vCPU: 1, memoryMiB: 1024 },
       ...uids.volumes.map((resourceUid) => ({ ...at, ...nothing, resourceUid, storageBytes: 1e9 })),
     ]);
     const volumes = [];
     for (const resourceUid of uids.volumes) {
       const { id, key } = await tx.ledger.intend({ ...at, resourceUid, facet: 'blockStorages' });
-      const spec = { sizeBytes: 1e9, host: source.host, source: { type: 'blank' }, settle: false } as const;
+      const spec = { sizeBytes: 1e9, host: place.host, source: { type: 'blank' }, settle: false } as const;
       const handle = await blockStorages.create(spec, key);
       await tx.ledger.confirm(id, handle);
       volumes.push(handle);
     }
-    const permit = await grantPermit(tx.client, { instanceUid: uids.instance, holder: source.host });
+    const permit = await permitAt(tx.client, uids.instance, place.host);
     await setInstancePower(tx.client, uids.instance, power);
     const { id, key } = await tx.ledger.intend({ ...at, resourceUid: uids.instance, facet: 'instances' });
     const handle = await instances.create(
       {
         instance: uids.instance,
         name: 'guest',
-        host: source.host,
+        host: place.host,
         architecture: 'amd64',
         firmware: 'BIOS',
         vCPU: 1,
@@ -192,6 +207,16 @@ async function realize(context: KindContext, uids: MigrationWorld['uids'], power
     );
     await tx.ledger.confirm(id, handle);
   });
+}
+
+/** Epoch 1, or, where the instance came by a move, epoch 2 on the source’s word. */
+async function permitAt(client: StoreTransaction['client'], instanceUid: Id<'resource'>, host: string): Promise<Permit> {
+  const first = await grantPermit(client, { instanceUid, holder: source.host });
+  if (host === source.host) return first;
+  const said = { statement: 'released', instance: instanceUid, epoch: 1, host: source.host, at: '2026-01-01T00:00:00.000Z' } as const;
+  const evidence = { ...said, signature: 'alpha-1 1', certificate: '' };
+  await recordSurrender(client, evidence);
+  return await grantPermit(client, { instanceUid, holder: host, evidence });
 }
 
 function withoutRunner(): Runner {

@@ -26,6 +26,7 @@ import {
   siteNames,
 } from '../../instance/index.js';
 import { isOver, liveOutlookOf, type MigrationStatus } from '../../migration/index.js';
+import { waysBackTo, wordOnWindow } from '../../moving.js';
 import type { DrainMove } from './moves.js';
 
 /** What is asked of a drain, whole. */
@@ -83,7 +84,21 @@ export async function surveyHost(
     if (outlook.type === 'moves') left -= 1;
     surveyed.push({ instance: each, outlook });
   }
-  return surveyed;
+  const gone = await keptHere(context, host.host);
+  return [...surveyed, ...gone.filter(({ instance: { uid } }) => !surveyed.some((each) => each.instance.uid === uid))];
+}
+
+/** Instances that have left the host, and whose disks are kept there for a way back. */
+async function keptHere(context: KindContext, host: string): Promise<readonly Surveyed[]> {
+  const moves = (await waysBackTo(context.store, host)) as readonly StoredResource<MigrationSpec, MigrationStatus>[];
+  const found: Surveyed[] = [];
+  for (const move of moves) {
+    const reference = (await context.store.referencesOf(move.uid)).find(({ pointer }) => pointer === '/spec/instanceRef');
+    const left = reference === undefined ? undefined : await context.store.getByUid<InstanceSpec, InstanceStatus>(reference.uid);
+    const reason = wordOnWindow(move, 'empty the host');
+    if (left !== undefined && reason !== undefined) found.push({ instance: left, outlook: { type: 'stays', reason } });
+  }
+  return found;
 }
 
 function createSurveyor(context: KindContext, host: Place, wish: DrainWish) {
@@ -101,6 +116,8 @@ function createSurveyor(context: KindContext, host: Place, wish: DrainWish) {
   async function unmovable(resource: Instance, realizations: readonly Realization[]): Promise<Outlook | undefined> {
     const under = (await context.store.usersOf(resource.uid, migration)) as readonly StoredResource<MigrationSpec, MigrationStatus>[];
     const live = under.find((each) => each.deletedAt === undefined && !isOver(each));
+    const window = live === undefined ? undefined : wordOnWindow(live, 'move it');
+    if (window !== undefined) return { type: 'stays', reason: window };
     if (live !== undefined) return { type: 'moving', migration: live };
     if (resource.deletedAt !== undefined) return { type: 'waits', reason: 'it is being deleted' };
     if (!realizations.some(({ role }) => role === 'primary'))
