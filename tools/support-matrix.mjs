@@ -10,6 +10,7 @@ import { root } from './ensure.mjs';
 const meaning = {
   instances: 'instances',
   blockStorages: 'block storage',
+  images: 'images: whole disks that go in and out',
   networks: 'networks with routes and names',
   securityGroups: 'security groups',
   disks: 'disks that are copied: moves from and to it',
@@ -20,19 +21,26 @@ const meaning = {
 };
 
 /** Per driver: a configuration to open it with. */
-const configurations = { agent: { site: 'example' } };
+const configurations = {
+  agent: { site: 'example' },
+  openstack: {
+    site: 'example',
+    settings: { authUrl: 'https://cloud.example/v3' },
+    credentials: { applicationCredentialId: 'id', applicationCredentialSecret: 'secret' },
+  },
+};
 
 const markers = ['<!-- support matrix: node tools/support-matrix.mjs --write -->', '<!-- /support matrix -->'];
 
 /** Opens every driver without a provider behind it: what it offers is known before anything is asked. */
 export async function declarations() {
-  // Connecting an agent site asks the fleet nothing.
-  const drivers = createDrivers({ agentFleet: /** @type {any} */ ({}) });
+  // Connecting asks nobody anything.
+  const drivers = createDrivers({ agentFleet: /** @type {any} */ ({}), http: /** @type {any} */ ({}) });
   return await Promise.all(
     drivers.map(async (driver) => {
       const configuration = configurations[driver.name];
       if (configuration === undefined) throw new Error(`driver ${driver.name} is missing in tools/support-matrix.mjs`);
-      const connection = await driver.connect(configuration);
+      const connection = await driver.connect(driver.parse(configuration));
       return { name: driver.name, summary: driver.summary, connection, lacks: driver.lacks };
     }),
   );

@@ -1,4 +1,5 @@
 import { type Command, Option } from 'commander';
+import type { CredentialsFlags } from './commands/account-credentials.js';
 import type { DrainFlags } from './commands/host-drain.js';
 import type { EnrolFlags } from './commands/host-enrol.js';
 import type { GetFlags } from './commands/resource-get.js';
@@ -26,6 +27,18 @@ export function addTopologyCommands(program: Command, withSession: WithSession):
     .option('--limit <count>', 'print no more than this many')
     .action((noun: string, options: { readonly limit?: string }, command: Command) =>
       withSession(command, async (session) => (await import('./commands/usage-top.js')).usageTop(session, noun, options)),
+    );
+  program
+    .command('account')
+    .description('our access to providers')
+    .command('credentials')
+    .description('give an account its credentials, in place of those before; nobody is told them again')
+    .argument('<name>')
+    .requiredOption('--file <path>', 'lines such as applicationCredentialId: 4f2c…, or one JSON object; - is standard input')
+    .action((name: string, options: CredentialsFlags, command: Command) =>
+      withSession(command, async (session) =>
+        (await import('./commands/account-credentials.js')).accountCredentials(session, name, options),
+      ),
     );
   program
     .command('enrol')

@@ -2,6 +2,7 @@ import type { BackupsFacet } from './facets/backups.js';
 import type { BlockStoragesFacet } from './facets/block-storages.js';
 import type { DisksFacet } from './facets/disks.js';
 import type { HostsFacet } from './facets/hosts.js';
+import type { ImagesFacet } from './facets/images.js';
 import type { InstancesFacet } from './facets/instances.js';
 import type { NetworksFacet } from './facets/networks.js';
 import type { SecurityGroupsFacet } from './facets/security-groups.js';
@@ -15,15 +16,37 @@ export interface Driver<Config> {
   readonly summary: string;
   /** Facets that none of its sites has, each with the reason. Every other facet is there at every site. */
   readonly lacks: Partial<Readonly<Record<FacetName, string>>>;
-  /** Checks an account's configuration; raises `validation` with pointers. */
+  /** What its accounts and sites are told beside their driver. Absent: nothing, and they have no credentials. */
+  readonly access?: AccessRules;
+  /** Checks an account's configuration (`SiteConfiguration`); raises `validation` with pointers. */
   parse(input: unknown): Config;
   connect(config: Config): Promise<Connection>;
+}
+
+/** What a driver is given to connect with, before it has looked at it. */
+export interface SiteConfiguration {
+  readonly site: string;
+  /** Of the account, with those of the site over them. */
+  readonly settings: Settings;
+  /** Absent: nobody has given any. */
+  readonly credentials?: Settings;
+}
+
+export type Settings = Readonly<Record<string, string>>;
+
+/** All raise `validation`, with pointers into what they are given, and say how to mend it; none tells a credential's value. */
+export interface AccessRules {
+  /** Settings that everybody may read. */
+  checkAccount(settings: Settings): void;
+  checkSite(settings: Settings): void;
+  checkCredentials(credentials: Settings): void;
 }
 
 /** One connected site of an account. A missing facet is the honest "cannot". */
 export interface Connection {
   readonly instances?: InstancesFacet;
   readonly blockStorages?: BlockStoragesFacet;
+  readonly images?: ImagesFacet;
   readonly networks?: NetworksFacet;
   readonly securityGroups?: SecurityGroupsFacet;
   readonly disks?: DisksFacet;
@@ -39,6 +62,7 @@ export interface Connection {
 export const facetNames = [
   'instances',
   'blockStorages',
+  'images',
   'networks',
   'securityGroups',
   'disks',

@@ -4,6 +4,7 @@ export * from './facets/backups.js';
 export * from './facets/block-storages.js';
 export * from './facets/disks.js';
 export * from './facets/hosts.js';
+export * from './facets/images.js';
 export * from './facets/instances.js';
 export * from './facets/networks.js';
 export * from './facets/security-groups.js';

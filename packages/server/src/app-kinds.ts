@@ -3,6 +3,7 @@ import type { Driver } from '@virt8ra/driver';
 import type { Log, Runner, Workflow } from '@virt8ra/engine';
 import type { Pool } from 'pg';
 import type { AccessEndpoints } from './access/access-endpoints.js';
+import type { AccountCredentials } from './accounts/account-credentials.js';
 import type { SiteConnections } from './accounts/site-connections.js';
 import type { ImageLimits } from './artifacts/artifact.js';
 import type { ArtifactStore } from './artifacts/artifact-store.js';
@@ -70,6 +71,7 @@ export function composeKinds(parts: {
   readonly samples: SampleStore;
   readonly webhooks: Pick<WebhookParts, 'queue' | 'box' | 'egress' | 'allowHttp'>;
   readonly drivers: readonly Driver<unknown>[];
+  readonly credentials: AccountCredentials;
   readonly log: Log;
 }): Kinds {
   const { region, declarative, issuer, subjects, store, pool, sites, fleet, artifacts, limits, access, samples, webhooks, drivers, log } =
@@ -106,7 +108,7 @@ export function composeKinds(parts: {
     createServiceAccountBehaviour(issuer, context.now) as KindBehaviour,
     workspaceBehaviour as KindBehaviour,
     ...catalogueBehaviours,
-    ...createTopologyBehaviours({ context, pool, fleet, drivers, drain: drainWorkflow }),
+    ...createTopologyBehaviours({ context, pool, fleet, drivers, credentials: parts.credentials, drain: drainWorkflow }),
     createAgentReleaseBehaviour(context, artifacts) as KindBehaviour,
     createImageBehaviour(context, artifacts) as KindBehaviour,
     createImageImportBehaviour(context, artifacts, acceptWorkflow) as KindBehaviour,

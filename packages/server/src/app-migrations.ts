@@ -1,5 +1,6 @@
 import { engineMigrations } from '@virt8ra/engine';
 import { accessMigrations } from './access/migrations.js';
+import { credentialMigrations } from './accounts/account-credentials.js';
 import { presetMigrations } from './accounts/provider-presets.js';
 import { auditMigrations } from './audit/migrations.js';
 import { capacityMigrations } from './capacity/claims.js';
@@ -40,4 +41,5 @@ export const migrations: readonly MigrationList[] = [
   { area: 'usage', migrations: usageMigrations },
   { area: 'declarative', migrations: declarativeMigrations },
   { area: 'webhook', migrations: webhookMigrations },
+  { area: 'credential', migrations: credentialMigrations },
 ];

@@ -5,6 +5,7 @@ import { createLeases, createReconciler, createRunner, createWorkQueue, inTransa
 import { trustWith } from '@virt8ra/outbound';
 import type { Pool } from 'pg';
 import { type AccessEndpoints, createAccessEndpoints } from './access/access-endpoints.js';
+import { createAccountCredentials } from './accounts/account-credentials.js';
 import { offerProviderPresets, readProviderPresets } from './accounts/provider-presets.js';
 import { createSiteConnections, type SiteConnections } from './accounts/site-connections.js';
 import { extraDescriptions, extraKinds } from './app-description.js';
@@ -48,6 +49,7 @@ import { addPathGauges } from './samples/path-gauges.js';
 import { addPathRoutes } from './samples/path-routes.js';
 import { addSampleRoutes } from './samples/sample-routes.js';
 import { createSampleStore, type SampleStore } from './samples/sample-store.js';
+import { openSecretBox } from './secrets/secret-box.js';
 import { guardStandstill } from './standstill/guard.js';
 import { addRestoreRoutes } from './standstill/restore-routes.js';
 import { openStandstill } from './standstill/standstill.js';
@@ -59,7 +61,6 @@ import { addServerGauges } from './telemetry/server-gauges.js';
 import { meterUsage, pruneUsage } from './usage/meter.js';
 import { addUsageRoutes } from './usage/usage-routes.js';
 import { serverVersion } from './version.js';
-import { openSecretBox } from './webhooks/secret-box.js';
 import { startWebhooks } from './webhooks/start-webhooks.js';
 
 /** The running control plane. */
@@ -139,8 +140,9 @@ async function build(config: Config, log: Log, stops: (() => Promise<void> | voi
 
   const fleet = await openFleet({ config, pool, epoch, replica: replica.name, artifacts, queue, store, samples, log });
   addPathGauges(metrics.registry, fleet);
-  const drivers = createDrivers({ agentFleet: fleet.port });
-  const sites = createSiteConnections({ store, drivers, log });
+  const drivers = createDrivers({ agentFleet: fleet.port, http: outbound });
+  const credentials = createAccountCredentials(pool, await openSecretBox(stateDirectory, 'accounts'));
+  const sites = createSiteConnections({ store, drivers, credentials, log });
   stops.push(async () => await sites.close());
   const access = openAccess({ config, pool, store, sites, log });
   stops.push(async () => await access.stop());
@@ -150,7 +152,7 @@ async function build(config: Config, log: Log, stops: (() => Promise<void> | voi
   await offerProviderPresets(store, await readProviderPresets(), new Date(), log);
   const { allow, allowHttp } = config.webhooks;
   const egress = createEgress({ allowPrivate: false, allow, whose: { who: 'webhooks', option: 'webhooks.allow' } });
-  const box = await openSecretBox(stateDirectory);
+  const box = await openSecretBox(stateDirectory, 'webhooks');
   const { context, behaviours, workflows, bindRunner } = composeKinds({
     region: config.region,
     declarative,
@@ -166,6 +168,7 @@ async function build(config: Config, log: Log, stops: (() => Promise<void> | voi
     samples,
     webhooks: { queue, box, egress, allowHttp },
     drivers,
+    credentials,
     log,
   });
   const runner = createRunner({ pool, queue, workflows, log, owner: replica.name, metrics: metrics.engine });

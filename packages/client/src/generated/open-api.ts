@@ -3077,6 +3077,25 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/providers/virt8ra.topology/v1beta1/accounts/{name}/credentials": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                name: string;
+            };
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** our access to a provider through one driver */
+        post: operations["credentials-account"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/providers/virt8ra.topology/v1beta1/accounts/{name}/progress": {
         parameters: {
             query?: never;
@@ -3613,6 +3632,9 @@ export interface components {
                     tenant?: string;
                     workspace?: string;
                 };
+                settings?: {
+                    [key: string]: string;
+                };
             };
             readonly status?: {
                 conditions: {
@@ -3623,6 +3645,9 @@ export interface components {
                     state: "pending" | "creating" | "active" | "updating" | "deleting" | "error";
                     type?: string;
                 }[];
+                credentials?: {
+                    since: string;
+                };
                 facets?: {
                     name: string;
                     reason?: string;
@@ -6565,6 +6590,9 @@ export interface components {
                 };
                 jurisdiction?: string;
                 publicAddresses?: string[];
+                settings?: {
+                    [key: string]: string;
+                };
                 /** @enum {unknown} */
                 tier: "tower" | "edge" | "regional" | "core";
                 vendorData?: string;
@@ -13130,6 +13158,37 @@ export interface operations {
             cookie?: never;
         };
         requestBody?: never;
+        responses: {
+            /** @description Accepted */
+            202: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+        };
+    };
+    "credentials-account": {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description resourceVersion that was read; 0: must not exist yet */
+                "if-unmodified-since"?: number;
+            };
+            path: {
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: {
+            content: {
+                "application/json": {
+                    values: {
+                        [key: string]: string;
+                    };
+                };
+            };
+        };
         responses: {
             /** @description Accepted */
             202: {

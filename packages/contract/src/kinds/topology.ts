@@ -2,7 +2,7 @@ import { type Static, Type } from 'typebox';
 import { HostFinding } from '../agent/observed.js';
 import { agentReleasePhases, ReleaseVersion, TrialSeconds } from '../agent/release.js';
 import { defineKind } from '../kind.js';
-import { Name, observedShape, oneOf, Reference, statusShape, Zone } from '../shape.js';
+import { Name, observedShape, oneOf, Reference, statusShape, Timestamp, Zone } from '../shape.js';
 
 const topology = { provider: 'virt8ra.topology', version: 'v1beta1', scope: 'global', regional: false } as const;
 
@@ -19,15 +19,36 @@ export const provider = defineKind({
   status: statusShape({}),
 });
 
-/** Endpoint and credentials at a provider, through one driver. */
+/** What a driver is told beside its name: everybody reads it, it is no place for secrets. */
+const Settings = Type.Record(Type.String({ pattern: '^[a-zA-Z][a-zA-Z0-9]{0,63}$' }), Type.String({ maxLength: 2048 }), {
+  maxProperties: 32,
+});
+
+/** Sent with POST `credentials`: all of them, in place of those before. */
+export const AccountCredentialsRequest = Type.Object(
+  {
+    values: Type.Record(Type.String({ pattern: '^[a-zA-Z][a-zA-Z0-9]{0,63}$' }), Type.String({ maxLength: 16384 }), { maxProperties: 32 }),
+  },
+  { additionalProperties: false },
+);
+
+/**
+ * Endpoint and credentials at a provider, through one driver. Credentials never stand in it: POST `credentials` gives them, and nobody is told them
+ * again.
+ */
 export const account = defineKind({
   ...topology,
   kind: 'account',
   collection: 'accounts',
   aliases: ['accounts'],
   immutable: ['/driver', '/providerRef'],
+  actions: ['credentials'],
+  actionBodies: { credentials: AccountCredentialsRequest },
   summary: 'our access to a provider through one driver',
-  spec: Type.Object({ providerRef: Reference, driver: Type.String({ minLength: 1, maxLength: 64 }) }, { additionalProperties: false }),
+  spec: Type.Object(
+    { providerRef: Reference, driver: Type.String({ minLength: 1, maxLength: 64 }), settings: Type.Optional(Settings) },
+    { additionalProperties: false },
+  ),
   status: statusShape({
     /** What its driver declares, for each thing a provider can do: `reason` says why not. */
     facets: Type.Optional(
@@ -37,6 +58,8 @@ export const account = defineKind({
     healthy: Type.Optional(
       Type.Object({ ...observedShape(Type.Boolean()).properties, reason: Type.Optional(Type.String({ maxLength: 32768 })) }),
     ),
+    /** Given last; absent: it has none. */
+    credentials: Type.Optional(Type.Object({ since: Timestamp })),
   }),
 });
 
@@ -74,6 +97,8 @@ export const site = defineKind({
       ),
       /** What the operator tells the guests of this site through cloud-init, beneath their own user data. Everybody reads it: no place for secrets. */
       vendorData: Type.Optional(Type.String({ minLength: 1, maxLength: 16384 })),
+      /** Over those of the account. */
+      settings: Type.Optional(Settings),
     },
     { additionalProperties: false },
   ),

@@ -25,7 +25,7 @@ export function createAgentDriver(fleet: AgentFleet): Driver<AgentSiteConfig> {
   return {
     name: driverName,
     summary: 'hosts with our own agent: QEMU guests, their disks, networks and security groups',
-    lacks: {},
+    lacks: { images: 'its disks are written from the artifact store, and are copied from host to host' },
     parse: parseConfig,
     connect: async ({ site }) => openSite(fleet, site),
   };

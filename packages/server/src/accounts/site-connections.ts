@@ -1,9 +1,12 @@
 import { account, addressFromReference, Problem, type SiteSpec, site } from '@virt8ra/contract';
-import type { Connection, Driver } from '@virt8ra/driver';
+import type { Connection, Driver, SiteConfiguration } from '@virt8ra/driver';
 import type { Log } from '@virt8ra/engine';
 import type { Static } from 'typebox';
 import type { StoreReader } from '../resources/store.js';
 import type { StoredResource } from '../resources/stored-resource.js';
+import type { AccountCredentials } from './account-credentials.js';
+
+type AccountSpec = Static<typeof account.spec>;
 
 /** Connections to sites through the drivers of their accounts, opened on first use and kept while the site is there. */
 export interface SiteConnections {
@@ -15,19 +18,40 @@ export interface SiteConnections {
 export function createSiteConnections(options: {
   readonly store: StoreReader;
   readonly drivers: readonly Driver<unknown>[];
+  readonly credentials: Pick<AccountCredentials, 'read' | 'version'>;
   readonly log: Log;
 }): SiteConnections {
-  const { store, drivers, log } = options;
-  /** By name; `uid` tells a site from an earlier one of the same name. Everything a connection depends on is fixed for a site's life. */
-  const open = new Map<string, { readonly uid: string; readonly connection: Promise<Connection> }>();
+  const { store, drivers, credentials, log } = options;
+  /** By name. `rests` is all that the connection rests on, so that it is opened anew when that has changed; the site's uid alone where the driver is told no more. */
+  const open = new Map<string, { readonly uid: string; readonly rests: string | undefined; readonly connection: Promise<Connection> }>();
 
-  async function connect({ address: { name }, spec }: StoredResource<SiteSpec>): Promise<Connection> {
-    const accountAddress = addressFromReference(account, spec.accountRef, {}, '/spec/accountRef');
-    const through = await store.get<Static<typeof account.spec>>(account, accountAddress);
-    if (through === undefined) throw new Problem('not-found', `site ${name} has no account ${accountAddress.name}`);
-    const driver = drivers.find((candidate) => candidate.name === through.spec.driver);
-    if (driver === undefined) throw new Problem('unsupported', `no driver ${through.spec.driver} is built in`);
-    return await driver.connect(driver.parse({ site: name }));
+  async function accountOf({ address: { name }, spec }: StoredResource<SiteSpec>): Promise<StoredResource<AccountSpec>> {
+    const address = addressFromReference(account, spec.accountRef, {}, '/spec/accountRef');
+    const through = await store.get<AccountSpec>(account, address);
+    if (through === undefined) throw new Problem('not-found', `site ${name} has no account ${address.name}`);
+    return through;
+  }
+
+  function driverOf({ spec }: StoredResource<AccountSpec>): Driver<unknown> {
+    const driver = drivers.find((candidate) => candidate.name === spec.driver);
+    if (driver === undefined) throw new Problem('unsupported', `no driver ${spec.driver} is built in`);
+    return driver;
+  }
+
+  async function restsOn(site: StoredResource<SiteSpec>, through: StoredResource<AccountSpec>): Promise<string | undefined> {
+    if (driverOf(through).access === undefined) return undefined;
+    return [site.resourceVersion, through.uid, through.resourceVersion, await credentials.version(through.uid)].join(' ');
+  }
+
+  async function connect({ address: { name }, spec }: StoredResource<SiteSpec>, through: StoredResource<AccountSpec>): Promise<Connection> {
+    const driver = driverOf(through);
+    const given = driver.access === undefined ? undefined : await credentials.read(through.uid);
+    const configuration: SiteConfiguration = {
+      site: name,
+      settings: { ...through.spec.settings, ...spec.settings },
+      ...(given === undefined ? {} : { credentials: given }),
+    };
+    return await driver.connect(driver.parse(configuration));
   }
 
   /** Whoever holds the connection of a site that is gone may still use it; nobody is given it any more. */
@@ -43,10 +67,21 @@ export function createSiteConnections(options: {
     async connectionOf(name) {
       const found = await store.get<SiteSpec>(site, { name });
       const held = open.get(name);
-      if (held !== undefined && held.uid === found?.uid) return await held.connection;
+      if (held !== undefined && held.uid === found?.uid) {
+        const same = held.rests === undefined || held.rests === (await restsOn(found, await accountOf(found)));
+        if (same) return await held.connection;
+      }
+      if (found === undefined) {
+        forget(name);
+        throw new Problem('not-found', `there is no site ${name}`);
+      }
+      const through = await accountOf(found);
+      const rests = await restsOn(found, through);
+      // Somebody may have opened it meanwhile.
+      const other = open.get(name);
+      if (other !== undefined && other !== held && other.uid === found.uid && other.rests === rests) return await other.connection;
       forget(name);
-      if (found === undefined) throw new Problem('not-found', `there is no site ${name}`);
-      const opening = { uid: found.uid, connection: connect(found) };
+      const opening = { uid: found.uid, rests, connection: connect(found, through) };
       open.set(name, opening);
       opening.connection.catch(() => {
         if (open.get(name) === opening) open.delete(name);

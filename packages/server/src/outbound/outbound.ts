@@ -1,6 +1,8 @@
 import { type IncomingMessage, type Agent as PlainAgent, Agent as PlainLine, request as requestPlain } from 'node:http';
 import { request as requestSecure, Agent as SecureLine } from 'node:https';
-import { isIP } from 'node:net';
+import { isIP, type Socket } from 'node:net';
+import type { Readable } from 'node:stream';
+import type { TLSSocket } from 'node:tls';
 import { Problem } from '@virt8ra/contract';
 import { agentThrough, bareHost, type Proxies } from '@virt8ra/outbound';
 import type { Egress } from './egress.js';
@@ -14,9 +16,9 @@ export interface OutboundOptions {
 }
 
 export interface Question {
-  readonly method?: 'GET' | 'POST';
+  readonly method?: 'GET' | 'HEAD' | 'POST' | 'PUT' | 'PATCH' | 'DELETE';
   readonly headers?: Readonly<Record<string, string>>;
-  readonly body?: string;
+  readonly body?: string | Readable;
   /** Of a stranger's URL: where it may lead. Undefined: the operator has named the URL. */
   readonly egress?: Egress;
   readonly signal?: AbortSignal;
@@ -26,7 +28,7 @@ export interface Question {
   readonly line?: Line;
 }
 
-/** A connection that is kept from one request to the next. */
+/** Connections that are kept from one request to the next. */
 export interface Line {
   readonly agent: PlainAgent;
   end(): void;
@@ -34,25 +36,28 @@ export interface Line {
 
 /** The one way out of this server: proxy, CAs, time limits, and the addresses that strangers' URLs may lead to. */
 export interface Outbound {
-  /** One request; answers the response with its body unread. Redirects are not followed. Raises `unavailable`, `validation` for a closed address. */
+  /**
+   * One request; answers the response with its body unread. Redirects are not followed. Raises `validation` for a closed address, and
+   * `unavailable`, with the fact `sent: false` when nothing can have reached the other side.
+   */
   send(url: URL, question?: Question): Promise<IncomingMessage>;
-  /** For questions to this host alone. */
-  open(url: URL, egress?: Egress): Line;
+  /** For questions to this host alone. `connections`: how many at once. Default 1. */
+  open(url: URL, egress?: Egress, connections?: number): Line;
 }
 
 const silenceMs = 30_000;
 
 export function createOutbound({ proxies, ca, proxyResolves = false }: OutboundOptions): Outbound {
-  const through = (url: URL, egress: Egress | undefined, keepAlive: boolean): PlainAgent | undefined =>
+  const through = (url: URL, egress: Egress | undefined, kept: number): PlainAgent | undefined =>
     agentThrough(url, proxies, {
-      keepAlive,
-      ...(keepAlive ? { maxSockets: 1 } : {}),
+      keepAlive: kept > 0,
+      ...(kept > 0 ? { maxSockets: kept } : {}),
       ...(egress === undefined || proxyResolves ? {} : { addressOf: async (host) => await checkedAddress(egress, host) }),
     });
   return {
-    open(url, egress) {
-      const direct = { keepAlive: true, maxSockets: 1 };
-      const agent = through(url, egress, true) ?? (url.protocol === 'https:' ? new SecureLine(direct) : new PlainLine(direct));
+    open(url, egress, connections = 1) {
+      const direct = { keepAlive: true, maxSockets: connections };
+      const agent = through(url, egress, connections) ?? (url.protocol === 'https:' ? new SecureLine(direct) : new PlainLine(direct));
       return { agent, end: () => agent.destroy() };
     },
     async send(url, question = {}) {
@@ -69,10 +74,10 @@ export function createOutbound({ proxies, ca, proxyResolves = false }: OutboundO
             'accept-encoding': 'identity',
             'user-agent': 'virt8ra',
             ...question.headers,
-            ...(body === undefined ? {} : { 'content-length': Buffer.byteLength(body) }),
+            ...(typeof body === 'string' ? { 'content-length': Buffer.byteLength(body) } : {}),
           },
           // No shared agent: a kept connection of another question would skip the check of the address.
-          agent: line?.agent ?? through(url, egress, false) ?? false,
+          agent: line?.agent ?? through(url, egress, 0) ?? false,
           timeout: limit,
           ...(egress === undefined ? {} : { lookup: egress.lookup }),
           ...(signal === undefined ? {} : { signal }),
@@ -82,8 +87,14 @@ export function createOutbound({ proxies, ca, proxyResolves = false }: OutboundO
           asking.destroy(new Problem('unavailable', `${url.host} was silent for ${limit / 1000} s`, { retryAfterSeconds: 10 })),
         );
         asking.once('response', resolve);
-        asking.once('error', (error) => reject(problemFrom(error, url)));
-        asking.end(body);
+        let sent = false;
+        asking.once('socket', (socket) => whenOpen(socket, url, () => (sent = true)));
+        asking.once('error', (error) => reject(problemFrom(error, url, sent)));
+        if (body === undefined || typeof body === 'string') asking.end(body);
+        else {
+          asking.once('close', () => body.destroy());
+          body.once('error', (error) => asking.destroy(error)).pipe(asking);
+        }
       });
     },
   };
@@ -116,7 +127,25 @@ async function checkedAddress(egress: Egress, host: string): Promise<string> {
   });
 }
 
-function problemFrom(error: Error, url: URL): Error {
-  if (error instanceof Problem || error.name === 'AbortError') return error;
-  return new Problem('unavailable', `${url.host} could not be reached: ${error.message}`, { cause: error, retryAfterSeconds: 10 });
+/** Once a request can have left: when the connection stands, and over TLS when the other side is known. */
+function whenOpen(socket: Socket, { protocol }: URL, open: () => void): void {
+  if (protocol === 'https:' && !(socket as TLSSocket).authorized) socket.once('secureConnect', open);
+  else if (socket.connecting) socket.once('connect', open);
+  else open();
+}
+
+function problemFrom(error: Error, url: URL, sent: boolean): Error {
+  if (error.name === 'AbortError') return error;
+  const facts = sent ? {} : { facts: { sent } };
+  if (error instanceof Problem) {
+    const { kind, message, retryAfterSeconds } = error;
+    return sent
+      ? error
+      : new Problem(kind, message, { ...facts, cause: error, ...(retryAfterSeconds === undefined ? {} : { retryAfterSeconds }) });
+  }
+  return new Problem('unavailable', `${url.host} could not be reached: ${error.message}`, {
+    ...facts,
+    cause: error,
+    retryAfterSeconds: 10,
+  });
 }

@@ -67,6 +67,7 @@ describe.skipIf(!ready)('control plane backups of a running server', { timeout: 
     const manifest = await readManifest(first);
     expect(manifest.parts.map(({ name }) => name)).toEqual([
       'state/admin-token',
+      'state/identity/accounts.key',
       'state/identity/audit.jwk',
       'state/identity/issuer.jwk',
       'state/identity/webhooks.key',

@@ -8,11 +8,11 @@ import type { Outbound } from '../outbound/outbound.js';
 import { feedEnd } from '../resources/feed.js';
 import { comparePositions, type FeedPosition, textFromPosition } from '../resources/feed-position.js';
 import type { Store } from '../resources/store.js';
+import type { SecretBox } from '../secrets/secret-box.js';
 import { type Attempt, attempt, type Message, type Receiver } from './attempt.js';
 import type { Bell } from './bell.js';
 import { type Interest, interestOf } from './interest.js';
 import { type Change, readChange, readChanges } from './read-changes.js';
-import type { SecretBox } from './secret-box.js';
 import { type Telling, tellState } from './tell-state.js';
 import {
   isUnchanged,

@@ -12,9 +12,9 @@ import type { Egress } from '../outbound/egress.js';
 import type { Outbound } from '../outbound/outbound.js';
 import { createFeedHub } from '../resources/feed-hub.js';
 import type { Store } from '../resources/store.js';
+import type { SecretBox } from '../secrets/secret-box.js';
 import { createBell, webhookWork } from './bell.js';
 import { createDelivery, type DeliveryOptions } from './delivery.js';
-import type { SecretBox } from './secret-box.js';
 
 export interface WebhooksOptions {
   readonly pool: Pool;

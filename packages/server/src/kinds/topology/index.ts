@@ -2,6 +2,7 @@
 import type { Driver } from '@virt8ra/driver';
 import type { Workflow } from '@virt8ra/engine';
 import type { Pool } from 'pg';
+import type { AccountCredentials } from '../../accounts/account-credentials.js';
 import { createSiteHealths } from '../../accounts/site-health.js';
 import type { Fleet } from '../../fleet/fleet.js';
 import type { KindBehaviour } from '../behaviour.js';
@@ -19,13 +20,15 @@ export function createTopologyBehaviours(parts: {
   readonly pool: Pool;
   readonly fleet: Fleet;
   readonly drivers: readonly Driver<unknown>[];
+  readonly credentials: AccountCredentials;
   readonly drain: Workflow<DrainInput, unknown>;
 }): readonly KindBehaviour[] {
-  const { context, pool, fleet, drivers, drain } = parts;
+  const { context, pool, fleet, drivers, credentials, drain } = parts;
+  const healths = createSiteHealths(context);
   return [
     providerBehaviour as KindBehaviour,
-    createAccountBehaviour(drivers, createSiteHealths(context)) as KindBehaviour,
-    createSiteBehaviour(context, pool) as KindBehaviour,
+    createAccountBehaviour(drivers, healths, credentials) as KindBehaviour,
+    createSiteBehaviour(context, { pool, drivers, healths }) as KindBehaviour,
     createHostBehaviour(fleet, context, drain) as KindBehaviour,
   ];
 }

@@ -1,6 +1,8 @@
 import { account, host, type Observed, Problem, publicIp, type SiteSpec, site } from '@virt8ra/contract';
-import type { HostObservation } from '@virt8ra/driver';
+import type { Driver, HostObservation } from '@virt8ra/driver';
 import type { Pool } from 'pg';
+import type { Static } from 'typebox';
+import type { SiteHealths } from '../../accounts/site-health.js';
 import { claimedOn } from '../../capacity/claims.js';
 import type { DeviceOffer } from '../../placement/devices.js';
 import type { Capacity, Claimed } from '../../placement/placement.js';
@@ -11,6 +13,8 @@ import type { KindContext } from '../context.js';
 import { devicesOf } from '../instance/index.js';
 import { addressesTaken, assertPool, lockPool, poolOf, sitesWithPool } from '../public-ip/index.js';
 import { assertVendorData } from './vendor-data.js';
+
+type AccountSpec = Static<typeof account.spec>;
 
 /** What few hosts have, and how much of it is free; absent where none has any. */
 type SetApart = { readonly [Field in Rare | `${Rare}Free`]?: number };
@@ -39,8 +43,13 @@ const longestName = 32;
 /** Site: a place, which is a zone. It goes only when it has no hosts and nothing is realized there. */
 export function createSiteBehaviour(
   context: Pick<KindContext, 'sites' | 'now' | 'log'>,
-  pool: Pick<Pool, 'query'>,
+  parts: {
+    readonly pool: Pick<Pool, 'query'>;
+    readonly drivers: readonly Pick<Driver<unknown>, 'name' | 'access'>[];
+    readonly healths: SiteHealths;
+  },
 ): KindBehaviour<SiteSpec, SiteStatus> {
+  const { pool, drivers, healths } = parts;
   return {
     kind: site,
     async admitPut(tx, { address, next }) {
@@ -50,7 +59,14 @@ export function createSiteBehaviour(
         throw new Problem('validation', `a site is a zone, whose name has at most ${longestName} characters`, { sources });
       if (name === 'any') throw new Problem('validation', 'the zone any is no site; it lets the control plane choose one', { sources });
       assertVendorData(next.spec.vendorData);
-      const { reference } = await tx.resolve(account, next.spec.accountRef, {}, '/spec/accountRef');
+      const { reference, target } = await tx.resolve<AccountSpec>(account, next.spec.accountRef, {}, '/spec/accountRef');
+      const { settings } = next.spec;
+      const access = drivers.find((driver) => driver.name === target.spec.driver)?.access;
+      if (access !== undefined) access.checkSite(settings ?? {});
+      else if (settings !== undefined) {
+        const pointer = '/spec/settings';
+        throw new Problem('validation', `${pointer}: sites of driver ${target.spec.driver} have none`, { sources: [{ pointer }] });
+      }
       const pool = poolOf(next.spec);
       // Sites that take the same addresses at the same moment wait for each other.
       await lockPool(tx.client, '');
@@ -84,7 +100,7 @@ export function createSiteBehaviour(
       return await Promise.all(
         resources.map(async (each) => {
           const { name } = each.address;
-          const shown = await presentSite(context, pool, each);
+          const shown = await presentSite(context, { pool, healths }, each);
           return offering.includes(name) ? { ...shown, publicAddressesTaken: taken.get(name) ?? 0 } : shown;
         }),
       );
@@ -94,7 +110,7 @@ export function createSiteBehaviour(
 
 async function presentSite(
   context: Pick<KindContext, 'sites' | 'now' | 'log'>,
-  pool: Pick<Pool, 'query'>,
+  { pool, healths }: { readonly pool: Pick<Pool, 'query'>; readonly healths: SiteHealths },
   { address: { name } }: StoredResource,
 ): Promise<Partial<SiteStatus>> {
   const observed = (value: boolean): Observed<boolean> => ({
@@ -104,7 +120,12 @@ async function presentSite(
   });
   try {
     const connection = await context.sites.connectionOf(name);
-    const hosts = (await connection.hosts?.list()) ?? [];
+    if (connection.hosts === undefined) {
+      // It shows no hosts: whether it can be reached is what a look at it says.
+      const health = (await healths.of([name])).get(name);
+      return health === undefined ? {} : { reachable: { ...observed(health.healthy), observedAt: health.observedAt } };
+    }
+    const hosts = await connection.hosts.list();
     const claimed = await claimedOn(
       pool as Parameters<typeof claimedOn>[0],
       hosts.map((each) => each.host),

@@ -16,9 +16,9 @@ import { createOutbound, type OutboundOptions } from '../../outbound/outbound.js
 import { createStore } from '../../resources/create-store.js';
 import { resourceMigrations } from '../../resources/migrations.js';
 import type { Store } from '../../resources/store.js';
+import { createSecretBox } from '../../secrets/secret-box.js';
 import type { DeliveryOptions } from '../delivery.js';
 import { webhookMigrations } from '../migrations.js';
-import { createSecretBox } from '../secret-box.js';
 import { startWebhooks } from '../start-webhooks.js';
 
 export interface Replica {
@@ -91,7 +91,7 @@ export async function startWebhookWorld(ca: string): Promise<WebhookWorld> {
     bob: { name: 'bob', operator: false, tenants: ['acme'] },
     olga: { name: 'olga', operator: false, tenants: ['other'], roles: ['seca.admin'] },
   };
-  const box = createSecretBox(randomBytes(32));
+  const box = createSecretBox(randomBytes(32), 'webhooks');
   const egressWith = (resolve?: (name: string) => string) =>
     createEgress({
       allowPrivate: false,

@@ -17,10 +17,17 @@ const algorithm = 'aes-256-gcm';
 const ivBytes = 12;
 const tagBytes = 16;
 
-/** With the key in `STATE/identity/webhooks.key`, which is made at the first start. Raises `internal` when it is damaged. */
-export async function openSecretBox(stateDirectory: string): Promise<SecretBox> {
+/** Each with a key of its own in `STATE/identity`. `mend`: what is to be done when that is lost. */
+export const secretBoxes = {
+  webhooks: { file: 'webhooks.key', mend: 'rotate the secret of every webhook' },
+  accounts: { file: 'accounts.key', mend: 'give every account its credentials again' },
+} as const;
+
+/** With its key, which is made at the first start. Raises `internal` when it is damaged. */
+export async function openSecretBox(stateDirectory: string, which: keyof typeof secretBoxes): Promise<SecretBox> {
+  const { file, mend } = secretBoxes[which];
   const directory = join(stateDirectory, 'identity');
-  const path = join(directory, 'webhooks.key');
+  const path = join(directory, file);
   // Servers that start together on a new state directory must agree on one key.
   const text = await withFileLock(join(stateDirectory, 'identity.lock'), async () => {
     await mkdir(directory, { recursive: true, mode: 0o700 });
@@ -31,12 +38,12 @@ export async function openSecretBox(stateDirectory: string): Promise<SecretBox> 
     return made;
   });
   const key = Buffer.from(text.trim(), 'base64');
-  if (key.length !== 32)
-    throw new Problem('internal', `${path} is damaged. Restore it from a backup, or remove it and rotate the secret of every webhook`);
-  return createSecretBox(key);
+  if (key.length !== 32) throw new Problem('internal', `${path} is damaged. Restore it from a backup, or remove it and ${mend}`);
+  return createSecretBox(key, which);
 }
 
-export function createSecretBox(key: Buffer): SecretBox {
+export function createSecretBox(key: Buffer, which: keyof typeof secretBoxes): SecretBox {
+  const { file, mend } = secretBoxes[which];
   return {
     seal(secret, of) {
       const iv = randomBytes(ivBytes);
@@ -50,7 +57,7 @@ export function createSecretBox(key: Buffer): SecretBox {
         opener.setAuthTag(bytes.subarray(-tagBytes));
         return Buffer.concat([opener.update(bytes.subarray(ivBytes, -tagBytes)), opener.final()]).toString('utf8');
       } catch (cause) {
-        throw new Problem('internal', 'the secret was sealed with another key than STATE/identity/webhooks.key; rotate it', { cause });
+        throw new Problem('internal', `a secret was sealed with another key than STATE/identity/${file}: ${mend}`, { cause });
       }
     },
   };
