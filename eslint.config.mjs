@@ -27,7 +27,8 @@ export default tseslint.config(
   },
   {
     files: ['packages/*/src/**/*.ts'],
-    ignores: ['packages/drivers/src/*/**'],
+    // What lists the drivers names them.
+    ignores: ['packages/drivers/src/*/**', 'packages/drivers/src/index.ts'],
     rules: {
       'no-restricted-syntax': [
         'error',

@@ -1,6 +1,7 @@
 #!/bin/bash
 # Runs inside the machine that tools/openstack-lab.sh makes, as its first process: configures, starts and keeps the services. Everything listens on 127.0.0.1.
 set -euo pipefail
+umask 022
 here=127.0.0.1
 region=lab
 secret=lab-secret
@@ -138,6 +139,10 @@ connection = $(database nova)
 workers = 1
 [scheduler]
 workers = 1
+[quota]
+instances = 200
+cores = 400
+ram = 500000
 [filter_scheduler]
 enabled_filters = ComputeFilter,ComputeCapabilitiesFilter,ImagePropertiesFilter
 [glance]
@@ -241,7 +246,7 @@ namespaces = [ ]
 stdio_handler = "file"
 seccomp_sandbox = 0
 END
-printf 'auth_unix_rw = "none"\nhost_uuid = "%s"\n' "$(cat /proc/sys/kernel/random/uuid)" >/etc/libvirt/libvirtd.conf
+printf 'auth_unix_rw = "none"\nunix_sock_group = "root"\nunix_sock_rw_perms = "0700"\nhost_uuid = "%s"\n' "$(cat /proc/sys/kernel/random/uuid)" >/etc/libvirt/libvirtd.conf
 keep libvirt libvirtd
 until_ok 60 virsh -c qemu:///system version
 
@@ -260,10 +265,10 @@ until_ok 120 curl -fsS http://$here:9696/
 keep linuxbridge $python -c "
 import sys
 sys.argv[0] = 'neutron-linuxbridge-agent'
+from neutron.cmd.eventlet.plugins.linuxbridge_neutron_agent import main
 from neutron.plugins.ml2.drivers.linuxbridge.agent import arp_protect
 for name in ('setup_arp_spoofing_protection', 'delete_arp_spoofing_protection', 'delete_unreferenced_arp_protection'):
     setattr(arp_protect, name, lambda *words, **named: None)
-from neutron.cmd.eventlet.plugins.linuxbridge_neutron_agent import main
 sys.exit(main())" --config-file $conf/neutron.conf
 until_ok 120 curl -fsS http://$here:9292/
 $python /lab/catalog.py --await http://$here:5000/v3 $secret $region

@@ -6,7 +6,6 @@ import { createOpenStackDriver } from './openstack/index.js';
 
 export type { HttpLine, HttpMethod, HttpQuestion, HttpWay } from './_http/way.js';
 export * from './agent/index.js';
-export { createOpenStackDriver, type OpenStackOptions } from './openstack/index.js';
 
 /** What the drivers need of the control plane around them. */
 export interface DriverPorts {

@@ -80,8 +80,10 @@ export function createBlockStoragesFacet({ client, source, lock, availabilityZon
       const { id } = objectFrom(handle, 'volume');
       client.assertOpen();
       const { status } = await client.call('volume', 'DELETE', `/volumes/${id}`, { also: [400, 404, 409] });
-      // Attached, or being worked on: the one says 400, the other 409. What is being deleted already is neither's fault.
-      if ((status === 400 || status === 409) && (await look(id))?.status !== 'deleting')
+      if (status !== 400 && status !== 409) return;
+      // Attached, or being worked on: the one says 400, the other 409. What is going already is neither's fault.
+      const left = await look(id);
+      if (left !== undefined && left.status !== 'deleting')
         throw new Problem('unavailable', 'the volume is still used at the cloud', { retryAfterSeconds: 3 });
     },
     async *list() {

@@ -112,24 +112,35 @@ export function createImagesFacet({ client, source, lock }: SiteParts): ImagesFa
         throw new Problem('conflict', `the image is ${before.status}; it takes content only while it is queued`);
       const hash = createHash('sha512');
       let bytes = 0;
+      let fault: unknown;
       async function* counted(): AsyncGenerator<Uint8Array> {
-        for await (const piece of content.open()) {
-          bytes += piece.length;
-          hash.update(piece);
-          yield piece;
+        try {
+          for await (const piece of content.open()) {
+            bytes += piece.length;
+            hash.update(piece);
+            yield piece;
+          }
+          // Before the end is told: an image of wrong content must not become active.
+          if (bytes !== content.bytes || hash.digest('hex') !== content.sha512)
+            throw new Problem('conflict', `the content is not the ${content.bytes} bytes that were announced`);
+        } catch (thrown) {
+          fault = thrown;
+          throw thrown;
         }
-        // Caught before the last octet is out: an image of wrong content must not become active.
-        if (bytes !== content.bytes || hash.digest('hex') !== content.sha512)
-          throw new Problem('conflict', `the content is not the ${content.bytes} bytes that were announced`);
       }
-      const answer = await client.open('image', {
-        method: 'PUT',
-        path: `/images/${object.id}/file`,
-        headers: { 'content-type': 'application/octet-stream', 'transfer-encoding': 'chunked' },
-        stream: Readable.from(counted(), { objectMode: false }),
-        silenceMs: uploadSilenceMs,
-        ...(signal === undefined ? {} : { signal }),
-      });
+      const answer = await client
+        .open('image', {
+          method: 'PUT',
+          path: `/images/${object.id}/file`,
+          // In chunks: an upload that breaks off is told from one that has ended.
+          headers: { 'content-type': 'application/octet-stream', 'transfer-encoding': 'chunked' },
+          stream: Readable.from(counted(), { objectMode: false }),
+          silenceMs: uploadSilenceMs,
+          ...(signal === undefined ? {} : { signal }),
+        })
+        .catch((thrown: unknown) => {
+          throw toProblem(fault ?? thrown);
+        });
       const text = await textOf(answer.body);
       if (answer.status !== 204) throw problemFrom({ ...answer, text }, 'image', { creates: true });
       assertDigest(await need(object.id), content);

@@ -222,6 +222,12 @@ if (access === undefined) {
           .toMatchObject({ type: 'present', status: { activity } });
 
       const uploaded = await images.create(guest, 'guest');
+      await expect(images.write(uploaded, { ...(await contentOf(guestImage)), sha512: '0'.repeat(128) })).rejects.toMatchObject({
+        kind: 'conflict',
+      });
+      await expect
+        .poll(async () => await images.observe(uploaded), { timeout: minutes(1) })
+        .toMatchObject({ status: { state: 'awaiting' } });
       await images.write(uploaded, await contentOf(guestImage));
       const net = await networks.create(network, 'net');
       const nic = { key: 'nic', network: net, mac: '52:54:00:77:00:05', addresses: ['10.77.0.5/24'], nameservers: [] };

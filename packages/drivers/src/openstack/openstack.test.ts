@@ -345,7 +345,10 @@ describe('an OpenStack cloud', () => {
     simulator.faults.damageDownloads = false;
 
     const other = await images.create(image, 'other');
-    await expect(images.write(other, { ...contentOf(content), sha512: '0'.repeat(128) })).rejects.toThrow();
+    await expect(images.write(other, { ...contentOf(content), sha512: '0'.repeat(128) })).rejects.toMatchObject({
+      kind: 'conflict',
+      message: expect.stringContaining('announced'),
+    });
     await expect.poll(async () => await images.observe(other)).toMatchObject({ type: 'present', status: { state: 'awaiting' } });
     await images.write(other, contentOf(content));
     await images.write(other, contentOf(content));
