@@ -108,6 +108,11 @@ export function createImagesFacet({ client, source, lock }: SiteParts): ImagesFa
       const object = objectFrom(handle, 'image');
       const before = await need(object.id);
       if (before.status === 'active') return assertDigest(before, content);
+      // An upload that broke off a moment ago may not be noticed yet.
+      if (['saving', 'uploading', 'importing'].includes(before.status))
+        throw new Problem('unavailable', `the image is ${before.status}: somebody gives it content, or has just stopped`, {
+          retryAfterSeconds: 5,
+        });
       if (before.status !== 'queued')
         throw new Problem('conflict', `the image is ${before.status}; it takes content only while it is queued`);
       const hash = createHash('sha512');

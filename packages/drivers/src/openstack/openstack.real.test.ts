@@ -228,7 +228,10 @@ if (access === undefined) {
       await expect
         .poll(async () => await images.observe(uploaded), { timeout: minutes(1) })
         .toMatchObject({ status: { state: 'awaiting' } });
-      await images.write(uploaded, await contentOf(guestImage));
+      const content = await contentOf(guestImage);
+      await expect
+        .poll(async () => await images.write(uploaded, content).then(() => 'given', String), { timeout: minutes(2) })
+        .toBe('given');
       const net = await networks.create(network, 'net');
       const nic = { key: 'nic', network: net, mac: '52:54:00:77:00:05', addresses: ['10.77.0.5/24'], nameservers: [] };
       const server = await instances.create(instanceOn(uploaded, [nic], 192), 'first');
