@@ -85,14 +85,15 @@ ip netns add "$network"
 ip -n "$network" link set lo up
 
 # --- inside
+rm -rf --one-file-system "$machine/lab"
+cp -r "$repository/tools/openstack-lab" "$machine/lab"
 boot() { # MACHINE LOG
   set -euo pipefail
   local device path major minor
   hostname openstack-lab
   mount --bind "$1" "$1"
   cd "$1"
-  mkdir -p lab var/log/lab .before
-  mount --bind "$3" lab
+  mkdir -p var/log/lab .before
   mount --bind "$2" var/log/lab
   mount -t proc proc proc
   mount -t sysfs sysfs sys
@@ -116,7 +117,7 @@ rm -f "$log/access.json"
 began=$SECONDS
 nsenter --net="/run/netns/$network" unshare --pid --fork --kill-child --mount --uts --ipc env -i HOME=/root LC_ALL=C.UTF-8 \
   PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin \
-  bash -c "$(declare -f boot); boot \"\$@\"" openstack-lab "$machine" "$log" "$repository/tools/openstack-lab" </dev/null >"$log/inside.log" 2>&1 9>&- &
+  bash -c "$(declare -f boot); boot \"\$@\"" openstack-lab "$machine" "$log" </dev/null >"$log/inside.log" 2>&1 9>&- &
 running=$!
 until [ -s "$log/access.json" ]; do
   kill -0 "$running" 2>/dev/null || { tail -n 15 "$log/inside.log" >&2; running=; fail "it did not start; its logs are in $log"; }
