@@ -1,4 +1,4 @@
-import type { Answered } from './simulator.js';
+import type { Answered } from './wire.js';
 
 /** A failure in a service's own envelope. */
 export class Refusal extends Error {

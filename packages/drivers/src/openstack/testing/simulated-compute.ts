@@ -3,7 +3,7 @@ import type { Flavor } from '../schema.js';
 import { assertFields, pageOf, Refusal } from './refusal.js';
 import type { SimulatedImages } from './simulated-images.js';
 import type { SimulatedNetworks } from './simulated-networks.js';
-import type { Answered, Asked } from './simulator.js';
+import type { Answered, Asked } from './wire.js';
 
 export interface SimulatedServer {
   readonly id: string;

@@ -1,6 +1,6 @@
 import { createHash, randomUUID } from 'node:crypto';
 import { pageOf, Refusal } from './refusal.js';
-import type { Answered, Asked, Faults } from './simulator.js';
+import type { Answered, Asked, Faults } from './wire.js';
 
 interface SimulatedImage {
   readonly id: string;

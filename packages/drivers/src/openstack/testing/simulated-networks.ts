@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import { assertFields, pageOf, Refusal } from './refusal.js';
-import type { Answered, Asked } from './simulator.js';
+import type { Answered, Asked } from './wire.js';
 
 type Row = Record<string, unknown> & { readonly id: string };
 

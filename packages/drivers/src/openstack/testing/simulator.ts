@@ -6,6 +6,7 @@ import { createSimulatedCompute } from './simulated-compute.js';
 import { createSimulatedImages } from './simulated-images.js';
 import { createSimulatedNetworks } from './simulated-networks.js';
 import { createSimulatedVolumes } from './simulated-volumes.js';
+import type { Answered, Asked, Faults } from './wire.js';
 
 /** An OpenStack cloud in this process, spoken to over HTTP: slow, full, throttling, losing replies when told to. */
 export interface Simulator {
@@ -27,21 +28,6 @@ export interface Simulator {
   close(): Promise<void>;
 }
 
-export interface Faults {
-  /** Nobody answers: connections are cut. */
-  away: boolean;
-  /** The next request of that method whose path has this end is done, and its reply lost. */
-  loseReply: { readonly method: string; readonly path: RegExp } | undefined;
-  /** Answered in place of what is asked, so many times. */
-  refuse:
-    | { readonly path: RegExp; readonly status: number; readonly headers?: Readonly<Record<string, string>>; times: number }
-    | undefined;
-  /** Bytes of an image's content after which the connection breaks; each once. */
-  readonly breakDownloadsAt: number[];
-  /** Octets of downloads are damaged. */
-  damageDownloads: boolean;
-}
-
 export interface SimulatorOptions {
   readonly cinder?: boolean;
   /** Seconds that tokens live. Default 3600. */
@@ -50,26 +36,6 @@ export interface SimulatorOptions {
   readonly slowMs?: number;
   readonly servers?: number;
   readonly regions?: readonly string[];
-}
-
-/** What the services of one cloud are told of a request. */
-export interface Asked {
-  readonly method: string;
-  /** Behind the service's own prefix and version. */
-  readonly path: string;
-  readonly query: URLSearchParams;
-  readonly headers: IncomingMessage['headers'];
-  /** Undefined: no JSON. */
-  readonly body: Readonly<Record<string, unknown>> | undefined;
-  readonly raw: IncomingMessage;
-}
-
-export interface Answered {
-  readonly status: number;
-  readonly body?: unknown;
-  readonly headers?: Readonly<Record<string, string>>;
-  /** In place of `body`. */
-  stream?(response: ServerResponse): void;
 }
 
 export async function startSimulator(options: SimulatorOptions = {}): Promise<Simulator> {
