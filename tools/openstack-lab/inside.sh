@@ -261,6 +261,10 @@ service nova-scheduler nova.cmd.scheduler --config-file $conf/nova.conf
 until_ok 120 curl -fsS http://$here:8778/
 service nova-compute nova.cmd.compute --config-file $conf/nova.conf
 until_ok 120 curl -fsS http://$here:9696/
+# The agent takes its name from the MAC of some interface.
+ip link add lab0 type veth peer name lab1
+ip link set lab0 up
+ip link set lab1 up
 # Its guard against foreign ARP makes rules for ebtables that some kernels cannot take away again; nothing here needs it.
 keep linuxbridge $python -c "
 import sys
