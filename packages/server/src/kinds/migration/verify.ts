@@ -17,6 +17,11 @@ export interface DiskDigest {
   readonly equal: boolean;
 }
 
+/** Hosts keep what they have read under its request: the way back reads anew what the way there has read already. */
+function requestOf({ migration }: MoveInput, { way, transfer }: MovePlan): string {
+  return way === 'back' ? transfer.key : migration;
+}
+
 /** Asks both sides to read the frozen disks from end to end. */
 export async function requestDigests(
   context: KindContext,
@@ -28,7 +33,7 @@ export async function requestDigests(
   await write(context, step, async (tx) => await showPhase(tx, input.migration, 'verify'));
   const source = await facetsAt(context, plan.from.site);
   const target = await facetsAt(context, plan.to.site);
-  const digestRequest = input.migration;
+  const digestRequest = requestOf(input, plan);
   for (const [index, volume] of plan.volumes.entries()) {
     const arriving = prepared.volumes[index];
     if (arriving === undefined) throw new Problem('internal', 'a disk was prepared without a handle');
@@ -59,7 +64,7 @@ export async function pollDigests(
   const target = await facetsAt(context, plan.to.site);
   const rootOf = async (facets: typeof source, handle: Handle, what: string): Promise<string | undefined> => {
     const digest = statusOf(await facets.blockStorages.observe(handle), what)?.digest;
-    return digest?.request === input.migration ? digest.root : undefined;
+    return digest?.request === requestOf(input, plan) ? digest.root : undefined;
   };
   const digests: DiskDigest[] = [];
   for (const [index, volume] of plan.volumes.entries()) {
