@@ -11,6 +11,8 @@ export interface Act {
   /** How long it takes when nothing is killed, roughly: the kill comes within that, or within a phase of a move. */
   readonly usualMs: number;
   readonly move: boolean;
+  /** A move whose copy is booted in isolation, and that cuts over when it is asked to. */
+  readonly asks?: true;
   readonly victims: readonly Victim[];
   /** Whether the guest runs afterwards. */
   readonly leavesGuest: boolean;
@@ -74,7 +76,7 @@ export const acts: readonly Act[] = [
   },
   moveAct('warm move', 'warm'),
   moveAct('cold move', 'cold'),
-  moveAct('second warm move', 'warm'),
+  moveAct('asked move', 'warm', true),
   {
     name: 'delete',
     usualMs: 2_000,
@@ -90,11 +92,12 @@ export async function placeOf(client: Client, signal: AbortSignal): Promise<stri
   return (await client.find(instance, guest, signal))?.status?.placement?.site;
 }
 
-function moveAct(name: string, mode: 'warm' | 'cold'): Act {
+function moveAct(name: string, mode: 'warm' | 'cold', asks?: true): Act {
   return {
     name,
     usualMs: 8_000,
     move: true,
+    ...(asks === undefined ? {} : { asks }),
     victims: moving,
     leavesGuest: true,
     async perform({ plane, signal, onPhase }) {
@@ -102,11 +105,13 @@ function moveAct(name: string, mode: 'warm' | 'cold'): Act {
       const from = await placeOf(client, signal);
       const to = plane.sites.find((site) => site.name !== from)?.name ?? '';
       const address = { ...guest, name: name.replaceAll(' ', '-') };
-      await client.put(migration, address, { spec: { instanceRef: `instances/${guest.name}`, toSite: to, mode } });
+      const asked = asks === undefined ? {} : ({ cutover: { when: 'asked' }, bootProbe: { in: 'isolation' } } as const);
+      await client.put(migration, address, { spec: { instanceRef: `instances/${guest.name}`, toSite: to, mode, ...asked } });
       for (;;) {
         const { status } = await client.get(migration, address, signal);
         const phase = status?.phase ?? 'plan';
         onPhase(phase);
+        if (phase === 'waiting' && status?.cutover?.askedAt === undefined) await askCutover(client, address, signal);
         if (overPhases.has(phase)) {
           const placed = await placeOf(client, signal);
           const expected = phase === 'done' ? to : from;
@@ -119,6 +124,16 @@ function moveAct(name: string, mode: 'warm' | 'cold'): Act {
       }
     },
   };
+}
+
+/** Asking twice is asking once, so that a lost answer costs nothing. */
+async function askCutover(client: Client, address: typeof guest, signal: AbortSignal): Promise<void> {
+  try {
+    await client.act(migration, address, 'cutover', { signal });
+  } catch (error) {
+    const passing = error instanceof Problem && ['unknown-outcome', 'unavailable', 'conflict'].includes(error.kind);
+    if (!passing || signal.aborted) throw error;
+  }
 }
 
 /** A POST is not repeated by the client: whether it had an effect is not known. Here it does no harm. */

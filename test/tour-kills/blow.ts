@@ -17,6 +17,8 @@ export interface Blow {
   readonly againMs?: number;
 }
 
+/** Of a move that is asked to cut over. */
+const askedPhases = ['probe', 'waiting'] as const;
 const phases = ['plan', 'prepare', 'copy', 'passes', 'cutover', 'start', 'verify', 'settle', 'clean'] as const;
 /** These live during some phases only. */
 const copying = ['prepare', 'copy', 'passes', 'cutover'] as const;
@@ -34,7 +36,7 @@ export function drawBlow(act: Act, random: Random): Blow {
     ...(random.between(0, againEvery) === 0 ? { againMs: random.between(0, 2_000) } : {}),
   };
   if (!act.move) return { ...hits, downMs, delayMs: random.between(0, act.usualMs) };
-  const phase = random.oneOf(isBrief(victim) ? copying : phases);
+  const phase = random.oneOf([...(isBrief(victim) ? copying : phases), ...(act.asks === true ? askedPhases : [])]);
   return { ...hits, phase, downMs, delayMs: random.between(0, 600) };
 }
 

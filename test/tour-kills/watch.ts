@@ -23,7 +23,9 @@ export function startWatch(folder: string, agents: () => readonly number[]): Wat
   let before: readonly number[] = [];
 
   const named = ({ words }: ProcessLine) => words.some((word) => word.includes(`${folder}/`));
-  const isGuest = (line: ProcessLine) => line.words[0]?.includes('qemu-system') === true && named(line);
+  // A copy that is booted in isolation is no run of the instance; like everything else, nothing of it may be left.
+  const isProbe = ({ words }: ProcessLine) => words.some((word) => word.startsWith('guest=boot-probe '));
+  const isGuest = (line: ProcessLine) => line.words[0]?.includes('qemu-system') === true && named(line) && !isProbe(line);
   const isProgram = ({ words }: ProcessLine) => words.some((word) => /\/(server|agent)\/dist\/main\.js$/.test(word));
   // The server's own lock, for the moment before it is held: it lives as long as the server and has no name on its command line then.
   const isLock = ({ words }: ProcessLine) => words[0] === 'flock';

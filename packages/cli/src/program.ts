@@ -239,6 +239,11 @@ function addWorkCommands(program: Command, withSession: WithSession): void {
       ]),
     )
     .option('--no-guest-changes', 'look inside the guest first, and refuse where it would have to be changed')
+    .option('--cutover <when>', 'asked, now (the default), FROM/UNTIL as times, or below:300ms for a pause that is foreseen to be as short')
+    .option(
+      '--boot-probe <where>',
+      'the copy must be seen to boot, else it returns: isolation (before the source stops) or place; isolation:5m for a time limit',
+    )
     .option('--lose-public-ips', 'move it although public IPs of its site will not lead to it any more')
     .option('--keep <hours>', 'keep the source’s disks for so long, such as 24h or 7d, for a way back')
     .option('--detach', 'do not follow it')
@@ -250,6 +255,14 @@ function addWorkCommands(program: Command, withSession: WithSession): void {
         if (options.plan === true) await (await import('./commands/migration-plan.js')).migrationPlan(session, name, options);
         else await (await import('./commands/migration-start.js')).migrationStart(session, name, options);
       }),
+    );
+  program
+    .command('cutover')
+    .description('have a migration cut over: as soon as it can, or when --at says')
+    .argument('<migration>')
+    .option('--at <when>', 'now, FROM/UNTIL as times, or below:300ms; a long pause is consented to in this way, too', 'now')
+    .action((name: string, options: { readonly at: string }, command: Command) =>
+      withSession(command, async (session) => (await import('./commands/migration-cutover.js')).migrationCutover(session, name, options)),
     );
   program
     .command('cancel')

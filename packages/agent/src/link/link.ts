@@ -251,6 +251,8 @@ function openSession(options: LinkOptions, on: SessionListener): Session {
         'pci-devices',
         'ledger',
         'seeds',
+        'pass-figures',
+        'boot-probe',
         ...options.features,
       ],
     });

@@ -37,8 +37,12 @@ function main(): void {
   };
   const lines = createInterface({ input: process.stdin });
   lines.on('line', (line) => {
-    const message = JSON.parse(line) as MoverRole | { readonly order: 'finish' | 'abort' };
-    if ('order' in message) return message.order === 'finish' ? orders.finish() : orders.abort();
+    const message = JSON.parse(line) as MoverRole | { readonly order: 'finish' | 'abort' | 'hold' | 'go-on' };
+    if ('order' in message) {
+      if (message.order === 'finish') return orders.finish();
+      if (message.order === 'abort') return orders.abort();
+      return orders.hold(message.order === 'hold');
+    }
     if (started) return;
     started = true;
     begin(message).then(

@@ -4,11 +4,16 @@ import type { PassCommands } from './passes.js';
 export class Orders implements PassCommands {
   readonly #controller = new AbortController();
   #finishing = false;
+  #holding = false;
   #aborting = false;
   #wake: () => void = () => {};
 
   get finishing(): boolean {
     return this.#finishing;
+  }
+
+  get holding(): boolean {
+    return this.#holding;
   }
 
   get aborting(): boolean {
@@ -21,6 +26,11 @@ export class Orders implements PassCommands {
 
   finish(): void {
     this.#finishing = true;
+    this.#wake();
+  }
+
+  hold(holding: boolean): void {
+    this.#holding = holding;
     this.#wake();
   }
 

@@ -1,3 +1,4 @@
+import type { PassFigures } from '@virt8ra/contract';
 import type { Log } from '../log.js';
 import type { Monitor } from '../qemu/monitor.js';
 import type { GuestPoint, GuestPoints } from './guest-points.js';
@@ -16,18 +17,31 @@ export interface PassesOptions {
   readonly intervalMs: number;
   readonly log: Log;
   readonly commands: PassCommands;
-  onPass(result: PassResult & { readonly pass: number; readonly dirtyBytes: number; readonly converged: boolean }): void;
+  onPass(ended: EndedPass): void;
+  /** Little is left, and nothing is being sent: so much has changed since the last pass. */
+  onWaiting(dirtyBytes: number): void;
+  /** What the receiver has stays as it is, up to that pass; undefined: not any more. */
+  onHold(pass: number | undefined): void;
   /** The guest is about to be stopped. */
   onPausing(): Promise<void>;
+}
+
+export interface EndedPass extends PassFigures {
+  /** The guest may be stopped at any time. */
+  readonly converged: boolean;
+  /** Pass after pass the guest changes about as much as was carried. */
+  readonly behind: boolean;
 }
 
 /** What the owner of a transfer orders while it runs. */
 export interface PassCommands {
   readonly finishing: boolean;
+  /** No further pass is begun until it is over, or `finish` is ordered. */
+  readonly holding: boolean;
   /** Leave no trace; otherwise an aborted signal means that another mover goes on. */
   readonly aborting: boolean;
   readonly signal: AbortSignal;
-  /** Returns when `finish` was ordered, the signal aborted, or the time is over. */
+  /** Returns when `finish` or another hold was ordered, the signal aborted, or the time is over. */
   wait(ms: number): Promise<void>;
 }
 
@@ -43,6 +57,12 @@ export interface PassesOutcome {
 const lastSprints = 3;
 /** So much is sent within any pause. */
 const fewBytes = 4 * 1024 * 1024;
+/** A pass that leaves this share of what it carried, or more, has gained nothing. */
+const gainsNothing = 0.9;
+const passesBehind = 2;
+/** While the cut-over is waited for, passes take no more than a tenth of the time, and none is put off for longer than this. */
+const restShare = 10;
+const longestRestMs = 60_000;
 
 /**
  * Copies the disks of a running guest in passes until told to finish; then stops the guest, sends the rest, and leaves it stopped. The bitmap of
@@ -55,15 +75,23 @@ export async function runPasses(options: PassesOptions): Promise<PassesOutcome> 
   if (!tracked) ledger.forget();
   let pass = points.nextPass ?? (await firstPass(sender, ledger));
   let sprints = 0;
+  let behind = 0;
   for (;;) {
+    const changed = points.nextPass === undefined ? undefined : await points.dirtyBytes();
+    const begin = performance.now();
     const result = await runPass(options, pass, false);
+    const ms = performance.now() - begin;
     const dirtyBytes = await points.dirtyBytes();
     const enough = ledger.passes >= Math.max(1, minPasses);
-    const converged = enough && isShort(options, result, dirtyBytes);
-    log.info('a pass ended', { pass, sentBytes: result.sentBytes, ms: Math.round(result.ms), dirtyBytes, converged });
-    options.onPass({ ...result, pass, dirtyBytes, converged });
+    const short = isShort(options, result, dirtyBytes);
+    const converged = enough && short;
+    const figures = { pass, workBytes: changed ?? result.totalBytes, ms: Math.round(ms), dirtyBytes };
+    behind = short || dirtyBytes < figures.workBytes * gainsNothing ? 0 : behind + 1;
+    log.info('a pass ended', { ...figures, sentBytes: result.sentBytes, converged });
+    options.onPass({ ...figures, converged, behind: behind >= passesBehind });
     pass += 1;
-    if (converged) await waitForWork(options);
+    if (commands.holding) await hold(options, figures.pass);
+    else if (converged) await waitForWork(options, ms);
     commands.signal.throwIfAborted();
     if (!commands.finishing || !enough) continue;
     if (sprints >= lastSprints || isShort(options, result, await points.dirtyBytes())) break;
@@ -72,10 +100,26 @@ export async function runPasses(options: PassesOptions): Promise<PassesOutcome> 
   return await lastPass(options, pass);
 }
 
+/** Returns when it shall go on. */
+async function hold({ points, intervalMs, commands, onHold, onWaiting }: PassesOptions, pass: number): Promise<void> {
+  onHold(pass);
+  while (commands.holding && !commands.finishing && !commands.signal.aborted) {
+    await commands.wait(intervalMs);
+    onWaiting(await points.dirtyBytes());
+  }
+  onHold(undefined);
+}
+
 /** Returns when the guest has changed something and the interval is over, or when something was ordered. */
-async function waitForWork({ points, intervalMs, commands }: PassesOptions): Promise<void> {
-  do await commands.wait(intervalMs);
-  while (!commands.finishing && !commands.signal.aborted && (await points.dirtyBytes()) === 0);
+async function waitForWork({ points, intervalMs, commands, onWaiting }: PassesOptions, passMs: number): Promise<void> {
+  const end = performance.now() + Math.max(intervalMs, Math.min(passMs * restShare, longestRestMs));
+  for (;;) {
+    await commands.wait(intervalMs);
+    if (commands.finishing || commands.holding || commands.signal.aborted) return;
+    const dirtyBytes = await points.dirtyBytes();
+    onWaiting(dirtyBytes);
+    if (dirtyBytes > 0 && performance.now() >= end - 1) return;
+  }
 }
 
 async function firstPass(sender: Sender, ledger: SendLedger): Promise<number> {

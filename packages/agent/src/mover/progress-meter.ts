@@ -27,6 +27,14 @@ export class ProgressMeter {
     this.#dirtyBytes = bytes;
   }
 
+  /** All of the last pass is there, and this much has changed since. */
+  waiting(dirtyBytes: number): void {
+    this.#dirtyBytes = dirtyBytes;
+    const bytes = Math.max(0, this.#bytes);
+    const pass = Math.max(0, this.#pass);
+    this.#notify({ type: 'progress', phase: 'waiting', pass, bytes, totalBytes: bytes, bytesPerSecond: 0, etaSeconds: null, dirtyBytes });
+  }
+
   /** True when a notice was sent. */
   report({ pass, doneBytes, totalBytes }: PassProgress): boolean {
     const now = performance.now();

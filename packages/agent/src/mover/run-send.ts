@@ -125,10 +125,14 @@ async function sendWarm(run: SendRun, mode: Extract<SendConfig['mode'], { type: 
       intervalMs,
       log,
       commands,
-      onPass: ({ dirtyBytes, converged }) => {
-        meter.dirty(dirtyBytes);
+      onPass: ({ converged, behind, ...figures }) => {
+        meter.dirty(figures.dirtyBytes);
+        notify({ type: 'pass', ...figures });
         if (converged) notify({ type: 'converged' });
+        else if (behind) notify({ type: 'behind' });
       },
+      onWaiting: (dirtyBytes) => meter.waiting(dirtyBytes),
+      onHold: (pass) => notify({ type: 'held', ...(pass === undefined ? {} : { pass }) }),
       onPausing: async () => {
         await writeJsonAtomic(pausedFile, {});
         meter.phase('last pass');
@@ -174,6 +178,8 @@ async function sendCold(run: SendRun, runtimeDirectory: string): Promise<void> {
     const [source, pass] = await Promise.all([opening, sender.firstPass()]);
     await sender.sendPass(pass, source.disks);
     notify({ type: 'converged' });
+    // Nothing is sent from here on, whether that is asked for or not.
+    notify({ type: 'held', pass });
     while (!commands.finishing) {
       commands.signal.throwIfAborted();
       await commands.wait(60_000);

@@ -78,6 +78,7 @@ export function spawnMover(role: MoverRole, onNotice: (notice: MoverNotice) => v
     pid: child.pid,
     exited,
     finish: () => say({ order: 'finish' }),
+    hold: (holding) => say({ order: holding ? 'hold' : 'go-on' }),
     abort: () => say({ order: 'abort' }),
     kill: async () => {
       killed = true;

@@ -10,6 +10,8 @@ export interface GuestDisk {
   readonly driver?: DiskDriver;
   /** Takes the writes while `base` stays frozen. */
   readonly overlay?: string;
+  /** A file that takes the writes for as long as this process runs; `base` is read though somebody else has it open. */
+  readonly thrownAway?: string;
   /** A live move fills `base` before anything runs; the overlay is put above it then. */
   readonly incoming?: boolean;
 }
@@ -55,6 +57,14 @@ export function diskNodesAt(disk: GuestDisk, place: number): readonly object[] {
     return [
       { 'node-name': `${node}-base-file`, ...file(disk.base), 'auto-read-only': true },
       { ...top, 'node-name': `${node}-base`, file: `${node}-base-file`, backing: null },
+    ];
+  }
+  if (disk.thrownAway !== undefined) {
+    return [
+      { 'node-name': `${node}-base-file`, ...file(disk.base), 'read-only': true, locking: 'off' },
+      { 'node-name': `${node}-base`, driver: 'qcow2', file: `${node}-base-file`, backing: null, 'read-only': true },
+      { 'node-name': `${node}-file`, ...diskFileNode('file', disk.thrownAway), discard: 'unmap' },
+      { ...top, file: `${node}-file`, backing: `${node}-base` },
     ];
   }
   if (disk.overlay === undefined) {

@@ -28,12 +28,13 @@ const hurryMs = 1_000;
 
 /**
  * Starts a guest's process, paused before its first instruction, in a session of its own so that it outlives this agent. `onSpawn` hears
- * the process as soon as it exists. Raises Problem internal with QEMU's own words when it does not come up.
+ * the process as soon as it exists. `bound`: it ends with this agent, however that ends. Raises Problem internal with QEMU's own words when it does not come up.
  */
 export async function launchGuest(
   plan: GuestPlan,
   user: GuestUser | undefined,
   onSpawn: (process: ProcessIdentity) => Promise<void>,
+  { bound = false }: { readonly bound?: boolean } = {},
 ): Promise<Guest> {
   const { paths } = plan;
   const runtime = dirname(paths.qmp);
@@ -41,12 +42,13 @@ export async function launchGuest(
   if (user !== undefined) await chown(runtime, user.uid, user.gid);
   for (const path of [paths.qmp, paths.moverQmp, paths.pid, paths.log, paths.console, paths.vnc, paths.agent])
     await rm(path, { force: true });
-  const confined = unprivileged(user, qemuCommand(plan));
+  const [setpriv = '', ...rest] = unprivileged(user, qemuCommand(plan));
+  const confined = [setpriv, ...(bound ? ['--pdeathsig', 'KILL'] : []), ...rest];
   const [command = '', ...args] = (plan.hostDevices ?? []).length === 0 ? confined : lockingMemory(plan.memoryMiB, confined);
   // For appending, so that it can be cut under QEMU.
   const log = await open(paths.log, 'a', 0o600);
   const child = spawn(command, args, {
-    detached: true,
+    detached: !bound,
     stdio: ['ignore', log.fd, log.fd],
     cwd: '/',
     env: { PATH: '/usr/local/bin:/usr/bin:/bin' },

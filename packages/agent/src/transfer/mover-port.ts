@@ -1,4 +1,11 @@
-import { type DesiredReceive, type DesiredSend, type ObservedTransfer, type ProblemKind, problemKinds } from '@virt8ra/contract';
+import {
+  type DesiredReceive,
+  type DesiredSend,
+  type ObservedTransfer,
+  type PassFigures,
+  type ProblemKind,
+  problemKinds,
+} from '@virt8ra/contract';
 import type { Proxies } from '@virt8ra/outbound';
 
 /** What the agent asks of a mover, the child process that carries the bytes of one transfer, and what it hears from it. */
@@ -78,6 +85,11 @@ export type MoverNotice =
       readonly dirtyBytes?: number;
     }
   | ({ readonly type: 'counters' } & MoverCounters)
+  | ({ readonly type: 'pass' } & PassFigures)
+  /** What the receiver has stays as it is, up to that pass; without one, not any more. */
+  | { readonly type: 'held'; readonly pass?: number }
+  /** The guest changes as much as is carried, or more: what was said of converging does not hold any more. */
+  | { readonly type: 'behind' }
   /** Enough passes were made and little is left: the guest may be stopped at any time. */
   | { readonly type: 'converged' }
   /** The guest was stopped for the last pass. */
@@ -90,6 +102,8 @@ export type MoverNotice =
 export interface Mover {
   /** Sender: stop the guest and send what is left. */
   finish(): void;
+  /** Sender: begin no further pass, or go on. */
+  hold(holding: boolean): void;
   /** Leave source and target as if nothing had been. */
   abort(): void;
   /** Ends the process; a later one goes on where this one was. */
@@ -117,4 +131,5 @@ export interface RunningMover {
   readonly mover: Mover;
   /** What was last asked of it. */
   goal: (DesiredSend | DesiredReceive)['goal'];
+  holding?: boolean;
 }

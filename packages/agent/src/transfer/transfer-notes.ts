@@ -52,11 +52,12 @@ export class TransferNotes {
     return record;
   }
 
-  /** Shown until something else is; what is over stays so. */
-  observe(id: string, change: Partial<ObservedTransfer>): void {
+  /** Shown until something else is; what is over stays so. `gone`: what holds no more. */
+  observe(id: string, change: Partial<ObservedTransfer>, gone?: 'held' | 'probe'): void {
     const before = this.#context.board.get('transfer', id) ?? this.#store.get(id)?.observed;
     if (before === undefined || (this.isOver(id) && change.state !== undefined)) return;
     const { problem: _, ...rest } = before;
+    if (gone !== undefined) delete rest[gone];
     this.#context.board.post('transfer', id, { ...rest, ...change });
   }
 

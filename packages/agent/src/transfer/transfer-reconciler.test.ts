@@ -40,6 +40,7 @@ class ScriptedMovers implements MoverPort {
     });
     return {
       finish: () => this.asked.push('finish'),
+      hold: (holding) => this.asked.push(holding ? 'hold' : 'go-on'),
       abort: () => this.asked.push('abort'),
       kill: async () => {
         this.asked.push('kill');

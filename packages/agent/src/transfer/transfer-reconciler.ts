@@ -1,4 +1,5 @@
 import { type DesiredReceive, type DesiredSend, isLiveTransfer, type ObservedTransfer, Problem, toProblem } from '@virt8ra/contract';
+import { BootProbes } from '../boot-probe/boot-probes.js';
 import type { NextLook } from '../desired/converger.js';
 import { makeDirectory } from '../disk/atomic-file.js';
 import { type HostContext, troubleFrom } from '../host-context.js';
@@ -16,6 +17,7 @@ import type { TransferStore } from './transfer-store.js';
 
 type DesiredTransfer = DesiredSend | DesiredReceive;
 const waitMs = 1_000;
+const passesKept = 4;
 /** A guest paused for a last pass that keeps failing is let run again after this long. */
 const longestPauseMs = 15_000;
 
@@ -38,6 +40,7 @@ export class TransferReconciler implements VolumeTransfers {
   readonly #answered = new Set<string>();
   readonly #setbacks: Setbacks;
   readonly #folders: RunFolders;
+  readonly #probes: BootProbes;
   /** Transfers that no other mover can mend, with the reason; they wait for the order to abort. A later agent tries once more. */
   readonly #failed = new Map<string, Problem>();
   #instances: MovedGuests | undefined;
@@ -54,6 +57,7 @@ export class TransferReconciler implements VolumeTransfers {
     this.#onProgress = onProgress;
     this.#setbacks = new Setbacks(context.clock);
     this.#folders = new RunFolders(context.config.runtimeDirectory);
+    this.#probes = new BootProbes(context, volumes, (id, probe) => this.#notes.observe(id, probe === undefined ? {} : { probe }, 'probe'));
   }
 
   /** Transfers and instances need each other; this closes the circle. */
@@ -123,12 +127,14 @@ export class TransferReconciler implements VolumeTransfers {
 
   /** Ends the movers; the next agent's movers go on where they were. */
   async stop(): Promise<void> {
+    await this.#probes.stop();
     await Promise.all([...this.#running.values()].map(async ({ mover }) => await mover.kill()));
   }
 
   async #receive(desired: DesiredReceive): Promise<NextLook> {
     const { id } = desired;
     if (desired.goal === 'abort') return await this.#abort(desired);
+    await this.#probes.follow(id, desired.probe);
     if (this.#running.has(id)) return undefined;
     const stages = desired.disks.map(({ volumeKey }) => this.#volumes.get(volumeKey)?.stage);
     if (stages.some((stage) => stage === undefined || stage === 'creating')) return waitMs;
@@ -181,13 +187,21 @@ export class TransferReconciler implements VolumeTransfers {
         this.#notes.observe(id, { state: 'finishing' });
         running.mover.finish();
       }
+      this.#hold(running, desired);
       return undefined;
     }
     const config = await this.#sendConfig(desired);
     if (config === undefined) return waitMs;
-    this.#run(id, 'copy', (onNotice) => this.#movers.send(config, onNotice));
-    this.#notes.observe(id, { state: 'copying' });
+    const begun = this.#run(id, 'copy', (onNotice) => this.#movers.send(config, onNotice));
+    this.#notes.observe(id, { state: 'copying' }, 'held');
+    this.#hold(begun, desired);
     return goal === 'finish' ? 1 : undefined;
+  }
+
+  #hold(running: RunningMover, { hold = false }: DesiredSend): void {
+    if (hold === (running.holding ?? false)) return;
+    running.holding = hold;
+    running.mover.hold(hold);
   }
 
   /** How the disks are read; undefined while they cannot be yet. */
@@ -201,6 +215,7 @@ export class TransferReconciler implements VolumeTransfers {
 
   async #abort(desired: DesiredTransfer): Promise<NextLook> {
     const { id } = desired;
+    await this.#probes.end(id);
     let running = this.#running.get(id);
     if (running?.goal === 'abort') return undefined;
     if (running === undefined && desired.role === 'send' && desired.mode === 'warm') {
@@ -256,6 +271,20 @@ export class TransferReconciler implements VolumeTransfers {
         if (this.#letRun.delete(id)) this.#context.nudge({ type: 'transfer', key: id });
         if (this.#running.get(id)?.goal === 'copy') this.#notes.observe(id, { state: 'converged' });
         break;
+      case 'pass': {
+        const { type: _, ...figures } = notice;
+        this.#notes.observe(id, {
+          recentPasses: [...(this.#context.board.get('transfer', id)?.recentPasses ?? []).slice(1 - passesKept), figures],
+        });
+        break;
+      }
+      case 'held':
+        if (notice.pass === undefined) this.#notes.observe(id, this.#running.get(id)?.goal === 'copy' ? { state: 'copying' } : {}, 'held');
+        else this.#notes.observe(id, { held: { pass: notice.pass } });
+        break;
+      case 'behind':
+        if (this.#running.get(id)?.goal === 'copy') this.#notes.observe(id, { state: 'copying' });
+        break;
       case 'paused':
         this.#notes.observe(id, { state: 'finishing', pausedAt: notice.at });
         break;
@@ -300,6 +329,7 @@ export class TransferReconciler implements VolumeTransfers {
     }
     const roots = [...outcome.roots];
     if (desired.role === 'receive') {
+      await this.#probes.end(id);
       for (const { volumeKey } of desired.disks) {
         await this.#volumes.arrive(volumeKey);
         this.#context.nudge({ type: 'volume', key: volumeKey });
@@ -323,6 +353,7 @@ export class TransferReconciler implements VolumeTransfers {
 
   /** Ends what is left of the transfer's movers, and takes away what they kept for each other in this boot. */
   async #forgetMover(id: string): Promise<void> {
+    await this.#probes.end(id);
     await this.#running.get(id)?.mover.kill();
     this.#running.delete(id);
     this.#answered.delete(id);
@@ -333,6 +364,7 @@ export class TransferReconciler implements VolumeTransfers {
 
   /** Takes away the sockets' folders that earlier agents left for what is over. */
   async sweep(): Promise<void> {
+    await this.#probes.sweep();
     const live = this.#context.ledger.state.transfers.filter(({ id }) => !this.#notes.isOver(id));
     const folders = await this.#folders.sweep(live.map(({ id }) => id));
     if (folders.length > 0) this.#context.log.info('what movers had left was swept away', { folders });

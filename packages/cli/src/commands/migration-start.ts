@@ -2,6 +2,8 @@ import { isDeepStrictEqual } from 'node:util';
 import type { ResourceOf } from '@virt8ra/client';
 import { instance, longestWayBackHours, type MigrationSpec, migration, Problem } from '@virt8ra/contract';
 import { kindOfEnd, reasonOf } from '../await-resource.js';
+import { bootProbeOfFlag } from '../boot-probe-flag.js';
+import { cutoverOfFlag } from '../cutover-flag.js';
 import { countOfFlag, secondsOfFlag } from '../duration-flag.js';
 import { followMove } from '../follow-move.js';
 import { measuredLines } from '../output/move-text.js';
@@ -18,6 +20,8 @@ export interface MigrateFlags {
   readonly name?: string;
   readonly minPasses?: string;
   readonly guestChanges?: 'none' | 'needed' | false;
+  readonly cutover?: string;
+  readonly bootProbe?: string;
   readonly losePublicIps?: boolean;
   readonly keep?: string;
   readonly detach?: boolean;
@@ -66,6 +70,8 @@ export function specOfMove(
 ): { readonly name: string; readonly spec: MigrationSpec } {
   const minPasses = countOfFlag('--min-passes', flags.minPasses);
   const hours = hoursOfFlag(flags.keep);
+  const bootProbe = bootProbeOfFlag('--boot-probe', flags.bootProbe);
+  const cutover = cutoverOfFlag('--cutover', flags.cutover);
   const name = instanceName.replace(/^instances?\//, '');
   return {
     name,
@@ -75,6 +81,8 @@ export function specOfMove(
       ...(flags.host === undefined ? {} : { toHost: flags.host }),
       mode: flags.mode,
       ...(minPasses === undefined ? {} : { minPasses }),
+      ...(cutover === undefined ? {} : { cutover }),
+      ...(bootProbe === undefined ? {} : { bootProbe }),
       ...(flags.losePublicIps === true ? { losePublicIps: true } : {}),
       ...(flags.fallback === undefined ? {} : { fallback: flags.fallback }),
       ...(flags.guestChanges === undefined ? {} : { guestChanges: flags.guestChanges === false ? 'none' : flags.guestChanges }),
@@ -82,6 +90,12 @@ export function specOfMove(
     },
   };
 }
+
+const evidenceText = {
+  'guest-agent': 'its guest agent',
+  'serial-console': 'its serial console',
+  'disk-reads': 'its process and what it read from its disks',
+} as const;
 
 function followHint({ address }: Target): string {
   return `  follow: virt8ra wait migration ${address.name} --for phase=done\n  cancel: virt8ra cancel ${address.name}\n`;
@@ -111,11 +125,16 @@ function failure(target: Target, ended: Migration): Problem {
   const reason = problem ?? reasonOf(ended) ?? 'no reason given';
   const history = (ended.status?.conditions ?? []).some((condition) => /cancel/i.test(`${condition.type ?? ''} ${condition.reason ?? ''}`));
   const cancelled = phase === 'returned' && (history || /cancel/i.test(reason));
+  const tail = ended.status?.bootProbe?.state === 'failed' ? ended.status.bootProbe.serialTail : undefined;
   const where = phase === 'returned' ? `; the instance is back at ${from?.site ?? 'its site'}` : '';
   const kind = cancelled ? 'cancelled' : kindOfEnd(problemCode);
-  return new Problem(kind, `${titleOf(target)} ${cancelled ? 'was cancelled' : phase}: ${reason}${where}`, {
-    facts: { hint: `virt8ra describe ${titleOf(target)}` },
-  });
+  return new Problem(
+    kind,
+    `${titleOf(target)} ${cancelled ? 'was cancelled' : phase}: ${reason}${where}${tail === undefined ? '' : `\nthe end of its serial console:\n${plain(tail)}`}`,
+    {
+      facts: { hint: `virt8ra describe ${titleOf(target)}` },
+    },
+  );
 }
 
 function summaryText(target: Target, instanceName: string, ended: Migration, watchedSeconds: number): string {
@@ -128,6 +147,10 @@ function summaryText(target: Target, instanceName: string, ended: Migration, wat
     `${instanceName} runs at ${status?.to?.site ?? spec.toSite}${host} after ${durationText(seconds)} (${titleOf(target)}, ${status?.mode ?? spec.mode})`,
   ];
   if (status?.fallbackReason !== undefined) lines.push(`  warm      not live, because ${status.fallbackReason}`);
+  if (status?.bootProbe?.observed !== undefined)
+    lines.push(
+      `  booted    ${status.bootProbe.in === 'isolation' ? 'in isolation' : 'in its place'}, as ${evidenceText[status.bootProbe.observed]} showed`,
+    );
   lines.push(...measuredLines({ ...status, mode: status?.mode ?? spec.mode }));
   if (status?.guestChanges !== undefined) {
     lines.push(`  guest     ${status.guestChanges.length === 0 ? 'nothing inside had to be changed' : 'changed in the copy:'}`);

@@ -38,6 +38,7 @@ const kindOfCommand: Readonly<Record<string, string>> = {
   detach: 'instance',
   cancel: 'migration',
   migration: 'migration',
+  cutover: 'migration',
   cordon: 'host',
   uncordon: 'host',
   rekey: 'host',
@@ -79,6 +80,10 @@ async function flagValues(terminal: Terminal, flags: GlobalFlags, flag: string):
       return Object.keys((await readContexts(terminal.environment.configFolder)).contexts);
     case '--mode':
       return ['live', 'warm', 'cold'];
+    case '--boot-probe':
+      return ['isolation', 'place'];
+    case '--cutover':
+      return ['asked', 'now', 'below:300ms'];
     case '--fallback':
       return ['warm'];
     case '--format':

@@ -1,12 +1,12 @@
 import type { Progress } from '@virt8ra/contract';
 import { plain } from './table.js';
-import { bytesText, durationText } from './units.js';
+import { bytesText, durationText, pauseText } from './units.js';
 
 const barWidth = 24;
 
 /** One line of progress: phase, pass, bar, bytes, rate, time left. Without a total the bar is left out. */
 export function progressText(progress: Progress): string {
-  const { bytes, totalBytes, bytesPerSecond, etaSeconds, pass } = progress;
+  const { bytes, totalBytes, bytesPerSecond, etaSeconds, pass, dirtyBytes, predictedPauseMs, waitsFor } = progress;
   const parts = [plain(progress.phase).padEnd(8)];
   if (pass !== undefined) parts.push(`pass ${pass}`);
   if (totalBytes > 0) {
@@ -17,5 +17,8 @@ export function progressText(progress: Progress): string {
   } else if (bytes > 0) parts.push(bytesText(bytes));
   if (bytesPerSecond > 0) parts.push(`${bytesText(bytesPerSecond)}/s`);
   if (etaSeconds !== null && bytesPerSecond > 0) parts.push(`ETA ${durationText(etaSeconds)}`);
+  if (dirtyBytes !== undefined && dirtyBytes > 0) parts.push(`${bytesText(dirtyBytes)} changed since`);
+  if (predictedPauseMs !== undefined) parts.push(`pause ~${pauseText(predictedPauseMs)}`);
+  if (progress.phase === 'waiting' && waitsFor !== undefined) parts.push(`waits for ${plain(waitsFor)}`);
   return parts.join('  ').trimEnd();
 }

@@ -2881,6 +2881,27 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/providers/virt8ra.migration/v1beta1/tenants/{tenant}/workspaces/{workspace}/migrations/{name}/cutover": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                name: string;
+                tenant: string;
+                workspace: string;
+            };
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** a move of an instance with its disks to another site */
+        post: operations["cutover-migration"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/providers/virt8ra.migration/v1beta1/tenants/{tenant}/workspaces/{workspace}/migrations/{name}/progress": {
         parameters: {
             query?: never;
@@ -5186,6 +5207,24 @@ export interface components {
                 workspace: string;
             };
             spec: {
+                bootProbe?: {
+                    /** @enum {unknown} */
+                    in: "isolation" | "place";
+                    timeoutSeconds?: number;
+                };
+                cutover?: {
+                    /** @constant */
+                    when: "asked";
+                } | {
+                    from: string;
+                    until: string;
+                    /** @constant */
+                    when: "window";
+                } | {
+                    milliseconds: number;
+                    /** @constant */
+                    when: "pause-below";
+                };
                 /** @constant */
                 fallback?: "warm";
                 /** @enum {unknown} */
@@ -5215,6 +5254,22 @@ export interface components {
                 };
                 /** @constant */
                 bootedAnew?: true;
+                bootProbe?: {
+                    beganAt?: string;
+                    /** @enum {unknown} */
+                    expects?: "guest-agent" | "serial-console" | "disk-reads";
+                    /** @enum {unknown} */
+                    in: "isolation" | "place";
+                    /** @enum {unknown} */
+                    observed?: "guest-agent" | "serial-console" | "disk-reads";
+                    readBytes?: number;
+                    reason?: string;
+                    seconds?: number;
+                    serialBytes?: number;
+                    serialTail?: string;
+                    /** @enum {unknown} */
+                    state: "waiting" | "booting" | "passed" | "failed";
+                };
                 bytes?: number;
                 conditions: {
                     lastTransitionAt: string;
@@ -5224,6 +5279,34 @@ export interface components {
                     state: "pending" | "creating" | "active" | "updating" | "deleting" | "error";
                     type?: string;
                 }[];
+                convergence?: {
+                    advice?: string;
+                    bytesPerSecond?: number;
+                    dirtyBytesPerSecond?: number;
+                    predictedPauseMs?: number;
+                    /** @enum {unknown} */
+                    verdict: "measuring" | "converging" | "converged" | "not-converging";
+                };
+                cutover?: {
+                    askedAt?: string;
+                    askedBy?: string;
+                    intent?: {
+                        /** @constant */
+                        when: "asked";
+                    } | {
+                        from: string;
+                        until: string;
+                        /** @constant */
+                        when: "window";
+                    } | {
+                        milliseconds: number;
+                        /** @constant */
+                        when: "pause-below";
+                    };
+                    /** @enum {unknown} */
+                    state: "waiting" | "queued" | "missed" | "ordered";
+                    waitsFor?: string;
+                };
                 digests?: {
                     disk: string;
                     equal: boolean;
@@ -5312,7 +5395,7 @@ export interface components {
                 pauseMs?: number;
                 permitEpoch?: number;
                 /** @enum {unknown} */
-                phase?: "plan" | "prepare" | "copy" | "passes" | "cutover" | "prepare-guest" | "start" | "verify" | "settle" | "clean" | "kept" | "done" | "brought-back" | "returning" | "returned" | "failed";
+                phase?: "plan" | "prepare" | "copy" | "passes" | "probe" | "waiting" | "cutover" | "prepare-guest" | "start" | "verify" | "settle" | "clean" | "kept" | "done" | "brought-back" | "returning" | "returned" | "failed";
                 problem?: string;
                 problemCode?: string;
                 resentBytes?: number;
@@ -5482,6 +5565,24 @@ export interface components {
             inspect?: boolean;
             measure?: boolean;
             spec: {
+                bootProbe?: {
+                    /** @enum {unknown} */
+                    in: "isolation" | "place";
+                    timeoutSeconds?: number;
+                };
+                cutover?: {
+                    /** @constant */
+                    when: "asked";
+                } | {
+                    from: string;
+                    until: string;
+                    /** @constant */
+                    when: "window";
+                } | {
+                    milliseconds: number;
+                    /** @constant */
+                    when: "pause-below";
+                };
                 /** @constant */
                 fallback?: "warm";
                 /** @enum {unknown} */
@@ -5886,8 +5987,10 @@ export interface components {
             etaSeconds: number | null;
             pass?: number;
             phase: string;
+            predictedPauseMs?: number;
             totalBytes: number;
             updatedAt: string;
+            waitsFor?: string;
         };
         /** @description an organisation that sells capacity */
         Provider: {
@@ -12775,6 +12878,49 @@ export interface operations {
             cookie?: never;
         };
         requestBody?: never;
+        responses: {
+            /** @description Accepted */
+            202: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+        };
+    };
+    "cutover-migration": {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description resourceVersion that was read; 0: must not exist yet */
+                "if-unmodified-since"?: number;
+            };
+            path: {
+                name: string;
+                tenant: string;
+                workspace: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: {
+            content: {
+                "application/json": {
+                    cutover?: {
+                        /** @constant */
+                        when: "asked";
+                    } | {
+                        from: string;
+                        until: string;
+                        /** @constant */
+                        when: "window";
+                    } | {
+                        milliseconds: number;
+                        /** @constant */
+                        when: "pause-below";
+                    };
+                };
+            };
+        };
         responses: {
             /** @description Accepted */
             202: {

@@ -1,5 +1,6 @@
-import type { DesiredBackup, DesiredInstance, DesiredNetwork, DesiredSnapshot, DesiredVolume, HostObjectType } from './desired.js';
+import type { DesiredBackup, DesiredNetwork, DesiredSnapshot, DesiredVolume, HostObjectType } from './desired.js';
 import type { DesiredFilter, ObservedFilter } from './filter.js';
+import type { DesiredInstance } from './instance.js';
 import type { ObservedBackup, ObservedInstance, ObservedNetwork, ObservedSnapshot, ObservedTransfer, ObservedVolume } from './observed.js';
 import type { DesiredTransfer } from './transfer.js';
 

@@ -1,6 +1,7 @@
 import { type Static, Type } from 'typebox';
 import { GuestPreparation } from '../guest-disks/guest-change.js';
 import { backupConsistencies } from '../kinds/backup.js';
+import { bootEvidence } from '../kinds/boot-probe.js';
 import { hugePageSizes } from '../kinds/sku.js';
 import { oneOf, Sha256 } from '../shape.js';
 import { VolumeLimits } from './desired.js';
@@ -166,6 +167,32 @@ export const transferStates = [
   'aborted',
   'failed',
 ] as const;
+
+/** One pass of a warm copy that has ended. */
+export const PassFigures = Type.Object({
+  pass: Type.Integer({ minimum: 0 }),
+  /** What it had to carry, by the guest's own count of what had changed; of the first pass, all. */
+  workBytes: Type.Integer({ minimum: 0 }),
+  /** From the point in time that it carries to its last byte durable at the receiver. */
+  ms: Type.Number({ minimum: 0 }),
+  /** What the guest changed meanwhile. */
+  dirtyBytes: Type.Integer({ minimum: 0 }),
+});
+export type PassFigures = Static<typeof PassFigures>;
+
+export const ObservedBootProbe = Type.Object({
+  request: Type.String(),
+  state: oneOf(['booting', 'alive', 'dead']),
+  observed: Type.Optional(oneOf(bootEvidence)),
+  seconds: Type.Number({ minimum: 0 }),
+  readBytes: Type.Integer({ minimum: 0 }),
+  serialBytes: Type.Integer({ minimum: 0 }),
+  /** Why it is `dead`. */
+  reason: Type.Optional(Type.String({ maxLength: 1024 })),
+  serialTail: Type.Optional(Type.String({ maxLength: 4096 })),
+});
+export type ObservedBootProbe = Static<typeof ObservedBootProbe>;
+
 export const ObservedTransfer = Type.Object({
   id: Type.String(),
   role: oneOf(['send', 'receive']),
@@ -195,6 +222,12 @@ export const ObservedTransfer = Type.Object({
   seeds: Type.Optional(
     Type.Array(Type.Union([Type.Object({ bytes: Type.Integer({ minimum: 0 }), problem: Type.Optional(Trouble) }), Type.Null()])),
   ),
+  /** Sender, warm: its latest passes, oldest first. Feature `pass-figures`. */
+  recentPasses: Type.Optional(Type.Array(PassFigures, { maxItems: 8 })),
+  /** Sender: it holds; all passes up to this one are durable at the receiver, and no byte of another was sent. Feature `boot-probe`. */
+  held: Type.Optional(Type.Object({ pass: Type.Integer({ minimum: 0 }) })),
+  /** Receiver: the probe of that request. */
+  probe: Type.Optional(ObservedBootProbe),
   /** Root digest per disk, in the order of `disks`, once finished. */
   roots: Type.Optional(Type.Array(Type.String())),
   /** Receiver that was told to prepare what arrives: how far that is. Absent: it has not begun. */

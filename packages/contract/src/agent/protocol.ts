@@ -60,6 +60,8 @@ export const agentFeatures = [
   'ledger',
   'guest-disks',
   'seeds',
+  'pass-figures',
+  'boot-probe',
 ] as const;
 export type AgentFeature = (typeof agentFeatures)[number];
 

@@ -1,5 +1,8 @@
 import { type Static, Type } from 'typebox';
 import { PrepareGuest } from '../guest-disks/guest-target.js';
+import { bootEvidence } from '../kinds/boot-probe.js';
+import { oneOf } from '../shape.js';
+import { DesiredInstance } from './instance.js';
 import { HostObjectKey as Key } from './object-key.js';
 
 const closed = { additionalProperties: false } as const;
@@ -58,10 +61,26 @@ export const DesiredSend = Type.Object(
     ...send,
     mode: Type.Union([Type.Literal('warm'), Type.Literal('cold')]),
     minPasses: Type.Integer({ minimum: 0, maximum: 100 }),
+    /** After the pass under way no other is begun, so that the receiver's disks stay as they are. Feature `boot-probe`. */
+    hold: Type.Optional(Type.Boolean()),
   },
   closed,
 );
 export type DesiredSend = Static<typeof DesiredSend>;
+
+/** A boot above the disks as they are now, on overlays that are thrown away and without any network, while the sender holds. Feature `boot-probe`. */
+export const DesiredBootProbe = Type.Object(
+  {
+    /** Names this probe; another one begins anew. */
+    request: Type.String({ maxLength: 96 }),
+    timeoutSeconds: Type.Integer({ minimum: 1, maximum: 3600 }),
+    expects: oneOf(bootEvidence),
+    /** It is given no NICs, no devices of the host and no permit: it is not the instance. */
+    instance: DesiredInstance,
+  },
+  closed,
+);
+export type DesiredBootProbe = Static<typeof DesiredBootProbe>;
 
 export const DesiredReceive = Type.Object(
   {
@@ -76,6 +95,7 @@ export const DesiredReceive = Type.Object(
      * `guest-disks`.
      */
     prepare: Type.Optional(PrepareGuest),
+    probe: Type.Optional(DesiredBootProbe),
   },
   closed,
 );

@@ -75,6 +75,8 @@ export * from './agent-release.js';
 export * from './backup.js';
 export * from './backup-export.js';
 export * from './block-storage.js';
+export * from './boot-probe.js';
+export * from './cutover.js';
 export * from './image.js';
 export * from './instance.js';
 export * from './instance-import.js';

@@ -4,12 +4,16 @@ import { defineKind } from '../kind.js';
 import { MoveFinding } from '../move-finding.js';
 import { MoveActual, MoveForecast } from '../move-forecast.js';
 import { Name, oneOf, Reference, statusShape, Zone } from '../shape.js';
+import { BootProbe, BootProbeFinding } from './boot-probe.js';
+import { Convergence, Cutover, CutoverRequest, CutoverState } from './cutover.js';
 
 export const migrationPhases = [
   'plan',
   'prepare',
   'copy',
   'passes',
+  'probe',
+  'waiting',
   'cutover',
   'prepare-guest',
   'start',
@@ -104,8 +108,8 @@ export type ReturnJourney = Static<typeof ReturnJourney>;
 /**
  * Moves an instance with its disks to another site, or with `toHost` to another host of its own. `live` takes its memory along, so that it never
  * stops for longer than a pause; `warm` copies while it runs and starts it anew at the target; `cold` stops it first.
- * POST `cancel` returns it to the source at any phase before the target is proven. With `wayBack` the source’s disks are kept for so long: POST `return`
- * brings it back with what was written since, POST `release` gives the way back up.
+ * POST `cancel` returns it to the source at any phase before the target is proven. POST `cutover` asks for the cut-over, at any phase before it. With `wayBack`
+ * the source’s disks are kept for so long: POST `return` brings it back with what was written since, POST `release` gives the way back up.
  */
 export const migration = defineKind({
   kind: 'migration',
@@ -114,9 +118,21 @@ export const migration = defineKind({
   collection: 'migrations',
   scope: 'workspace',
   aliases: ['move', 'moves'],
-  immutable: ['/instanceRef', '/toSite', '/toHost', '/mode', '/minPasses', '/losePublicIps', '/fallback', '/guestChanges', '/wayBack'],
-  actions: ['cancel', 'return', 'release'],
-  actionBodies: { return: ReturnRequest },
+  immutable: [
+    '/instanceRef',
+    '/toSite',
+    '/toHost',
+    '/mode',
+    '/minPasses',
+    '/losePublicIps',
+    '/fallback',
+    '/guestChanges',
+    '/cutover',
+    '/bootProbe',
+    '/wayBack',
+  ],
+  actions: ['cancel', 'cutover', 'return', 'release'],
+  actionBodies: { cutover: CutoverRequest, return: ReturnRequest },
   summary: 'a move of an instance with its disks to another site',
   spec: Type.Object(
     {
@@ -140,6 +156,10 @@ export const migration = defineKind({
       wayBack: Type.Optional(
         Type.Object({ hours: Type.Integer({ minimum: 1, maximum: longestWayBackHours }) }, { additionalProperties: false }),
       ),
+      /** When the guest is stopped for the move; absent: as soon as little enough is left to send. Until then changes go on being copied. */
+      cutover: Type.Optional(Cutover),
+      /** The copy must be seen to boot, else the instance returns to its source. */
+      bootProbe: Type.Optional(BootProbe),
     },
     { additionalProperties: false },
   ),
@@ -159,6 +179,9 @@ export const migration = defineKind({
     handoverMs: Type.Optional(Type.Number()),
     /** What was changed inside the copy, and why; the source was not touched. */
     guestChanges: Type.Optional(Type.Array(GuestChange)),
+    cutover: Type.Optional(CutoverState),
+    convergence: Type.Optional(Convergence),
+    bootProbe: Type.Optional(BootProbeFinding),
     bytes: Type.Optional(Type.Integer()),
     resentBytes: Type.Optional(Type.Integer()),
     passes: Type.Optional(Type.Integer()),
@@ -196,6 +219,10 @@ export const Progress = Type.Object({
   bytesPerSecond: Type.Number({ minimum: 0 }),
   etaSeconds: Type.Union([Type.Number({ minimum: 0 }), Type.Null()]),
   dirtyBytes: Type.Optional(Type.Integer({ minimum: 0 })),
+  /** Of a move, if its guest were stopped now. */
+  predictedPauseMs: Type.Optional(Type.Integer({ minimum: 0 })),
+  /** What a move waits for before it cuts over; a sentence. */
+  waitsFor: Type.Optional(Type.String()),
   updatedAt: Type.String(),
 });
 export type Progress = Static<typeof Progress>;

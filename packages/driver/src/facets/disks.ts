@@ -1,5 +1,6 @@
-import type { GuestPreparation, PrepareGuest } from '@virt8ra/contract';
+import type { BootEvidence, GuestPreparation, ObservedBootProbe, PassFigures, PrepareGuest } from '@virt8ra/contract';
 import type { Handle, Observation } from '../observation.js';
+import type { InstanceRealizationSpec } from './instances.js';
 
 /** Copies disks between sites. One transfer has two ends, each declared at its own site; both are level-triggered and resume by themselves. */
 
@@ -16,12 +17,24 @@ export interface SendSpec {
    */
   readonly goal: 'copy' | 'finish' | 'abort';
   readonly epoch: number;
+  /** Warm and cold: no further pass is begun, so that what the receiver has stays as it is. A site that cannot refuses. */
+  readonly hold?: boolean;
   /** Live: the guest was seen to run at the target, so that what is left of it here may go. */
   readonly arrived?: boolean;
 }
 
 /** What is at the receiving site already and may hold much of what arrives: a disk, or an image of the image store by content address. */
 export type Seed = { readonly volume: Handle } | { readonly image: { readonly sha256: string; readonly format: 'qcow2' | 'raw' } };
+export interface ProbeSpec {
+  /** Names it; another one begins anew. */
+  readonly request: string;
+  readonly timeoutSeconds: number;
+  /** What its guest must show, or what is stronger. */
+  readonly expects: BootEvidence;
+  readonly instance: InstanceRealizationSpec;
+  /** The instance's key at this site. */
+  readonly instanceKey: string;
+}
 
 export interface ReceiveSpec {
   readonly host?: string;
@@ -36,6 +49,8 @@ export interface ReceiveSpec {
   readonly goal: 'receive' | 'abort';
   /** What has arrived is changed, above the copy, as a guest needs it that is to start there. A site that cannot do it refuses (`unsupported`). Never live. */
   readonly prepare?: PrepareGuest;
+  /** A boot above what has arrived, on disks that are thrown away and without network, while the sender holds. A site that cannot refuses. */
+  readonly probe?: ProbeSpec;
 }
 
 export interface TransferStatus {
@@ -58,6 +73,11 @@ export interface TransferStatus {
   readonly roots?: readonly string[];
   /** Receiving end that was told to prepare what arrives: how far that is. */
   readonly prepared?: GuestPreparation;
+  /** Sender, warm: its latest passes, oldest first; absent where they are not told. */
+  readonly recentPasses?: readonly PassFigures[];
+  /** Sender: it holds behind that pass. */
+  readonly held?: { readonly pass: number };
+  readonly probe?: ObservedBootProbe;
 }
 
 export interface DisksFacet {

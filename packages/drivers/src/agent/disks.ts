@@ -1,6 +1,14 @@
-import { agentDnsName, type DesiredTransfer, type ObservedTransfer, type TransferSeed } from '@virt8ra/contract';
+import {
+  type AgentFeature,
+  agentDnsName,
+  type DesiredTransfer,
+  type ObservedTransfer,
+  Problem,
+  type TransferSeed,
+} from '@virt8ra/contract';
 import type { DisksFacet, Handle, Seed, TransferStatus } from '@virt8ra/driver';
 import { handleFromObject, objectFromHandle } from './handle.js';
+import { instanceFromSpec } from './instances.js';
 import { troubleOf } from './networks.js';
 import { keyOnHost, requireHost, type SiteFleet } from './object-facet.js';
 import { observationFromView, type Reader } from './observation.js';
@@ -16,6 +24,15 @@ const reader: Reader<'transfer', TransferStatus> = {
 
 /** One end of a transfer, declared on the host that has or gets the disks. */
 export function createDisksFacet({ fleet, site, assertOpen }: SiteFleet): DisksFacet {
+  const assertProbes = async (host: string): Promise<ReadonlySet<AgentFeature>> => {
+    const features = await fleet.features(site, host);
+    if (!features.has('boot-probe'))
+      throw new Problem(
+        'unsupported',
+        `the agent of host ${host} is of an older release and cannot boot a copy in isolation; bring it up to date`,
+      );
+    return features;
+  };
   const declare = async (host: string, desired: DesiredTransfer): Promise<Handle> => {
     await fleet.declare(site, { host, type: 'transfer', key: desired.id, desired }, 'replace');
     return handleFromObject({ host, type: 'transfer', key: desired.id });
@@ -26,7 +43,8 @@ export function createDisksFacet({ fleet, site, assertOpen }: SiteFleet): DisksF
     async send(spec, key) {
       assertOpen();
       const host = requireHost(spec.host);
-      const { mode, peer, minPasses, goal, epoch, arrived } = spec;
+      const { mode, peer, minPasses, goal, epoch, arrived, hold } = spec;
+      if (hold === true) await assertProbes(host);
       const instanceKey = keyOnHost(spec.instance, 'instance', host);
       if (mode === 'live') {
         const common = { id: key, role: 'send', mode, instanceKey, disks: disksOn(host, spec.disks), peer, goal, epoch } as const;
@@ -42,12 +60,13 @@ export function createDisksFacet({ fleet, site, assertOpen }: SiteFleet): DisksF
         minPasses,
         goal,
         epoch,
+        ...(hold === true ? { hold } : {}),
       });
     },
     async receive(spec, key) {
       assertOpen();
       const host = requireHost(spec.host);
-      const { peerName, goal, prepare } = spec;
+      const { peerName, goal, prepare, probe } = spec;
       if (spec.instance !== undefined) {
         const instanceKey = keyOnHost(spec.instance, 'instance', host);
         return await declare(host, {
@@ -66,14 +85,19 @@ export function createDisksFacet({ fleet, site, assertOpen }: SiteFleet): DisksF
         const seed = wanted === undefined ? undefined : seedOn(host, wanted);
         return seed === undefined ? disk : { ...disk, seed };
       });
-      return await declare(host, {
+      const common = {
         id: key,
         role: 'receive',
         disks,
         peerName,
         goal,
         ...(prepare === undefined ? {} : { prepare }),
-      });
+      } as const;
+      if (probe === undefined) return await declare(host, common);
+      const features = await assertProbes(host);
+      const { request, timeoutSeconds, expects, instanceKey } = probe;
+      const instance = instanceFromSpec(probe.instance, { key: instanceKey, host, features });
+      return await declare(host, { ...common, probe: { request, timeoutSeconds, expects, instance } });
     },
     async find(key, host) {
       assertOpen();
@@ -101,7 +125,24 @@ function seedOn(host: string, seed: Seed): TransferSeed | undefined {
 }
 
 function statusFromObserved(observed: ObservedTransfer): TransferStatus {
-  const { state, address, port, passes, bytes, resentBytes, chunkBytes, streams, pauseMs, pausedAt, seeds, roots, prepared } = observed;
+  const {
+    state,
+    address,
+    port,
+    passes,
+    bytes,
+    resentBytes,
+    chunkBytes,
+    streams,
+    pauseMs,
+    pausedAt,
+    seeds,
+    roots,
+    prepared,
+    recentPasses,
+    held,
+    probe,
+  } = observed;
   return {
     state,
     ...(address === undefined ? {} : { address }),
@@ -116,6 +157,9 @@ function statusFromObserved(observed: ObservedTransfer): TransferStatus {
     ...(seeds === undefined ? {} : { seeds }),
     ...(roots === undefined ? {} : { roots }),
     ...(prepared === undefined ? {} : { prepared }),
+    ...(recentPasses === undefined ? {} : { recentPasses }),
+    ...(held === undefined ? {} : { held }),
+    ...(probe === undefined ? {} : { probe }),
   };
 }
 

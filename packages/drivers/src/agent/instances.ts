@@ -31,7 +31,7 @@ export function createInstancesFacet(site: SiteFleet): InstancesFacet {
   return createObjectFacet(site, translation);
 }
 
-function instanceFromSpec(spec: InstanceRealizationSpec, { key, host, features }: ObjectPlace): DesiredInstance {
+export function instanceFromSpec(spec: InstanceRealizationSpec, { key, host, features }: ObjectPlace): DesiredInstance {
   if (spec.volumes.length === 0) throw new Problem('unsupported', 'an instance needs a boot volume');
   if (spec.volumes.length > capabilities.maxVolumesPerInstance) {
     throw new Problem(

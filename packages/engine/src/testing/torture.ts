@@ -29,6 +29,8 @@ export interface TortureOptions<Input, Output> {
   readonly world: () => TortureWorld<Input, Output> | Promise<TortureWorld<Input, Output>>;
   /** Only these faults; for narrowing down. */
   readonly only?: readonly string[];
+  /** Only at these points; for a workflow whose other points another torture has. */
+  readonly points?: readonly string[];
   readonly log?: Log;
   /** How often one replica may take the run up before it counts as never ending (60). */
   readonly turns?: number;
@@ -64,6 +66,7 @@ export async function torture<Input, Output>(options: TortureOptions<Input, Outp
   for (const fault of faults) {
     if (options.only !== undefined && !options.only.includes(fault.name)) continue;
     for (const point of points) {
+      if (options.points !== undefined && !options.points.includes(point.name)) continue;
       const plan = fault.plan(point, points);
       if (plan === undefined) continue;
       scenarios += 1;

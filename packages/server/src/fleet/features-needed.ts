@@ -11,13 +11,18 @@ export function featuresNeeded<Type extends HostObjectType>(type: Type, desired:
       return ['snapshot'];
     case 'network':
       return ofNetwork(desired as DesiredNetwork);
+    case 'transfer':
+      return ofTransfer(desired as DesiredTransfer);
     case 'instance':
       return ofInstance(desired as DesiredInstance);
-    case 'transfer':
-      return 'prepare' in (desired as DesiredTransfer) ? ['guest-disks'] : [];
     default:
       return [];
   }
+}
+
+function ofTransfer(desired: DesiredTransfer): AgentFeature[] {
+  const probes = ('hold' in desired && desired.hold === true) || ('probe' in desired && desired.probe !== undefined);
+  return [...('prepare' in desired ? (['guest-disks'] as const) : []), ...(probes ? (['boot-probe'] as const) : [])];
 }
 
 function ofNetwork({ routes, dhcp, dns, neighbours }: DesiredNetwork): AgentFeature[] {

@@ -236,7 +236,12 @@ const testBehaviours: readonly KindBehaviour[] = [
   },
   {
     kind: migration,
-    actions: { cancel: async () => undefined, return: async () => undefined, release: async () => undefined },
+    actions: {
+      cancel: async () => undefined,
+      cutover: async () => undefined,
+      return: async () => undefined,
+      release: async () => undefined,
+    },
     reconcile: done,
   },
 ];

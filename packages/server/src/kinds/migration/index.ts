@@ -1,14 +1,26 @@
 /** Migration: a move of an instance with its disks to another site or host, done by one run. */
-import { type Id, instance, type MigrationSpec, migration, Problem, type ReturnRequest, urnFromAddress } from '@virt8ra/contract';
+import {
+  type CutoverRequest,
+  type Id,
+  instance,
+  type MigrationSpec,
+  migration,
+  Problem,
+  type ReturnRequest,
+  urnFromAddress,
+} from '@virt8ra/contract';
 import type { RunHistory, Workflow } from '@virt8ra/engine';
 import type { StoreTransaction } from '../../resources/store.js';
 import type { StoredResource } from '../../resources/stored-resource.js';
 import type { Admission, KindBehaviour, PutRequest, Subject } from '../behaviour.js';
 import type { KindContext } from '../context.js';
 import { assertWindowClosed } from '../moving.js';
+import { probeFaultOf } from './boot-probe.js';
+import { cutoverFault } from './cutover.js';
 import { type EndReason, reasonOf } from './end-reason.js';
 import { examine } from './objections.js';
 import type { MoveInput } from './plan.js';
+import { queueCutover } from './queue-cutover.js';
 import { isOver, type MigrationStatus } from './subjects.js';
 import { askForRelease, askForReturn, callReturnOff } from './way-back/ask.js';
 import { createFlowWorkflow } from './way-back/flow-workflow.js';
@@ -34,6 +46,8 @@ export function createWayBackWorkflows(context: KindContext): Omit<WayBackWorkfl
 
 /** Seconds between looks at a run that goes on; observations of its transfer come sooner. */
 const lookSeconds = 2;
+/** The same of one that waits for its cut-over, maybe for days; the run looks by itself meanwhile. */
+const waitingLookSeconds = 30;
 
 /** The behaviour of migrations; `workflow` is the very one that the runner was given. */
 export function createMigrationBehaviour(
@@ -135,6 +149,10 @@ export function createMigrationBehaviour(
       return: async (tx, resource, subject, body) =>
         await askForReturn(context, tx, resource, await instanceOf(resource), subject, body as ReturnRequest),
       release: async (tx, resource, subject) => await askForRelease(tx, resource, subject),
+
+      async cutover(tx, resource, subject, body) {
+        await queueCutover(context, tx, resource, subject, body as CutoverRequest);
+      },
     },
 
     async reconcile(resource) {
@@ -184,7 +202,7 @@ export function createMigrationBehaviour(
         case 'undoing':
           // Whatever woke this may be what the run waits for.
           await context.runner.nudge(subject);
-          return { waitSeconds: lookSeconds, reason: run.state };
+          return { waitSeconds: resource.status.phase === 'waiting' ? waitingLookSeconds : lookSeconds, reason: run.state };
       }
     },
   };
@@ -249,6 +267,11 @@ async function admitMigration(
   } = await examine(context, tx, { address, spec: next.spec }, ({ problem }) => {
     throw problem;
   });
+  const { cutover, mode } = next.spec;
+  const fault = cutover === undefined ? undefined : cutoverFault(cutover, mode, context.now());
+  if (fault !== undefined) throw new Problem('validation', fault, { sources: [{ pointer: '/spec/cutover' }] });
+  const probeFault = probeFaultOf(next.spec);
+  if (probeFault !== undefined) throw new Problem('validation', probeFault, { sources: [{ pointer: '/spec/bootProbe' }] });
   if (from === undefined) throw new Problem('internal', 'what stands in the way of a migration was not told');
   return {
     references: [reference],

@@ -1,4 +1,4 @@
-import { type Id, type InstanceSpec, type Placement, Problem } from '@virt8ra/contract';
+import { defaultProbeSeconds, type Id, type InstanceSpec, type MigrationSpec, type Placement, Problem } from '@virt8ra/contract';
 import type { StepContext } from '@virt8ra/engine';
 import { changeClaimRole, claimOnHost, releaseClaim } from '../../capacity/claims.js';
 import { explainRefusals, type Verdict } from '../../placement/placement.js';
@@ -16,6 +16,7 @@ import {
   roomOf,
 } from '../instance/index.js';
 import { chooseMode } from './choose-rung.js';
+import { hostsAt } from './live-outlook.js';
 import { releaseNetworks } from './networks.js';
 import { outlookOn } from './outlook.js';
 import { type MoveInput, type MovePlan, type Place, plannedMove, type SourceObject, usualPasses } from './plan.js';
@@ -38,6 +39,8 @@ export async function makePlan(context: KindContext, step: StepContext, input: M
   if (placement === undefined) throw new Problem('conflict', `instance ${instance.address.name} is not placed yet`);
   const { from, survey, candidates, verdicts } = surveyed;
   const { mode, host, fallbackReason } = await chooseMode(context, spec, surveyed);
+  if (spec.cutover?.when === 'pause-below') await assertPauseForeseen(context, from);
+  if (spec.bootProbe?.in === 'isolation' && host !== undefined) await assertProbes(context, [from, { site: spec.toSite, host }]);
   const best = verdicts.find((verdict) => verdict.host === host);
   if (best?.fits !== true) throw new Problem('conflict', `nothing at ${spec.toSite} can take it: ${explainRefusals(verdicts)}`);
   const to: Place = { site: spec.toSite, host: best.host };
@@ -67,6 +70,8 @@ export async function makePlan(context: KindContext, step: StepContext, input: M
       mode,
       minPasses,
       ...(spec.guestChanges === undefined || mode === 'live' ? {} : { guestChanges: spec.guestChanges }),
+      awaitsCutover: spec.cutover !== undefined,
+      bootProbe: spec.bootProbe,
       placement,
       ...(spec.wayBack === undefined ? {} : { keepHours: spec.wayBack.hours }),
     });
@@ -74,6 +79,31 @@ export async function makePlan(context: KindContext, step: StepContext, input: M
     await tx.setStatus(input.migration, fallbackReason === undefined ? shown : { ...shown, fallbackReason });
     return plan;
   });
+}
+
+/** Raises `unsupported` where the source cannot hold still, or the target cannot boot a copy in isolation. */
+async function assertProbes(context: KindContext, places: readonly Place[]): Promise<void> {
+  const hosts = await hostsAt(
+    context,
+    places.map(({ site }) => site),
+  );
+  for (const { host } of places) {
+    if (hosts.find((each) => each.host === host)?.features?.includes('boot-probe') !== true)
+      throw new Problem(
+        'unsupported',
+        `the agent of host ${host} is of an older release and takes no part in a boot in isolation; bring it up to date, or probe in place`,
+      );
+  }
+}
+
+/** Raises `unsupported` where the source's host does not tell how long a pause would be. */
+async function assertPauseForeseen(context: KindContext, { site, host }: Place): Promise<void> {
+  const found = (await hostsAt(context, [site])).find((each) => each.host === host);
+  if (found?.features?.includes('pass-figures') === true) return;
+  throw new Problem(
+    'unsupported',
+    `the agent of host ${host} is of an older release and does not tell how long the pause would be; bring it up to date, or have it cut over when asked or within a window`,
+  );
 }
 
 function incomingClaims(
@@ -106,17 +136,21 @@ export async function intendMove(
     readonly mode: MovePlan['mode'];
     readonly minPasses: number;
     readonly guestChanges?: NonNullable<MovePlan['guestChanges']>;
+    readonly awaitsCutover?: boolean;
+    readonly bootProbe?: MigrationSpec['bootProbe'];
     readonly placement: Placement;
     readonly keepHours?: number;
     /** What the disks begin as, by their block storages. */
     readonly seeds?: ReadonlyMap<Id<'resource'>, SourceObject['handle']>;
   },
 ): Promise<MovePlan> {
-  const { input, name, survey, from, to, mode, minPasses, guestChanges, placement, keepHours, seeds } = decided;
+  const { input, name, survey, from, to, mode, minPasses, guestChanges, awaitsCutover, bootProbe, placement, keepHours, seeds } = decided;
   const permit = await currentPermit(tx.client, input.instance);
   if (permit === undefined || permit.holder !== from.host || permit.surrendered !== undefined)
     throw new Problem('conflict', `host ${from.host} holds no run permit of instance ${name}`);
   const { power, restarts } = await instancePower(tx.client, input.instance);
+  if (power === 'off' && bootProbe?.in === 'place')
+    throw new Problem('conflict', `instance ${name} is off, and stays so at the target; it can only be probed in isolation`);
   const { machine, cpuModel } = survey;
   const role = 'incoming' as const;
   const transfer = await tx.ledger.intend({ resourceUid: input.migration, role, facet: 'disks', ...to });
@@ -144,6 +178,10 @@ export async function intendMove(
     mode,
     minPasses,
     ...(guestChanges === undefined ? {} : { guestChanges }),
+    ...(awaitsCutover === true ? { awaitsCutover } : {}),
+    ...(bootProbe === undefined
+      ? {}
+      : { bootProbe: { in: bootProbe.in, timeoutSeconds: bootProbe.timeoutSeconds ?? defaultProbeSeconds, expects: survey.evidence } }),
     from,
     to,
     instance: {

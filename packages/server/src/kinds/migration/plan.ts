@@ -1,4 +1,4 @@
-import type { Id, MigrationSpec, VolumeSource } from '@virt8ra/contract';
+import type { BootEvidence, BootProbe, Id, MigrationSpec, VolumeSource } from '@virt8ra/contract';
 import type { Handle, Seed } from '@virt8ra/driver';
 import type { StoreReader } from '../../resources/store.js';
 
@@ -53,6 +53,9 @@ export interface MovePlan {
   readonly minPasses: number;
   /** Absent: nobody looks inside the guest. */
   readonly guestChanges?: 'none' | 'needed';
+  /** It cuts over when its owner says so, and not before. */
+  readonly awaitsCutover?: true;
+  readonly bootProbe?: { readonly in: BootProbe['in']; readonly timeoutSeconds: number; readonly expects: BootEvidence };
   readonly from: Place;
   readonly to: Place;
   readonly instance: {

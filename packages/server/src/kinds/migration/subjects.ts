@@ -1,4 +1,7 @@
 import {
+  type BootProbeFinding,
+  type Convergence,
+  type CutoverState,
   type GuestChange,
   type Id,
   type InstanceSpec,
@@ -47,6 +50,9 @@ export interface MigrationStatus {
   readonly pauseMs?: number;
   readonly handoverMs?: number;
   readonly guestChanges?: readonly GuestChange[];
+  readonly cutover?: CutoverState;
+  readonly convergence?: Convergence;
+  readonly bootProbe?: BootProbeFinding;
   readonly bytes?: number;
   readonly resentBytes?: number;
   readonly passes?: number;

@@ -1,3 +1,4 @@
+import type { BootEvidence } from '@virt8ra/contract';
 import { type Id, type InstanceSpec, type MigrationSpec, Problem } from '@virt8ra/contract';
 import type { Handle, InstanceRealizationStatus } from '@virt8ra/driver';
 import { type Candidate, rankCandidates, type Verdict } from '../../placement/placement.js';
@@ -14,6 +15,7 @@ import {
   readApart,
   requirementOf,
 } from '../instance/index.js';
+import { evidenceOf } from './boot-probe.js';
 import type { LiveQuestion } from './live-fault.js';
 import { startedAs } from './live-outlook.js';
 import type { Place, PlannedVolume } from './plan.js';
@@ -42,6 +44,8 @@ export interface Survey {
   readonly status: LiveQuestion['status'];
   readonly activity: InstanceRealizationStatus['activity'];
   readonly instance: Found;
+  /** What it shows of itself. */
+  readonly evidence: BootEvidence;
   readonly machine?: string;
   readonly cpuModel?: string;
   readonly volumes: readonly SurveyedVolume[];
@@ -116,6 +120,7 @@ export async function surveySource(
   return {
     parts,
     status: began,
+    evidence: evidenceOf(status, parts.firmware),
     activity: status.activity,
     instance: { id: found.id, key: found.key, handle: found.handle },
     volumes,

@@ -1,5 +1,5 @@
 import { isBooted, Problem } from '@virt8ra/contract';
-import type { BlockStorageRealizationSpec, Handle } from '@virt8ra/driver';
+import type { BlockStorageRealizationSpec, Handle, ReceiveSpec, Seed } from '@virt8ra/driver';
 import type { Poll, StepContext } from '@virt8ra/engine';
 import type { KindContext } from '../context.js';
 import { currentPermit, grantPermit, promisePermit, recordSurrender } from '../instance/index.js';
@@ -23,10 +23,9 @@ export function incomingSpec(
 /** Networks, empty disks and the receiving end at the target. Raises `unavailable` while the networks are being made. */
 export async function prepareTarget(context: KindContext, step: StepContext, input: MoveInput, plan: MovePlan): Promise<Prepared> {
   await write(context, step, async (tx) => await showPhase(tx, input.migration, 'prepare'));
-  const source = await facetsAt(context, plan.from.site);
   const { blockStorages, disks, instances } = await facetsAt(context, plan.to.site);
   // Building the specification makes the networks; the rest of it is built again at the start.
-  const machine = await call(step, async () => await specificationAt(context, plan, plan.to, { power: 'off', volumes: [] }));
+  await call(step, async () => await specificationAt(context, plan, plan.to, { power: 'off', volumes: [] }));
   const volumes: Handle[] = [];
   for (const volume of plan.volumes) {
     const { id, key } = volume.target;
@@ -42,26 +41,39 @@ export async function prepareTarget(context: KindContext, step: StepContext, inp
     await write(context, step, async (tx) => await tx.ledger.confirm(plan.instance.target.id, made));
   }
   const seeds = await call(step, async () => await seedsOf(context, plan));
-  const receiver = await call(
-    step,
-    async () =>
-      await disks.receive(
-        {
-          host: plan.to.host,
-          ...(instance === undefined ? {} : { instance }),
-          disks: plan.volumes.map(({ sizeBytes }, index) => {
-            const seed = seeds[index];
-            return { volume: at(volumes, index), sizeBytes, ...(seed === undefined ? {} : { seed }) };
-          }),
-          peerName: source.disks.peerName(plan.from.host),
-          goal: 'receive',
-          ...(plan.guestChanges === undefined ? {} : { prepare: prepareOf(plan.guestChanges, machine) }),
-        },
-        plan.transfer.key,
-      ),
-  );
+  // What was begun with one seed goes on with it, whatever else appears there meanwhile.
+  await write(context, step, async (tx) => await tx.ledger.setFacts(plan.transfer.id, { seeds: seeds.map((seed) => seed ?? null) }));
+  const spec = await receiveSpecOf(context, plan, volumes, instance);
+  const receiver = await call(step, async () => await disks.receive(spec, plan.transfer.key));
   await write(context, step, async (tx) => await tx.ledger.confirm(plan.transfer.id, receiver));
   return { volumes, receiver, ...(instance === undefined ? {} : { instance }) };
+}
+
+/** What the receiving end is asked to be. */
+export async function receiveSpecOf(
+  context: KindContext,
+  plan: MovePlan,
+  volumes: readonly Handle[],
+  instance: Handle | undefined,
+  probe?: ReceiveSpec['probe'],
+): Promise<ReceiveSpec> {
+  const source = await facetsAt(context, plan.from.site);
+  const transfer = await context.store.ledger.byKey(plan.transfer.key);
+  const seeds = (transfer?.facts['seeds'] as readonly (Seed | null)[] | undefined) ?? [];
+  return {
+    host: plan.to.host,
+    ...(instance === undefined ? {} : { instance }),
+    disks: plan.volumes.map(({ sizeBytes }, index) => {
+      const seed = seeds[index] ?? undefined;
+      return { volume: at(volumes, index), sizeBytes, ...(seed === undefined ? {} : { seed }) };
+    }),
+    peerName: source.disks.peerName(plan.from.host),
+    goal: 'receive',
+    ...(plan.guestChanges === undefined
+      ? {}
+      : { prepare: prepareOf(plan.guestChanges, await specificationAt(context, plan, plan.to, { power: 'off', volumes: [] })) }),
+    ...(probe === undefined ? {} : { probe }),
+  };
 }
 
 function at(handles: readonly Handle[], index: number): Handle {

@@ -4,7 +4,6 @@ import type { Poll, StepContext } from '@virt8ra/engine';
 import type { KindContext } from '../context.js';
 import { recordSurrender } from '../instance/index.js';
 import type { MoveInput, MovePlan, Prepared } from './plan.js';
-import { showCopying } from './progress.js';
 import { call, facetsAt, lastStatusOf, removed, statusOf, write } from './site-facets.js';
 import { showPhase } from './subjects.js';
 
@@ -60,15 +59,16 @@ export async function pollListening(
   return { done: peer };
 }
 
-/** Has the source copy to the receiver. Done again with another `goal` or `peer` it changes the same transfer. */
+/** Has the source copy to the receiver. Done again with another `goal` or `peer` it changes the same transfer; undefined: the peer that it has. */
 export async function sendTo(
   context: KindContext,
   step: StepContext,
   plan: MovePlan,
   goal: SendSpec['goal'],
-  peer: Peer,
-  arrived?: true,
+  given: Peer | undefined,
+  { arrived, hold }: { readonly arrived?: true; readonly hold?: boolean } = {},
 ): Promise<Handle> {
+  const peer = given ?? (await knownPeer(context, plan));
   const source = await facetsAt(context, plan.from.site);
   const target = await facetsAt(context, plan.to.site);
   // The peer first: an abort after a lost reply must be able to say it.
@@ -83,25 +83,11 @@ export async function sendTo(
     goal,
     epoch: plan.epoch,
     ...(arrived === undefined ? {} : { arrived }),
+    ...(hold === true ? { hold } : {}),
   };
   const sender = await call(step, async () => await source.disks.send(spec, plan.transfer.key));
   await write(context, step, async (tx) => await tx.ledger.setFacts(plan.transfer.id, { sender }));
   return sender;
-}
-
-/** Waits for the target to hold a copy that is complete but for the last changes. */
-export async function pollConverged(
-  context: KindContext,
-  step: StepContext,
-  input: MoveInput,
-  plan: MovePlan,
-  prepared: Prepared,
-): Promise<Poll<null>> {
-  const { sender } = await bothEnds(context, step, plan, prepared, 'copy');
-  if (sender === undefined) return { waitSeconds: 1 };
-  if (sender.state === 'converged') return { done: null };
-  await showCopying(context, step, input, plan, sender);
-  return { waitSeconds: 1 };
 }
 
 /** Stops the source's guest for good: last changes, then its run permit is given up. */
@@ -157,7 +143,7 @@ export async function pollSourceEnded(context: KindContext, step: StepContext, p
   if (handle === undefined) throw new Problem('not-found', 'the sending end is gone');
   const sender = await endOf(disks, handle, 'sending');
   if (sender?.state === 'finished') return { done: { roots: [], ...countersOf(sender) } };
-  await sendTo(context, step, plan, 'finish', await knownPeer(context, plan), true);
+  await sendTo(context, step, plan, 'finish', undefined, { arrived: true });
   return { waitSeconds: 0.5 };
 }
 
@@ -192,6 +178,7 @@ export async function bothEnds(
   plan: MovePlan,
   prepared: Prepared,
   goal: SendSpec['goal'],
+  hold = false,
 ): Promise<{ readonly sender: TransferStatus | undefined; readonly receiver: TransferStatus | undefined }> {
   const source = await facetsAt(context, plan.from.site);
   const target = await facetsAt(context, plan.to.site);
@@ -202,7 +189,7 @@ export async function bothEnds(
   const peer = peerOf(receiver);
   if (peer !== undefined && sender?.state !== 'finished') {
     const told = await knownPeer(context, plan);
-    if (told.address !== peer.address || told.port !== peer.port) await sendTo(context, step, plan, goal, peer);
+    if (told.address !== peer.address || told.port !== peer.port) await sendTo(context, step, plan, goal, peer, { hold });
   }
   return { sender, receiver };
 }

@@ -1,6 +1,8 @@
 import { defineWorkflow, type Workflow } from '@virt8ra/engine';
 import type { KindContext } from '../context.js';
 import { beginCleaning, finish, pollCleaned, pollSettled, settleVolumes, switchPlacement } from './after.js';
+import { pollConverged, pollCutoverDue, showOrdered } from './await-cutover.js';
+import { endProbe, holdCopy, pollBootedInPlace, pollBootProbed, pollProbeEnded } from './boot-probe.js';
 import { dropPlan, makePlan } from './make-plan.js';
 import type { MoveInput } from './plan.js';
 import { pollGuestPrepared } from './prepare-guest.js';
@@ -8,16 +10,7 @@ import { write } from './site-facets.js';
 import { pollSourceStopped, restoreSource, returnToSource, stopSource } from './source.js';
 import { showPhase } from './subjects.js';
 import { clearTarget, pollTargetUp, prepareTarget, promiseTarget, startTarget, withdrawTarget } from './target.js';
-import {
-  listeningSeconds,
-  orderFinish,
-  pollConverged,
-  pollListening,
-  pollReleased,
-  pollSourceEnded,
-  removeSender,
-  sendTo,
-} from './transfer.js';
+import { listeningSeconds, orderFinish, pollListening, pollReleased, pollSourceEnded, removeSender, sendTo } from './transfer.js';
 import { pollDigests, requestDigests, withdrawDigests } from './verify.js';
 import { dropPlanBack, makePlanBack } from './way-back/plan-back.js';
 import { beginGivingUp, pollGivenUp } from './way-back/retained.js';
@@ -26,6 +19,11 @@ import { beginGivingUp, pollGivenUp } from './way-back/retained.js';
 const timeouts = {
   stopped: 300,
   copy: 7 * 24 * 3600,
+  // Of whoever shall ask for the cut-over.
+  cutover: 90 * 24 * 3600,
+  // A probe has a time limit of its own; this is for one that cannot even begin.
+  probe: 4 * 3600,
+  probeEnd: 300,
   released: 1800,
   guest: 3600,
   up: 180,
@@ -61,7 +59,13 @@ export function createMigrationWorkflow(context: KindContext): Workflow<MoveInpu
       const peer = await run.wait('listening', async (step) => await pollListening(context, step, input, plan, prepared), {
         timeoutSeconds: listeningSeconds(plan),
       });
+      const awaitCutover = async (): Promise<unknown> =>
+        await run.wait('cutover-due', async (step) => await pollCutoverDue(context, step, input, plan, prepared), {
+          timeoutSeconds: timeouts.cutover,
+        });
       let stoppedAt: string | undefined;
+      // What an off guest has is copied in one go: to cut over is to stop it.
+      if (plan.mode === 'cold' && plan.awaitsCutover === true) await awaitCutover();
       if (plan.mode === 'cold') {
         await run.step(
           'stop-source',
@@ -84,9 +88,26 @@ export function createMigrationWorkflow(context: KindContext): Workflow<MoveInpu
       await run.wait('converged', async (step) => await pollConverged(context, step, input, plan, prepared), {
         timeoutSeconds: timeouts.copy,
       });
+      if (plan.bootProbe?.in === 'isolation') {
+        // Whatever undoes the copy, and the receiver, undoes this.
+        await run.step('hold-copy', async (step) => await holdCopy(context, step, input, plan, prepared));
+        await run.wait('boot-probed', async (step) => await pollBootProbed(context, step, input, plan, prepared), {
+          timeoutSeconds: timeouts.probe,
+        });
+        await run.step('end-probe', async (step) => await endProbe(context, step, plan, prepared));
+        await run.wait('probe-ended', async (step) => await pollProbeEnded(context, step, plan, prepared), {
+          timeoutSeconds: timeouts.probeEnd,
+        });
+        // What the guest changed while the copy held goes over before it is stopped.
+        await run.wait('converged-again', async (step) => await pollConverged(context, step, input, plan, prepared), {
+          timeoutSeconds: timeouts.copy,
+        });
+      }
+      if (plan.mode !== 'cold' && plan.awaitsCutover === true) await awaitCutover();
       await run.step(
         'cutover',
         async (step) => {
+          await showOrdered(context, step, input);
           if (plan.mode === 'live') await promiseTarget(context, step, plan, prepared);
           await orderFinish(context, step, input, plan);
         },
@@ -108,6 +129,11 @@ export function createMigrationWorkflow(context: KindContext): Workflow<MoveInpu
         async (step) => await withdrawTarget(context, step, plan, prepared),
       );
       const up = await run.wait('target-up', async () => await pollTargetUp(context, plan, started), { timeoutSeconds: timeouts.up });
+      if (plan.bootProbe?.in === 'place') {
+        await run.wait('boot-probed', async (step) => await pollBootedInPlace(context, step, input, plan, started), {
+          timeoutSeconds: timeouts.probe,
+        });
+      }
       if (plan.mode === 'live') {
         released = await run.wait('source-ended', async (step) => await pollSourceEnded(context, step, plan), {
           timeoutSeconds: timeouts.released,

@@ -1,17 +1,17 @@
-import { Problem, type Surrender } from '@virt8ra/contract';
+import { type ObservedBootProbe, Problem, type Surrender } from '@virt8ra/contract';
 import type {
   BlockStorageRealizationSpec,
   Connection,
-  Facet,
   Handle,
   InstanceRealizationSpec,
   InstanceRealizationStatus,
-  Observation,
   ReceiveSpec,
   SendSpec,
   TransferStatus,
 } from '@virt8ra/driver';
 import { memoryCapabilities, smallInventory } from '../../../testing/site-facts.js';
+import { at, facetOf, handleOf, type Kept, seen } from './memory-facet.js';
+import { type GuestWrites, passesOf, probeAfter } from './memory-passes.js';
 import { preparedOf } from './memory-preparation.js';
 import { type FillMoment, failsAt, troubleOf } from './memory-trouble.js';
 
@@ -23,6 +23,8 @@ export interface MemorySites {
   snapshot(nameOf: (key: string) => string): unknown;
   /** What must never have been, in words. */
   readonly violations: readonly string[];
+  /** Has guests at this site be seen to have an agent inside that answers. */
+  answerAt(site: string): void;
   /** Makes the next guest that starts at this site never show life. */
   breakGuestsAt(site: string): void;
   /** Has the next copy that ends arrive damaged, unseen by the transfer. */
@@ -31,15 +33,14 @@ export interface MemorySites {
   fillAt(site: string, when: FillMoment | undefined): void;
   /** Whoever sends there gives up: its peer does not answer any more. */
   loseAt(site: string, when: FillMoment): void;
+  /** Has the guest at this site write while it is copied: what its sender tells of its passes, and whether it converges. */
+  writeAt(site: string, writes: GuestWrites): void;
+  /** Passes that were made at this site beyond those of a copy that nobody delays. */
+  furtherPassesAt(site: string): number;
   /** Ends the guest's process at this site: it is started again two ticks later, or stays down. */
   endGuestAt(site: string, then: 'starts again' | 'stays down'): void;
 }
 
-interface Kept<Spec> {
-  readonly key: string;
-  spec: Spec;
-  going: boolean;
-}
 interface Volume extends Kept<BlockStorageRealizationSpec> {
   state: 'creating' | 'incoming' | 'arrived' | 'ready';
   content: string;
@@ -57,6 +58,8 @@ interface End
   state: TransferStatus['state'];
   roots?: readonly string[];
   trouble?: Problem;
+  held?: { readonly pass: number };
+  probe?: ObservedBootProbe;
 }
 interface Site {
   readonly name: string;
@@ -69,11 +72,13 @@ interface Site {
   /** Per instance: the epoch whose release was handed over in a live move. */
   readonly handed: Map<string, number>;
   guestsBroken: boolean;
+  answers?: true;
   fillsAt: FillMoment | undefined;
   losesAt?: FillMoment;
+  writes?: GuestWrites;
+  furtherPasses: number;
 }
 
-const at = '2026-01-01T00:00:00.000Z';
 const volumeKeyOf = (handle: Handle): string => handle.value;
 
 export function createMemorySites(names: readonly string[]): MemorySites {
@@ -90,6 +95,7 @@ export function createMemorySites(names: readonly string[]): MemorySites {
         handed: new Map(),
         guestsBroken: false,
         fillsAt: undefined,
+        furtherPasses: 0,
       },
     ]),
   );
@@ -178,7 +184,18 @@ export function createMemorySites(names: readonly string[]): MemorySites {
       end.state = 'aborted';
       delete end.trouble;
     } else if (end.state === 'failed') return;
-    else if (disks.every(({ volume }) => site.volumes.get(volumeKeyOf(volume))?.state === 'incoming')) end.state = 'listening';
+    tickProbe(site, end);
+    if (goal === 'receive' && disks.every(({ volume }) => site.volumes.get(volumeKeyOf(volume))?.state === 'incoming'))
+      end.state = 'listening';
+  }
+
+  /** A copy boots within two looks, or never where guests are broken; nothing may be written to it meanwhile. */
+  function tickProbe(site: Site, end: End): void {
+    const wanted = end.spec.role === 'receive' && end.spec.wanted.goal === 'receive' ? end.spec.wanted.probe : undefined;
+    const sender = [...sites.values()].map(({ ends }) => ends.get(end.key)).find((each) => each?.spec.role === 'send');
+    const probe = probeAfter(end.probe, wanted, { dies: site.guestsBroken, held: sender?.held !== undefined }, violations);
+    if (probe === undefined) delete end.probe;
+    else end.probe = probe;
   }
 
   function isArmed(site: Site, { instance }: ReceiveSpec): boolean {
@@ -199,9 +216,19 @@ export function createMemorySites(names: readonly string[]): MemorySites {
     if (peer === undefined || receiver?.spec.role !== 'receive' || receiver.state !== 'listening' || guest === undefined) return;
     if (wanted.mode === 'cold' && guest.activity !== 'stopped') return;
     if (failsAt(peer, receiver, end)) return;
+    const holds = wanted.hold === true && wanted.goal === 'copy' && end.state === 'converged';
+    if (!holds && end.held !== undefined) {
+      delete end.held;
+      if (wanted.mode === 'warm' && wanted.goal === 'copy') end.state = 'copying';
+    } else if (holds) end.held ??= { pass: 2 };
+    if (holds) return;
     if (end.state === 'preparing') end.state = 'copying';
-    else if (end.state === 'copying') end.state = 'converged';
-    else if (end.state === 'converged' && wanted.goal === 'finish') {
+    else if (end.state === 'copying') {
+      if (site.writes !== 'fast' || wanted.goal === 'finish') end.state = 'converged';
+    } else if (end.state === 'converged' && wanted.goal === 'copy') {
+      site.furtherPasses += 1;
+      if (site.writes === 'fast') end.state = 'copying';
+    } else if (end.state === 'converged' && wanted.goal === 'finish') {
       // A live move is not finished before the target has a permit that awaits it.
       if (wanted.mode !== 'live' || isArmed(peer, receiver.spec.wanted)) end.state = 'finishing';
     } else if (end.state === 'finishing') {
@@ -228,53 +255,13 @@ export function createMemorySites(names: readonly string[]): MemorySites {
     else tickReceiver(site, end, end.spec.wanted);
   }
 
-  function seen<Spec, Object extends Kept<Spec>, Status>(
-    site: Site,
-    object: Object | undefined,
-    status: (object: Object) => Status,
-    trouble?: Problem,
-  ): Observation<Status> {
-    const source = `memory/${site.host}`;
-    if (object === undefined) return { type: 'absent', at, source };
-    if (trouble !== undefined && !object.going) return { type: 'broken', at, source, status: status(object), problem: trouble };
-    return object.going
-      ? { type: 'changing', at, source, status: status(object), retryAfterSeconds: 1 }
-      : { type: 'present', at, source, status: status(object) };
-  }
-
-  function facetOf<Spec, Object extends Kept<Spec>, Status>(
-    site: Site,
-    objects: Map<string, Object>,
-    make: (spec: Spec, key: string) => Object,
-    status: (object: Object) => Status,
-    assertChangeable: (from: Spec, to: Spec) => void,
-  ): Facet<Spec, Status> {
-    return {
-      async create(spec, key) {
-        if (!objects.has(key)) objects.set(key, make(spec, key));
-        return handleOf(key);
-      },
-      find: async (key) => (objects.has(key) ? handleOf(key) : undefined),
-      observe: async ({ value }) => seen<Spec, Object, Status>(site, objects.get(value), status),
-      async update({ value }, spec) {
-        const object = objects.get(value);
-        if (object === undefined || object.going) throw new Problem('not-found', `${site.host} has no ${value}`);
-        assertChangeable(object.spec, spec);
-        object.spec = spec;
-      },
-      async remove({ value }) {
-        const object = objects.get(value);
-        if (object !== undefined) object.going = true;
-      },
-      async *list() {
-        for (const key of objects.keys()) yield { handle: handleOf(key), key };
-      },
-    };
-  }
-
-  function transferStatus({ state, roots, spec }: End): TransferStatus {
+  function transferStatus(site: Site, { state, roots, spec, held, probe }: End): TransferStatus {
+    const recentPasses = spec.role === 'send' && spec.wanted.mode === 'warm' ? passesOf(site.writes) : undefined;
     return {
       state,
+      ...(recentPasses === undefined ? {} : { recentPasses }),
+      ...(held === undefined ? {} : { held }),
+      ...(probe === undefined ? {} : { probe }),
       ...(spec.role === 'receive' && state !== 'preparing' ? { address: '127.0.0.1', port: 4000 } : {}),
       passes: 2,
       bytes: 4096,
@@ -295,7 +282,7 @@ export function createMemorySites(names: readonly string[]): MemorySites {
     };
     return {
       instances: facetOf<InstanceRealizationSpec, Guest, InstanceRealizationStatus>(
-        site,
+        site.host,
         site.guests,
         (spec, key) => ({ key, spec, going: false, activity: 'stopped', ticksUp: 0 }),
         ({ activity, surrender: promise, ticksUp, ended }) => ({
@@ -310,12 +297,13 @@ export function createMemorySites(names: readonly string[]): MemorySites {
           startedAt: at,
           access: [],
           boot: { readBytes: site.guestsBroken ? 0 : ticksUp * 1e6, serialBytes: 0 },
+          ...(site.answers === true ? { guest: { at, facts: {} } } : {}),
           ...(promise === undefined ? {} : { surrender: promise }),
         }),
         () => undefined,
       ),
       blockStorages: facetOf(
-        site,
+        site.host,
         site.volumes,
         (spec, key): Volume => ({
           key,
@@ -335,7 +323,7 @@ export function createMemorySites(names: readonly string[]): MemorySites {
         find: async (key) => (site.ends.has(key) ? handleOf(key) : undefined),
         observe: async ({ value }) => {
           const end = site.ends.get(value);
-          return seen<End['spec'], End, TransferStatus>(site, end, transferStatus, end?.trouble);
+          return seen<End['spec'], End, TransferStatus>(site.host, end, (each) => transferStatus(site, each), end?.trouble);
         },
         async remove({ value }) {
           const end = site.ends.get(value);
@@ -345,7 +333,14 @@ export function createMemorySites(names: readonly string[]): MemorySites {
       },
       hosts: {
         list: async () => [
-          { host: site.host, connected: true, networking: [], observedAt: at, inventory: smallInventory(site.host), features: ['live'] },
+          {
+            host: site.host,
+            connected: true,
+            networking: [],
+            observedAt: at,
+            inventory: smallInventory(site.host),
+            features: ['live', 'pass-figures', 'boot-probe'],
+          },
         ],
       },
       capabilities: memoryCapabilities,
@@ -388,6 +383,13 @@ export function createMemorySites(names: readonly string[]): MemorySites {
     loseAt(name, when) {
       siteOf(name).losesAt = when;
     },
+    answerAt(name) {
+      siteOf(name).answers = true;
+    },
+    writeAt(name, writes) {
+      siteOf(name).writes = writes;
+    },
+    furtherPassesAt: (name) => siteOf(name).furtherPasses,
     endGuestAt(name, then) {
       for (const guest of siteOf(name).guests.values())
         if (guest.activity === 'running')
@@ -395,5 +397,3 @@ export function createMemorySites(names: readonly string[]): MemorySites {
     },
   };
 }
-
-const handleOf = (key: string): Handle => ({ driver: 'memory', version: 1, value: key });

@@ -27,7 +27,7 @@ const place = { tenant: 'acme', workspace: 'prod' };
 const source: { readonly site: string; readonly host: string } = { site: 'alpha', host: 'alpha-1' };
 const settlingTicks = 6;
 
-export interface MoveOptions extends Pick<MigrationSpec, 'mode' | 'fallback' | 'guestChanges' | 'wayBack'> {
+export interface MoveOptions extends Pick<MigrationSpec, 'mode' | 'fallback' | 'guestChanges' | 'cutover' | 'bootProbe' | 'wayBack'> {
   readonly power: 'on' | 'off';
   /** Where the instance is; elsewhere than at `alpha-1` it came by a move from there. */
   readonly standsAt?: typeof source;
@@ -102,10 +102,11 @@ function isOver({ phase, wayBack }: MigrationStatus = {}): boolean {
 /** Without instants and ids of runs, which no two worlds share. */
 function outcome(moved: StoredResource<unknown, MigrationStatus> | undefined, epoch: number | undefined): unknown {
   if (moved === undefined) return undefined;
-  const { startedAt: _, finishedAt, forecast: __, actual: ___, ...measured } = moved.status;
+  const { startedAt: _, finishedAt, forecast: __, actual: ___, bootProbe, ...measured } = moved.status;
   const isInstant = (member: string): boolean => /At$|^until$|^at$|^run$/.test(member);
   const { state } = moved;
-  const shown = { state, epoch, finished: finishedAt !== undefined, ...measured };
+  const probed = bootProbe === undefined ? {} : { bootProbe: { state: bootProbe.state, observed: bootProbe.observed } };
+  const shown = { state, epoch, finished: finishedAt !== undefined, ...measured, ...probed };
   return JSON.parse(JSON.stringify(shown, (member, value: unknown) => (isInstant(member) && typeof value === 'string' ? '' : value)));
 }
 
@@ -113,10 +114,7 @@ function settle(sites: MemorySites): void {
   for (let tick = 0; tick < settlingTicks; tick += 1) sites.tick();
 }
 
-async function declare(
-  tx: StoreTransaction,
-  { mode, fallback, guestChanges, wayBack, standsAt = source }: MoveOptions,
-): Promise<MigrationWorld['uids']> {
+async function declare(tx: StoreTransaction, { power: _, standsAt = source, ...asked }: MoveOptions): Promise<MigrationWorld['uids']> {
   const active = { state: 'active', conditions: [{ state: 'active' }] } as const;
   const sku = await tx.put({ kind: instanceSku, address: { tenant: 'acme', name: 'S' }, spec: { vCPU: 1, ram: 1 }, ...active });
   const placed = { placement: { ...standsAt, cause: 'placement', reason: 'fits', revision: 1 } };
@@ -152,10 +150,7 @@ async function declare(
     spec: {
       instanceRef: 'instances/guest',
       toSite: 'beta',
-      mode,
-      ...(fallback === undefined ? {} : { fallback }),
-      ...(guestChanges === undefined ? {} : { guestChanges }),
-      ...(wayBack === undefined ? {} : { wayBack }),
+      ...asked,
     },
     references: [{ pointer: '/spec/instanceRef', given: 'instances/guest', uid: guest.uid }],
     state: 'creating',
