@@ -86,8 +86,8 @@ const reads = ({ method }: Route): boolean => method === 'GET' || method === 'HE
 const ofTenants = (): readonly Route[] => plane.routes.filter(({ path }) => path.includes('/tenants/:tenant'));
 const isEvents = ({ path }: Route): boolean => path.endsWith('/events');
 const isNamed = ({ path }: Route): boolean => path.includes(':name');
-/** Streams are actions, also where they are only read. */
-const isStream = ({ path }: Route): boolean => /\/instances\/:name\/(console|vnc|ports)/.test(path);
+/** What reaches into a guest, or shows what it wrote, is an action, also where it is only read. */
+const isAction = ({ path }: Route): boolean => /\/instances\/:name\/(console|vnc|ports)|\/:name\/files\//.test(path);
 
 async function expectAll(
   routes: readonly Route[],
@@ -149,7 +149,7 @@ describe('every route that a control plane serves', { timeout: 60_000 }, () => {
   it('lets a viewer read in its workspace, and neither write, act, nor reach into instances; elsewhere it is as without a role', async () => {
     const inside = ofTenants().filter(({ path }) => path.includes('/workspaces/:workspace/'));
     await expectAll(inside, 'vera', (route) => {
-      if (isStream(route)) return 403;
+      if (isAction(route)) return 403;
       if (reads(route)) return isNamed(route) ? [200, 204, 404] : 200;
       // What is not there cannot be said to be forbidden: the name is looked up in the path alone.
       return 403;
