@@ -9,13 +9,13 @@ import { predictPauseMs } from './predict-pause.js';
 /** What a move takes beside copying, seconds; earlier moves between the same hosts correct the sum. */
 const usual = {
   /** Disks and networks at the target, its receiver, the first connection. */
-  prepare: 3,
+  prepare: 1.5,
   /** The guest is seen to boot at the target, or to run there. */
-  start: { live: 2, warm: 5, cold: 5 },
+  start: { live: 1, warm: 2, cold: 2 },
   /** A stop is asked for, and the guest shuts down. */
   stop: 4,
   /** Merging overlays and taking the source away. */
-  end: 5,
+  end: 2.5,
 } as const;
 /** Both ends read their disks once more, at the same time, bytes a second. */
 const digestPerSecond = 250e6;
