@@ -27,7 +27,6 @@ export class BootProbes {
     if (running?.request === desired?.request) return;
     await this.end(transferId);
     if (desired === undefined) return;
-    await makeDirectory(this.#folder, 0o711);
     const name = `p-${createHash('sha256').update(transferId).digest('hex').slice(0, 12)}`;
     const parts = {
       context: this.#context,
@@ -51,6 +50,7 @@ export class BootProbes {
   /** Takes away what earlier agents left; their processes ended with them. */
   async sweep(): Promise<void> {
     await rm(this.#folder, { recursive: true, force: true });
+    await makeDirectory(this.#folder, 0o711);
   }
 
   get #folder(): string {

@@ -108,6 +108,25 @@ function looksCompressible(content: Buffer): boolean {
   return brotliCompressSync(taken, { params }).length < taken.length * mostLeft;
 }
 
+/** What may be inflated before its memory is asked back. */
+const garbageBytes = 8 * 1024 * 1024;
+
+/** Inflates chunks in little memory: each gets memory of its own from zlib, which V8 would let pile up to 64 MiB before it looks for what is free. */
+export class Inflation {
+  #bytes = 0;
+
+  /** The content of a compressed chunk of `length` bytes. Raises Problem invalid-request for what is none. */
+  async inflate(packed: Buffer, length: number): Promise<Buffer> {
+    const content = await inflateChunk(packed, length);
+    this.#bytes += length;
+    if (this.#bytes >= garbageBytes) {
+      this.#bytes = 0;
+      globalThis.gc?.();
+    }
+    return content;
+  }
+}
+
 /** The content of a compressed chunk of `length` bytes. Raises Problem invalid-request for what is none. */
 export async function inflateChunk(packed: Buffer, length: number): Promise<Buffer> {
   try {

@@ -2,7 +2,7 @@ import type { TLSSocket } from 'node:tls';
 import { Problem, toProblem } from '@virt8ra/contract/plain';
 import { diskFull, type Filling, isDiskFull, RoomGauge } from '../disk/room.js';
 import { chunkBytes, chunkLength, digestOf } from './chunks.js';
-import { inflateChunk } from './compression.js';
+import { Inflation } from './compression.js';
 import type { Frame } from './frame-reader.js';
 import type { NbdClient } from './nbd/client.js';
 import type { ReceiveJournal } from './receive-journal.js';
@@ -107,6 +107,7 @@ export class ReceiveSession {
   /** Chunks that came in the current pass, by disk. */
   readonly #seen: Uint8Array[];
   readonly #inFlight = new Set<Promise<void>>();
+  readonly #inflation = new Inflation();
   #pass: number;
   #over = false;
 
@@ -197,7 +198,7 @@ export class ReceiveSession {
     const length = this.#check(head, packed);
     const { disk, pass, index } = head;
     const digest = Buffer.from(head.digest);
-    const content = head.codec === codec.brotli ? await inflateChunk(packed, length) : packed;
+    const content = head.codec === codec.brotli ? await this.#inflation.inflate(packed, length) : packed;
     const actual = head.codec === codec.zero ? this.#target.journal.tables[disk]?.zero(index) : digestOf(content);
     if (actual?.equals(digest) !== true) throw badFrame('a chunk that is not what its digest says', { disk, pass, chunk: index });
     // Unpacking took its time.

@@ -31,7 +31,7 @@ const termMs = 5_000;
  * Content lives outside of JavaScript's heap, which stays small: collecting it at once costs less than in steps, which the many short-lived
  * buffers of TLS would start again and again (a fifth of the receiver's time), and than by threads that compete with qemu-nbd.
  */
-const nodeOptions = ['--max-old-space-size=48', '--max-semi-space-size=2', '--single-threaded', '--no-incremental-marking'];
+const nodeOptions = ['--max-old-space-size=48', '--max-semi-space-size=2', '--single-threaded', '--no-incremental-marking', '--expose-gc'];
 
 /** Entry point in the build, also for tests that run from the sources. */
 function mainFile(): string {
