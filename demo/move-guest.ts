@@ -12,6 +12,8 @@ export interface MoveOrder {
   readonly from: string;
   readonly to: string;
   readonly withinSeconds: number;
+  /** For so long a way back is kept. */
+  readonly keepHours?: number;
 }
 
 export interface MoveTools {
@@ -34,7 +36,7 @@ export interface Move extends MoveReport {
 }
 
 const lookMs = 100;
-const overPhases = new Set(['done', 'failed', 'returned']);
+const overPhases = new Set(['done', 'kept', 'failed', 'returned']);
 
 /**
  * Moves the guest and tells how it goes. `onSighting` is told of every look and may do as it likes meanwhile. Raises when the move failed or
@@ -45,17 +47,25 @@ export async function moveGuest(
   { client, asking, narrator, signal }: MoveTools,
   onSighting: (sighting: MoveSighting) => Promise<void> = async () => {},
 ): Promise<Move> {
-  const { guest, mode, from, to } = order;
+  const { guest, mode, from, to, keepHours } = order;
   const address = { ...guest, name: order.name };
   const what = `${mode} move ${from} → ${to}`;
   const before = asking.answers.at(-1);
   if (before === undefined) throw new Problem('internal', 'the guest was never heard');
   const begin = performance.now();
-  await client.put(migration, address, { spec: { instanceRef: `instances/${guest.name}`, toSite: to, mode } });
+  await client.put(migration, address, {
+    spec: {
+      instanceRef: `instances/${guest.name}`,
+      toSite: to,
+      mode,
+      ...(keepHours === undefined ? {} : { wayBack: { hours: keepHours } }),
+    },
+  });
   const resource = await follow();
 
   const { status } = resource;
-  if (status?.phase !== 'done') throw new Problem('internal', `the ${what} did not succeed. ${reasonOf(status)}`);
+  if (status?.phase !== (keepHours === undefined ? 'done' : 'kept'))
+    throw new Problem('internal', `the ${what} did not succeed. ${reasonOf(status)}`);
   const placed = (await client.get(instance, guest, signal)).status?.placement?.site;
   if (placed !== to) throw new Problem('internal', `after the ${what} the guest is said to be at ${placed}`);
   const ended = performance.now();

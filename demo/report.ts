@@ -11,6 +11,8 @@ export interface Report {
 
 export interface MoveReport {
   readonly mode: 'live' | 'warm' | 'cold';
+  /** The way back of the move before. */
+  readonly way?: 'back';
   readonly from: string;
   readonly to: string;
   /** The longest time without an answer that the client saw. */

@@ -12,6 +12,7 @@ import { namespacesOf } from './own-networks.js';
 import { residentMiB } from './own-processes.js';
 import { choosePorts, type Ports, startControlPlane, startHostAgent } from './programs.js';
 import { emptyReport, type Report } from './report.js';
+import { returnGuest } from './return-guest.js';
 import { settled } from './settled.js';
 import {
   deleteGuest,
@@ -117,8 +118,8 @@ export function createTour({ root, state, asRoot, narrator, signal }: TourOption
 
     const ring = [home, ...report.sites.filter((name) => name !== home), home];
     narrator.title('The same guest, moved while the client keeps asking');
-    await move('first-move', 'warm', ring, 0);
-    await move('second-move', 'cold', ring, 1);
+    await moveAndReturn(home, ring[1] ?? '');
+    await move('second-move', 'cold', [home, ring[2] ?? ''], 0);
 
     narrator.title('The server is killed with -9 while a disk is copied');
     await moveThroughKill(ring);
@@ -138,17 +139,29 @@ export function createTour({ root, state, asRoot, narrator, signal }: TourOption
     ring: readonly string[],
     at: number,
     onSighting?: (sighting: MoveSighting) => Promise<void>,
+    keepHours?: number,
   ) {
     const [from = '', to = ''] = ring.slice(at);
     narrator.begin(`${mode} move ${from} → ${to}`);
     if (asking === undefined || api === undefined) throw new Error('there is no guest to move');
-    const order = { name, mode, guest, from, to, withinSeconds: 240 };
+    const order = { name, mode, guest, from, to, withinSeconds: 240, ...(keepHours === undefined ? {} : { keepHours }) };
     const done = await moveGuest(order, { client: api, asking, narrator, signal }, onSighting);
     const { resource, resentBytes, ...told } = done;
     if (mode !== 'live') report.moves.push(told);
     tellMove(narrator, done);
     if (!done.digestEqual) throw new Error('the disks at both sites differ');
     return done;
+  }
+
+  /** There with a way back, and back by it. */
+  async function moveAndReturn(from: string, to: string): Promise<void> {
+    await move('first-move', 'warm', [from, to], 0, undefined, 1);
+    narrator.begin(`return ${to} → ${from}`);
+    if (asking === undefined || api === undefined) throw new Error('there is no guest to return');
+    const order = { name: 'first-move', mode: 'warm', guest, from, to, withinSeconds: 240 } as const;
+    const done = await returnGuest(order, { client: api, asking, narrator, signal });
+    report.moves.push(done);
+    if (!done.digestEqual) throw new Error('the disks at both sites differ');
   }
 
   async function moveLive(from: string, to: string): Promise<void> {

@@ -22,6 +22,14 @@ export function broken(report) {
       moves.some((move) => move.mode === mode),
       `no ${mode} move was made`,
     );
+  const there = moves.find((move) => move.way !== 'back' && move.mode === 'warm');
+  const back = moves.find((move) => move.way === 'back');
+  expect(back, 'no move was taken back');
+  if (back && there)
+    expect(
+      back.bytes < there.bytes / 2,
+      `the way back carried ${back.bytes} bytes, less than half of the ${there.bytes} of the way there are allowed`,
+    );
   moves.forEach((move, index) => {
     const what = `move ${index + 1} (${move.mode}, ${move.from} to ${move.to})`;
     expect(move.digestEqual === true, `${what}: the disks differ`);

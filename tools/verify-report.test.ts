@@ -7,17 +7,18 @@ const move = {
   to: 'b',
   gapMs: 5000,
   pauseMs: 300,
-  bytes: 1,
+  bytes: 1_000_000,
   digestEqual: true,
   counterBefore: 3,
   counterAfter: 4,
 };
 const live = { ...move, mode: 'live', gapMs: 700, sameBoot: true, writtenBytes: 65_536, connectionSurvived: true };
+const back = { ...move, way: 'back', from: 'b', to: 'a', bytes: 10 };
 const good = {
   readySeconds: 9,
   sites: ['a', 'b', 'c'],
   guest: { bootSeconds: 4, bootId: 'x', accelerator: 'tcg' },
-  moves: [move, { ...move, mode: 'cold', pauseMs: null }, live],
+  moves: [move, { ...move, mode: 'cold', pauseMs: null }, live, back],
   killed: { chunkBytes: 1 << 20, streams: 4, resentBytes: 4 << 20, resumedSeconds: 2 },
 };
 
@@ -55,6 +56,12 @@ describe('a report of the demo', () => {
       title: 'a connection broke',
       report: { ...good, moves: [...good.moves, { ...live, connectionSurvived: false }] },
       says: 'connection broke',
+    },
+    { title: 'nothing was taken back', report: { ...good, moves: good.moves.slice(0, 3) }, says: 'no move was taken back' },
+    {
+      title: 'the way back carried much',
+      report: { ...good, moves: [...good.moves.slice(0, 3), { ...back, bytes: 600_000 }] },
+      says: 'way back carried 600000 bytes',
     },
     { title: 'nothing was killed', report: { ...good, killed: null }, says: 'kill of the server' },
     { title: 'too much was sent again', report: { ...good, killed: { ...good.killed, resentBytes: (4 << 20) + 1 } }, says: 'sent again' },
