@@ -10,7 +10,9 @@ const present = await hasCommand('qemu-img');
 if (!present) process.stderr.write('skipped: qemu-img is not installed\n');
 
 const mib = 1024 ** 2;
-/** What the fetch may leave behind. What an idle agent takes in all is the bench's to judge, on a machine that does nothing else. */
+/** What an idle agent may take. */
+const limitMiB = 80;
+/** What the fetch may leave behind of that. */
 const leftMiB = 4;
 
 describe.skipIf(!present)('an agent that has nothing to do', () => {
@@ -36,6 +38,7 @@ describe.skipIf(!present)('an agent that has nothing to do', () => {
     await plane.until('the volume is made', () => plane.view('alpha').volumes.get('v1')?.state === 'ready', 60_000);
     const sizes = { before, after: size('VmRSS'), peak: size('VmHWM') };
     process.stderr.write(`an agent's resident sizes around the fetch of 512 MiB: ${JSON.stringify(sizes)} MiB\n`);
+    expect(sizes.after).toBeLessThan(limitMiB);
     expect(sizes.after).toBeLessThan(sizes.before + leftMiB);
   }, 90_000);
 });

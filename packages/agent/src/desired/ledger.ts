@@ -1,5 +1,5 @@
 import { DesiredState, Problem } from '@virt8ra/contract';
-import { Compile } from 'typebox/compile';
+import { Check } from 'typebox/value';
 import { readJson, writeJsonAtomic } from '../disk/atomic-file.js';
 import { type Quarantine, readJsonOrQuarantine } from '../disk/quarantine.js';
 import { type HostObject, objectId, objectsOf } from './host-object.js';
@@ -71,7 +71,6 @@ export async function openLedger(path: string, quarantine: Quarantine): Promise<
   };
 }
 
-const stateShape = Compile(DesiredState);
 const nothing: LedgerFile = { version: 1, epoch: null, state: emptyState, kept: [] };
 
 /** What stands in a ledger, without moving or writing anything. Raises Problem internal for damage, and for another version. */
@@ -96,6 +95,6 @@ function ledgerFrom(content: unknown, path: string): LedgerFile | undefined {
   const file = (typeof content === 'object' ? content : null) as Partial<LedgerFile> | null;
   if (typeof file?.version === 'number' && file.version !== 1)
     throw new Problem('internal', `${path} was written by another version of the agent. Run the agent that wrote it.`);
-  if (file?.version !== 1 || !stateShape.Check(file.state) || !Array.isArray(file.kept)) return undefined;
+  if (file?.version !== 1 || !Check(DesiredState, file.state) || !Array.isArray(file.kept)) return undefined;
   return { version: 1, epoch: file.epoch ?? null, state: file.state, kept: file.kept };
 }

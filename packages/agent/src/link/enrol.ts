@@ -1,7 +1,7 @@
 import { X509Certificate } from 'node:crypto';
 import { hostname } from 'node:os';
 import { EnrolAnswer, Problem } from '@virt8ra/contract';
-import { Compile } from 'typebox/compile';
+import { Check } from 'typebox/value';
 import type { AgentConfig, EnrolConfig } from '../config.js';
 import type { Log } from '../log.js';
 import { agentVersion } from '../version.js';
@@ -30,7 +30,7 @@ export async function enrol(
     { method: 'POST', body: { token: config.token, csr, agentVersion } },
   );
   const answer = await readAnswer(response);
-  if (!Compile(EnrolAnswer).Check(answer))
+  if (!Check(EnrolAnswer, answer))
     throw new Problem('internal', 'the control plane’s answer to the enrolment has not the agreed form; are both of matching versions?');
   const fingerprint = new X509Certificate(answer.ca).fingerprint256.replaceAll(':', '').toLowerCase();
   if (fingerprint !== config.caSha256)
@@ -54,8 +54,7 @@ export async function renew(identity: Identity, store: IdentityStore): Promise<I
   const csr = certificateRequest(identity.privateKey, identity.host);
   const response = await exchange(new URL('/agent/v1/renew', identity.server), identity, { method: 'POST', body: { csr } });
   const answer = await readAnswer(response);
-  if (!Compile(EnrolAnswer).Check(answer))
-    throw new Problem('internal', 'the control plane’s answer to the renewal has not the agreed form');
+  if (!Check(EnrolAnswer, answer)) throw new Problem('internal', 'the control plane’s answer to the renewal has not the agreed form');
   const { privateKey: _, ...kept } = identity;
   return await store.save({ ...kept, certificate: answer.certificate });
 }

@@ -13,7 +13,7 @@ import {
   type ServerPathProbe,
   type ServerStream,
 } from '@virt8ra/contract';
-import { Compile } from 'typebox/compile';
+import { Check } from 'typebox/value';
 import WebSocket from 'ws';
 import type { Board } from '../desired/board.js';
 import type { Log } from '../log.js';
@@ -63,7 +63,6 @@ export interface Link {
   stop(): Promise<void>;
 }
 
-const messageShape = Compile(ServerMessage);
 const lateBytes = 256 * 1024;
 
 /** Keeps a connection to the control plane for as long as the agent lives: dial, greet, follow, and again after a pause when it breaks. */
@@ -315,6 +314,6 @@ function parseFrame(text: string): ServerMessage | Problem {
   } catch {
     return new Problem('invalid-request', 'the server sent a frame that is not JSON');
   }
-  if (messageShape.Check(frame)) return frame;
+  if (Check(ServerMessage, frame)) return frame;
   return new Problem('invalid-request', `the server sent a frame that the protocol does not know: ${frameFault(ServerMessage, frame)}`);
 }

@@ -1,6 +1,6 @@
 import { Problem, Surrender } from '@virt8ra/contract';
 import { type Static, Type } from 'typebox';
-import { Compile } from 'typebox/compile';
+import { Check } from 'typebox/value';
 
 /**
  * What the agents of a live move say to each other on their own channel (mutual TLS with the hosts' certificates): one JSON line each, every
@@ -89,21 +89,20 @@ export interface AnswerOf {
   readonly release: ReleaseAnswer;
 }
 
-const questionShape = Compile(Question);
 const answerShapes = {
-  begin: Compile(Beginning),
-  check: Compile(Readiness),
-  'close-disks': Compile(Type.Object({}, closed)),
-  release: Compile(ReleaseAnswer),
+  begin: Beginning,
+  check: Readiness,
+  'close-disks': Type.Object({}, closed),
+  release: ReleaseAnswer,
 } as const;
 
 /** Raises Problem invalid-request for anything else. */
 export function readQuestion(value: unknown): Question {
-  if (questionShape.Check(value)) return value;
+  if (Check(Question, value)) return value;
   throw new Problem('invalid-request', 'the peer asked something that this agent does not know');
 }
 
 export function readAnswer<Type extends Question['type']>(type: Type, value: unknown): AnswerOf[Type] {
-  if (answerShapes[type].Check(value)) return value as AnswerOf[Type];
+  if (Check(answerShapes[type], value)) return value as AnswerOf[Type];
   throw new Problem('invalid-request', `the peer answered ${type} with something that this agent does not know`);
 }
