@@ -17,5 +17,6 @@ export * from './restore.js';
 export * from './secrets.js';
 export * from './shape.js';
 export * from './stream/index.js';
+export * from './tar-header.js';
 export * from './usage-look.js';
 export * from './usage-record.js';

@@ -3,7 +3,7 @@ import { createReadStream } from 'node:fs';
 import { readFile } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import type { UploadSource } from '@virt8ra/client';
-import { Problem } from '@virt8ra/contract';
+import { Problem, tarBlock, tarHeader } from '@virt8ra/contract';
 import type { LiveLine } from '../output/live-line.js';
 import type { Terminal } from '../terminal.js';
 import { measured, sizeOfFile } from './file-content.js';
@@ -13,9 +13,8 @@ export interface MachinePackage extends UploadSource {
   readonly sha256: string;
 }
 
-type Part = { readonly bytes: number } & ({ readonly octets: Buffer } | { readonly path: string });
+type Part = { readonly bytes: number } & ({ readonly octets: Uint8Array } | { readonly path: string });
 
-const block = 512;
 const textMost = 1024 * 1024;
 
 /** An OVA as it is; of a descriptor (.ovf) the archive that it makes with the files that it names beside it, without writing one. Raises `invalid-request`. */
@@ -50,7 +49,7 @@ async function partsOfDescriptor(path: string): Promise<readonly Part[]> {
     const bytes = await sizeOfFile(join(folder, file));
     parts.push(headerPart(file, bytes), { path: join(folder, file), bytes }, padding(bytes));
   }
-  return [...parts, { octets: Buffer.alloc(2 * block), bytes: 2 * block }].filter(({ bytes }) => bytes > 0);
+  return [...parts, { octets: Buffer.alloc(2 * tarBlock), bytes: 2 * tarBlock }].filter(({ bytes }) => bytes > 0);
 }
 
 /** Files that a descriptor names. It is judged where it is sent to; here it is only seen what belongs to it. */
@@ -67,33 +66,12 @@ function memberOf(name: string, octets: Buffer): Part[] {
 }
 
 function padding(bytes: number): Part {
-  const octets = Buffer.alloc((block - (bytes % block)) % block);
+  const octets = Buffer.alloc((tarBlock - (bytes % tarBlock)) % tarBlock);
   return { octets, bytes: octets.length };
 }
 
-/** Of a regular file, as ustar; GNU's binary form for sizes beyond eight gigabytes. */
 function headerPart(name: string, bytes: number): Part {
-  if (Buffer.byteLength(name) > 100)
-    throw new Problem('invalid-request', `the name ${name} is too long for an OVA; 100 bytes are possible`);
-  const header = Buffer.alloc(block);
-  header.write(name, 0);
-  header.write('0000644\0', 100);
-  header.write('0000000\0', 108);
-  header.write('0000000\0', 116);
-  if (bytes < 8 ** 11) header.write(`${bytes.toString(8).padStart(11, '0')}\0`, 124);
-  else {
-    header[124] = 0x80;
-    header.writeBigUInt64BE(BigInt(bytes), 128);
-  }
-  header.write('00000000000\0', 136);
-  header.write('        ', 148);
-  header.write('0', 156);
-  header.write('ustar\0', 257);
-  header.write('00', 263);
-  let sum = 0;
-  for (const octet of header) sum += octet;
-  header.write(`${sum.toString(8).padStart(6, '0')}\0 `, 148);
-  return { octets: header, bytes: block };
+  return { octets: tarHeader(name, bytes), bytes: tarBlock };
 }
 
 async function* octetsOf(parts: readonly Part[], start: number, end: number): AsyncGenerator<Uint8Array> {

@@ -4,11 +4,12 @@ import { mkdtemp, open, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Readable } from 'node:stream';
+import { tarHeader } from '@virt8ra/contract';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { emptyQcow2 } from '../artifacts/testing/qcow2-image.js';
 import { type OvaMachine, openOva } from './open-ova.js';
 import { controller, cpu, descriptorOf, diskEntry, diskItem, makeOva, makeTar, memory } from './testing/make-ova.js';
-import { tarHeader, writeOva } from './write-ova.js';
+import { writeOva } from './write-ova.js';
 
 const disk = emptyQcow2(16 * 1024 * 1024);
 const limits = { maxVirtualBytes: 1e9 };
@@ -41,7 +42,7 @@ const changed = (change: (ova: Buffer) => void): Buffer => {
   return ova;
 };
 const renamed = (name: string, type = '0'): Buffer => {
-  const header = tarHeader('x', 0);
+  const header = Buffer.from(tarHeader('x', 0));
   header.fill(0, 0, 100).write(name, 0);
   header.write(type, 156);
   header.write('        ', 148);

@@ -1,4 +1,4 @@
-import { Problem } from '@virt8ra/contract';
+import { Problem, tarBlock } from '@virt8ra/contract';
 import type { Octets } from '../artifacts/octets.js';
 
 /** A file in a tar archive, and where its octets lie. */
@@ -8,7 +8,6 @@ export interface TarMember {
   readonly bytes: number;
 }
 
-export const tarBlock = 512;
 const membersMost = 256;
 const extensionMost = 64 * 1024;
 

@@ -1,8 +1,7 @@
 import { createHash } from 'node:crypto';
 import type { FileHandle } from 'node:fs/promises';
 import type { Readable } from 'node:stream';
-import { Problem } from '@virt8ra/contract';
-import { tarBlock } from './tar-members.js';
+import { Problem, tarBlock, tarHeader } from '@virt8ra/contract';
 import { type WrittenMachine, writeOvf } from './write-ovf.js';
 
 export interface OvaContent {
@@ -24,7 +23,7 @@ export async function writeOva(target: FileHandle, { machine, digests, open, sig
   ];
   const manifest = Buffer.from(`${lines.join('\n')}\n`);
   let at = 0;
-  const put = async (octets: Buffer): Promise<void> => {
+  const put = async (octets: Uint8Array): Promise<void> => {
     signal?.throwIfAborted();
     await target.write(octets, 0, octets.length, at);
     at += octets.length;
@@ -46,28 +45,4 @@ export async function writeOva(target: FileHandle, { machine, digests, open, sig
     await pad(fileBytes);
   }
   await put(Buffer.alloc(2 * tarBlock));
-}
-
-/** Of a regular file, as ustar; GNU's binary form for sizes beyond eight gigabytes. */
-export function tarHeader(name: string, bytes: number): Buffer {
-  const header = Buffer.alloc(tarBlock);
-  if (Buffer.byteLength(name) > 100) throw new Problem('internal', `the name ${name} does not fit into an archive`);
-  header.write(name, 0);
-  header.write('0000644\0', 100);
-  header.write('0000000\0', 108);
-  header.write('0000000\0', 116);
-  if (bytes < 8 ** 11) header.write(`${bytes.toString(8).padStart(11, '0')}\0`, 124);
-  else {
-    header[124] = 0x80;
-    header.writeBigUInt64BE(BigInt(bytes), 128);
-  }
-  header.write('00000000000\0', 136);
-  header.write('        ', 148);
-  header.write('0', 156);
-  header.write('ustar\0', 257);
-  header.write('00', 263);
-  let sum = 0;
-  for (const octet of header) sum += octet;
-  header.write(`${sum.toString(8).padStart(6, '0')}\0 `, 148);
-  return header;
 }

@@ -4,10 +4,10 @@ import type { Outcome, Workflow } from '@virt8ra/engine';
 import type { StoredResource } from '../../resources/stored-resource.js';
 import type { KindBehaviour } from '../behaviour.js';
 import type { KindContext } from '../context.js';
-import type { ImageImportStatus } from './status.js';
+import { type ImageImportStatus, receivedSoFar } from './status.js';
 import { type AcceptInput, type ImportArtifacts, refuse } from './workflow.js';
 
-export { type ImageImportStatus, type ImageStatus, imageStatus } from './status.js';
+export { type ImageImportStatus, type ImageStatus, imageStatus, receivedSoFar } from './status.js';
 export { type AcceptInput, createAcceptWorkflow, fetchContent, reasonOfRefusal } from './workflow.js';
 
 type Import = StoredResource<ImageImportSpec, ImageImportStatus>;
@@ -48,17 +48,9 @@ export function createImageImportBehaviour(
     reconcile: async (resource) => await reconcileImport(context, artifacts, accept, resource),
     async present(_reader, resources) {
       return await Promise.all(
-        resources.map(async ({ uid, status: { phase, totalBytes } }) => {
-          if (phase === 'done' || phase === 'refused') return {};
-          const received = await artifacts.received(uid);
-          if (received === undefined) return {};
-          const total = received.sizeBytes ?? totalBytes;
-          return {
-            receivedBytes: received.offset,
-            ...(total === undefined ? {} : { totalBytes: total }),
-            ...(phase === 'waiting-for-content' && received.offset > 0 ? { phase: 'receiving' as const } : {}),
-          };
-        }),
+        resources.map(async ({ uid, status }) =>
+          status.phase === 'done' || status.phase === 'refused' ? {} : await receivedSoFar(artifacts, uid, status),
+        ),
       );
     },
   };

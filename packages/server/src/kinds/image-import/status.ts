@@ -1,4 +1,6 @@
+import type { Id } from '@virt8ra/contract';
 import type { Artifact } from '../../artifacts/artifact.js';
+import type { ArtifactStore } from '../../artifacts/artifact-store.js';
 
 /** Status of an image import, without state and conditions. */
 export interface ImageImportStatus {
@@ -21,4 +23,20 @@ export interface ImageStatus {
 
 export function imageStatus({ sha256, format, virtualSizeBytes, fileBytes }: Artifact): ImageStatus {
   return { sizeMB: Math.max(1, Math.ceil(fileBytes / 1_000_000)), sha256, format, virtualSizeBytes, fileBytes };
+}
+
+/** What has come of an import's content until now, and the phase that this means; nothing of one that is not expected any more. */
+export async function receivedSoFar(
+  artifacts: Pick<ArtifactStore, 'received'>,
+  uid: Id<'resource'>,
+  { phase, totalBytes }: { readonly phase?: string; readonly totalBytes?: number },
+): Promise<{ receivedBytes?: number; totalBytes?: number; phase?: 'receiving' }> {
+  const received = await artifacts.received(uid);
+  if (received === undefined) return {};
+  const total = received.sizeBytes ?? totalBytes;
+  return {
+    receivedBytes: received.offset,
+    ...(total === undefined ? {} : { totalBytes: total }),
+    ...(phase === 'waiting-for-content' && received.offset > 0 ? { phase: 'receiving' } : {}),
+  };
 }

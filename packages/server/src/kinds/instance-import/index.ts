@@ -20,6 +20,7 @@ import type { StoreTransaction } from '../../resources/store.js';
 import type { ResolvedReference } from '../../resources/stored-resource.js';
 import type { Admission, KindBehaviour, PutRequest } from '../behaviour.js';
 import type { KindContext } from '../context.js';
+import { receivedSoFar } from '../image-import/index.js';
 import type { InstanceImport } from './make.js';
 import type { InstanceImportStatus } from './status.js';
 import { type MachineArtifacts, type MakeInput, refuseIn } from './workflow.js';
@@ -50,17 +51,9 @@ export function createInstanceImportBehaviour(
     reconcile: async (resource) => await reconcileImport(context, artifacts, workflow, resource),
     async present(_reader, resources) {
       return await Promise.all(
-        resources.map(async ({ uid, status: { phase, totalBytes } }) => {
-          if (phase !== 'waiting-for-content' && phase !== 'receiving') return {};
-          const received = await artifacts.received(uid);
-          if (received === undefined) return {};
-          const total = received.sizeBytes ?? totalBytes;
-          return {
-            receivedBytes: received.offset,
-            ...(total === undefined ? {} : { totalBytes: total }),
-            ...(phase === 'waiting-for-content' && received.offset > 0 ? { phase: 'receiving' as const } : {}),
-          };
-        }),
+        resources.map(async ({ uid, status }) =>
+          status.phase === 'waiting-for-content' || status.phase === 'receiving' ? await receivedSoFar(artifacts, uid, status) : {},
+        ),
       );
     },
   };

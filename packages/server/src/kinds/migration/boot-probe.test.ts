@@ -1,5 +1,5 @@
-import { createRunner, engineMigrations, type RunHistory, type Runner } from '@virt8ra/engine';
-import { createRecordedLog, expectTorture, startTestPostgres, type TestDatabase, type TestPostgres } from '@virt8ra/engine/testing';
+import { engineMigrations, type RunHistory } from '@virt8ra/engine';
+import { expectTorture, startTestPostgres, type TestDatabase, type TestPostgres } from '@virt8ra/engine/testing';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { capacityMigrations } from '../../capacity/claims.js';
 import { resourceMigrations } from '../../resources/migrations.js';
@@ -7,6 +7,7 @@ import { instanceMigrations } from '../instance/index.js';
 import { evidenceOf } from './boot-probe.js';
 import type { MigrationStatus } from './subjects.js';
 import { createMigrationWorld, type MigrationWorld, type MoveOptions } from './testing/migration-world.js';
+import { runMove } from './testing/run-move.js';
 import { createMigrationWorkflow } from './workflow.js';
 
 let postgres: TestPostgres;
@@ -33,31 +34,8 @@ async function probing(options: Pick<MoveOptions, 'mode' | 'bootProbe'>): Promis
   };
 }
 
-async function move(
-  world: MigrationWorld,
-  between: (runner: Runner, history: RunHistory) => Promise<void> = async () => undefined,
-): Promise<RunHistory> {
-  const runner = createRunner({
-    pool: database.pool,
-    workflows: [world.workflow],
-    log: createRecordedLog(),
-    owner: 'test',
-    backoff: { baseSeconds: 0.001, capSeconds: 0.001 },
-  });
-  try {
-    const runId = await runner.start(world.workflow, { subject: `instance/${world.uids.instance}`, input: world.input });
-    for (let turn = 0; turn < 120; turn += 1) {
-      await runner.queue.work(`run/${runId}`);
-      const history = await runner.get(runId);
-      if (history?.endedAt !== undefined) return history;
-      if (history !== undefined) await between(runner, history);
-      await world.proceed?.();
-    }
-    throw new Error(`it does not end: ${JSON.stringify((await runner.get(runId))?.steps.at(-1))}`);
-  } finally {
-    await runner.queue.stop({ abandon: true });
-  }
-}
+const move = async (world: MigrationWorld, between?: Parameters<typeof runMove>[3]): Promise<RunHistory> =>
+  await runMove(database.pool, world, 120, between);
 
 async function statusOf(world: MigrationWorld): Promise<MigrationStatus | undefined> {
   return (await world.store.getByUid<unknown, MigrationStatus>(world.uids.migration))?.status;

@@ -1,7 +1,6 @@
 import type { Convergence, PassFigures } from '@virt8ra/contract';
+import { predictPauseMs } from './predict-pause.js';
 
-/** Stopping the guest, the last point in time and the receiver's last word take about this long, however little is left; milliseconds. */
-const fixedPauseMs = 100;
 /** Less says more of the fixed part than of the rate. */
 const tellingBytes = 4 * 1024 * 1024;
 /** A pass that leaves this share of what it carried has gained nothing. */
@@ -19,10 +18,11 @@ export function convergenceOf(passes: readonly PassFigures[], converged: boolean
   const perMs = sum(rated, 'workBytes') / Math.max(1, sum(rated, 'ms'));
   const dirtyPerMs = sum(passes, 'dirtyBytes') / Math.max(1, sum(passes, 'ms'));
   const dirty = Math.max(...passes.slice(-3).map(({ dirtyBytes }) => dirtyBytes));
+  const pauseMs = predictPauseMs({ dirtyBytes: dirty, bytesPerSecond: perMs * 1000 });
   const measured = {
     dirtyBytesPerSecond: Math.round(dirtyPerMs * 1000),
     bytesPerSecond: Math.round(perMs * 1000),
-    ...(dirty > 0 && perMs === 0 ? {} : { predictedPauseMs: Math.round(fixedPauseMs + (dirty === 0 ? 0 : dirty / perMs)) }),
+    ...(Number.isFinite(pauseMs) ? { predictedPauseMs: Math.round(pauseMs) } : {}),
   };
   if (converged) return { verdict: 'converged', ...measured };
   const lastTwo = passes.slice(-2);

@@ -1,5 +1,5 @@
 /** What a pause consists of besides carrying what is left, milliseconds: the guest is stopped, the disks are frozen, digests are agreed on. */
-const fixedMs = 150;
+const fixedMs = 100;
 /** Questions and answers between the two hosts while the guest stands still. */
 const roundTrips = 4;
 

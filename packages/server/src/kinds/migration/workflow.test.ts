@@ -1,4 +1,4 @@
-import { createRunner, engineMigrations, type RunHistory, type Runner } from '@virt8ra/engine';
+import { createRunner, engineMigrations, type RunHistory } from '@virt8ra/engine';
 import { createRecordedLog, expectTorture, startTestPostgres, type TestDatabase, type TestPostgres } from '@virt8ra/engine/testing';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { capacityMigrations } from '../../capacity/claims.js';
@@ -6,6 +6,7 @@ import { resourceMigrations } from '../../resources/migrations.js';
 import { currentPermit, instanceMigrations } from '../instance/index.js';
 import type { MigrationStatus } from './subjects.js';
 import { createMigrationWorld, type MigrationWorld } from './testing/migration-world.js';
+import { runMove } from './testing/run-move.js';
 
 let postgres: TestPostgres;
 let database: TestDatabase;
@@ -17,32 +18,8 @@ beforeAll(async () => {
 afterAll(async () => await postgres?.stop());
 
 /** Drives one run by hand, the sites one step further before each turn. */
-async function move(
-  world: MigrationWorld,
-  turns = 60,
-  between: (runner: Runner, history: RunHistory) => Promise<void> = async () => undefined,
-): Promise<RunHistory> {
-  const runner = createRunner({
-    pool: database.pool,
-    workflows: [world.workflow],
-    log: createRecordedLog(),
-    owner: 'test',
-    backoff: { baseSeconds: 0.001, capSeconds: 0.001 },
-  });
-  try {
-    const runId = await runner.start(world.workflow, { subject: `instance/${world.uids.instance}`, input: world.input });
-    for (let turn = 0; turn < turns; turn += 1) {
-      await runner.queue.work(`run/${runId}`);
-      const history = await runner.get(runId);
-      if (history?.endedAt !== undefined) return history;
-      if (history !== undefined) await between(runner, history);
-      await world.proceed?.();
-    }
-    throw new Error(`it does not end: ${JSON.stringify((await runner.get(runId))?.steps.at(-1))}`);
-  } finally {
-    await runner.queue.stop({ abandon: true });
-  }
-}
+const move = async (world: MigrationWorld, turns?: number, between?: Parameters<typeof runMove>[3]): Promise<RunHistory> =>
+  await runMove(database.pool, world, turns, between);
 
 describe('a move', () => {
   it('ends with the instance at the target, proven, and nothing at the source', async () => {

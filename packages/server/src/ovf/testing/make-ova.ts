@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto';
-import { tarHeader } from '../write-ova.js';
+import { tarBlock, tarHeader } from '@virt8ra/contract';
 
 export interface OvaFile {
   readonly name: string;
@@ -11,9 +11,9 @@ export function makeTar(files: readonly OvaFile[]): Buffer {
   const parts = files.flatMap(({ name, content }) => [
     tarHeader(name, content.length),
     content,
-    Buffer.alloc((512 - (content.length % 512)) % 512),
+    Buffer.alloc((tarBlock - (content.length % tarBlock)) % tarBlock),
   ]);
-  return Buffer.concat([...parts, Buffer.alloc(1024)]);
+  return Buffer.concat([...parts, Buffer.alloc(2 * tarBlock)]);
 }
 
 /** Descriptor, manifest and disks, as exporters write them. */
