@@ -1,8 +1,12 @@
 import { createHash, randomBytes } from 'node:crypto';
-import type { Difference } from '@virt8ra/contract';
+import { type Difference, type InstanceSpec, instance as instanceKind } from '@virt8ra/contract';
+import type { InstanceRealizationStatus } from '@virt8ra/driver';
+import pg from 'pg';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { SimulatedAgent } from '../../fleet/testing/simulated-agent.js';
+import { createStore } from '../../resources/create-store.js';
 import { type Answer, type ControlPlane, startControlPlane } from '../../testing/control-plane.js';
+import { settleSize } from './resize.js';
 
 const storage = '/providers/seca.storage/v1/tenants/default';
 const imports = '/providers/virt8ra.image/v1beta1/tenants/default/image-imports';
@@ -109,5 +113,23 @@ describe('another SKU for an instance', { timeout: 60_000 }, () => {
     await plane.call('POST', `${instance}/start`);
     const on = await plane.until(instance, settled('running'));
     expect(on.differences ?? []).toEqual([]);
+  });
+
+  it('is not given back by who still has the old one in mind', async () => {
+    const pool = new pg.Pool({ connectionString: plane.databaseUrl });
+    try {
+      const store = createStore({ pool, queue: { nudge: async () => undefined } });
+      const old = await store.get<InstanceSpec>(instanceKind, { tenant: 'default', workspace: 'shop', name: 'web' });
+      if (old === undefined) throw new Error('there is no instance');
+      expect((await put('seca.l')).status).toBe(200);
+      const claimed = await free();
+      const size = { vCPU: 1, memoryMiB: 1024 } as const;
+      const status = { activity: 'running', volumes: [], differences: [] } as unknown as InstanceRealizationStatus;
+      const seen = { type: 'present', at: new Date().toISOString(), source: 'test', status } as const;
+      await settleSize({ store }, old, size, seen);
+      expect(await free()).toEqual(claimed);
+    } finally {
+      await pool.end();
+    }
   });
 });

@@ -2,6 +2,7 @@ import { type InstanceSpec, Problem } from '@virt8ra/contract';
 import type { InstanceRealizationStatus, Observation } from '@virt8ra/driver';
 import { claimedOn, claimOfResource, claimOnHost, keepDevices, shrinkClaim } from '../../capacity/claims.js';
 import { chooseDevices, devicesFor, joinDevices, sayNeed } from '../../placement/devices.js';
+import { jsonEqual } from '../../resources/json-equal.js';
 import type { StoreTransaction } from '../../resources/store.js';
 import type { StoredResource } from '../../resources/stored-resource.js';
 import type { KindContext } from '../context.js';
@@ -64,9 +65,12 @@ export async function admitResize(
   }
 }
 
-/** Gives back what a guest of an earlier size held, once no such guest runs. */
+/**
+ * Gives back what a guest of an earlier size held, once no such guest runs. `size` is what `resource` named when it was read: where its owner has named another
+ * since, and so claimed it, nothing is given back.
+ */
 export async function settleSize(
-  context: KindContext,
+  context: Pick<KindContext, 'store'>,
   resource: StoredResource<InstanceSpec>,
   size: InstanceSize,
   seen: Observation<InstanceRealizationStatus>,
@@ -76,6 +80,8 @@ export async function settleSize(
   const fits = activity === 'stopped' || (activity === 'running' && differences.length === 0 && trouble === undefined);
   if (!fits) return;
   await context.store.transaction(async (tx) => {
+    const current = await tx.lock<InstanceSpec, InstanceStatus>(resource.uid);
+    if (current === undefined || !jsonEqual(current.spec.skuRef, resource.spec.skuRef)) return;
     await shrinkClaim(tx.client, resource.uid, roomOf(size));
     const held = (await claimOfResource(tx.client, resource.uid))?.devices ?? [];
     if (held.length > 0) await keepDevices(tx.client, resource.uid, devicesFor(held, size.devices ?? []));
